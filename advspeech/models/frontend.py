@@ -1,0 +1,56 @@
+"""The front end both models share: 40 ms frames, 8 convolutions each."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from advspeech.models import layers
+
+FRAME_MS = 40
+NUM_LAYERS = 8
+
+
+class FrontEnd(nn.Module):
+  """Audio to one short feature map a frame (Table 1, "Common Front-end").
+
+  Attributes:
+    features: Feature maps of every layer.
+    frame_samples: Samples a frame, 640 at 16 kHz.
+    input_pool: Average pool before the first layer; 1 is the paper, 2 the
+      authors' published code.
+    norm: 'batch' or 'none'.
+    norm_momentum: Decay of batch norm's running statistics.
+    dtype: Type of the computation.
+  """
+
+  features: int
+  frame_samples: int
+  input_pool: int
+  norm: str
+  norm_momentum: float
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, audio: jax.Array, *, train: bool, valid=None):
+    """Returns [batch, frames, length, features] for audio [batch, time]."""
+    batch, time = audio.shape
+    if time % self.frame_samples or self.frame_samples % self.input_pool:
+      raise ValueError(
+        f'audio must be whole frames of {self.frame_samples} samples and a '
+        f'frame whole pools of {self.input_pool}, got {time} samples'
+      )
+    x = audio.astype(self.dtype)
+    if self.input_pool > 1:
+      x = x.reshape(batch, -1, self.input_pool).mean(-1)
+    x = x.reshape(batch, time // self.frame_samples, -1, 1)
+    for i in range(NUM_LAYERS):
+      x = layers.ConvBlock(
+        self.features,
+        self.norm,
+        self.norm_momentum,
+        self.dtype,
+        name=f'layer_{i}',
+      )(x, train=train, valid=valid)
+    return x

@@ -1,0 +1,55 @@
+"""WaveCNN: the front end, then convolutions over all frames (Table 1)."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from advspeech.models import frontend, layers
+
+NUM_LAYERS = 6
+
+
+class WaveCNN(nn.Module):
+  """Feed-forward classifier of raw audio; the paper's hypothetical model.
+
+  Attributes:
+    num_classes: Width of the logits.
+    frontend: Unbound front end.
+    hidden_features: Width of the dense layer before the logits.
+  """
+
+  num_classes: int
+  frontend: frontend.FrontEnd
+  hidden_features: int
+
+  @nn.compact
+  def __call__(self, audio: jax.Array, *, train: bool, valid=None):
+    """Returns logits, [batch, num_classes] float32.
+
+    Args:
+      audio: [batch, time] in [0, 1], whole frames.
+      train: Whether batch norm uses this batch's statistics (and updates the
+        running ones, collection 'batch_stats').
+      valid: [batch], 1 on rows that count in them; None for all.
+    """
+    front = self.frontend
+    x = front(audio, train=train, valid=valid)
+    batch, frames, length, features = x.shape
+    x = x.reshape(batch, frames * length, features)
+    for i in range(NUM_LAYERS):
+      x = layers.ConvBlock(
+        features,
+        front.norm,
+        front.norm_momentum,
+        front.dtype,
+        name=f'layer_{i}',
+      )(x, train=train, valid=valid)
+    x = x.reshape(batch, -1)
+    glorot = nn.initializers.glorot_uniform()
+    x = nn.Dense(
+      self.hidden_features, kernel_init=glorot, dtype=front.dtype, name='hidden'
+    )(x)
+    x = nn.Dense(
+      self.num_classes, kernel_init=glorot, dtype=front.dtype, name='logits'
+    )(nn.relu(x))
+    return x.astype(jnp.float32)

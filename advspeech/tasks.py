@@ -1,0 +1,184 @@
+"""Tasks on a corpus: which clips, which label, which split."""
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from advspeech import errors
+
+SPLITS = ('train', 'validation', 'test')
+FRACTIONS = (0.75, 0.05, 0.20)
+NAMES = ('gender', 'emotion', 'speaker')
+SPLIT_KINDS = ('stratified', 'speaker_disjoint')
+_SEXES = ('female', 'male')
+_EMOTIONS = ('angry', 'sad')
+_SPEAKERS_PER_SEX = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+  """A classification task on part of a corpus.
+
+  Attributes:
+    name: 'gender', 'emotion' or 'speaker'.
+    classes: Class names; a label is an index into them.
+    rows: [num_clips] rows of the corpus that take part, ascending.
+    labels: [num_clips] int32 class of each.
+  """
+
+  name: str
+  classes: tuple[str, ...]
+  rows: np.ndarray
+  labels: np.ndarray
+
+
+def select(
+  name: str,
+  *,
+  speaker: Sequence[str],
+  sex: Sequence[str],
+  emotion: Sequence[str],
+) -> Task:
+  """Returns the clips and labels of a task (paper, "Dataset").
+
+  Gender takes every clip; emotion the angry and the sad ones; speaker those of
+  four speakers, the first two of each sex by name.
+
+  Args:
+    name: One of `NAMES`.
+    speaker: [num_clips] speaker names.
+    sex: [num_clips] 'female' or 'male'.
+    emotion: [num_clips] emotion names.
+
+  Raises:
+    errors.InputError: If the name is unknown or a class has no clips.
+  """
+  speaker, sex, emotion = map(np.asarray, (speaker, sex, emotion))
+  if name == 'gender':
+    classes, column = _SEXES, sex
+  elif name == 'emotion':
+    classes, column = _EMOTIONS, emotion
+  elif name == 'speaker':
+    classes = tuple(
+      str(s)
+      for one_sex in _SEXES
+      for s in np.unique(speaker[sex == one_sex])[:_SPEAKERS_PER_SEX]
+    )
+    column = speaker
+  else:
+    raise errors.InputError(
+      f'config.task must be one of {", ".join(NAMES)}, got {name!r}'
+    )
+  num_classes = 2 * _SPEAKERS_PER_SEX if name == 'speaker' else len(classes)
+  missing = [c for c in classes if not (column == c).any()]
+  if missing or len(classes) < num_classes:
+    raise errors.InputError(
+      f'the {name} task needs {num_classes} classes with clips in each, the '
+      f'corpus has only {sorted(set(classes) - set(missing))}'
+    )
+  rows = np.flatnonzero(np.isin(column, classes))
+  labels = np.array([classes.index(c) for c in column[rows]], np.int32)
+  return Task(name, classes, rows, labels)
+
+
+def split(
+  ids: Sequence[str], labels: Sequence[int], seed: int
+) -> dict[str, np.ndarray]:
+  """Returns indices of a 75/5/20 hold-out, stratified by label.
+
+  A pure function of the set of (id, label) and the seed: a clip's place does
+  not depend on the order of the others or on the machine.
+
+  Args:
+    ids: [num_clips] unique utterance ids.
+    labels: [num_clips] labels to stratify by.
+    seed: Another seed gives another split.
+
+  Returns:
+    Ascending indices for each of `SPLITS`, disjoint, together everything.
+
+  Raises:
+    errors.InputError: If an id occurs twice or a split would stay empty.
+  """
+  ids, labels = np.asarray(ids), np.asarray(labels)
+  if len(np.unique(ids)) != len(ids):
+    raise errors.InputError(
+      'utterance ids must be unique to be split; some occur twice'
+    )
+  parts = {name: [] for name in SPLITS}
+  for label in np.unique(labels):
+    members = np.flatnonzero(labels == label)
+    for name, part in _cut(members, ids[members], seed).items():
+      parts[name].append(part)
+  return _joined(parts)
+
+
+def speaker_disjoint_split(
+  ids: Sequence[str],
+  labels: Sequence[int],
+  speaker: Sequence[str],
+  seed: int,
+) -> dict[str, np.ndarray]:
+  """Returns indices of a hold-out in which no speaker is in two splits.
+
+  Whole speakers are dealt out, at least one for each split; speakers are
+  stratified by the labels they have, so that both sexes are tested in gender.
+
+  Args:
+    ids: [num_clips] unique utterance ids.
+    labels: [num_clips] labels.
+    speaker: [num_clips] speaker names.
+    seed: Another seed gives another split.
+
+  Raises:
+    errors.InputError: If a label has too few speakers to be in every split, as
+      in speaker recognition, which this split contradicts.
+  """
+  ids, labels, speaker = map(np.asarray, (ids, labels, speaker))
+  strata = {}
+  for name in np.unique(speaker):
+    key = tuple(np.unique(labels[speaker == name]).tolist())
+    strata.setdefault(key, []).append(name)
+  parts = {name: [] for name in SPLITS}
+  for key, names in strata.items():
+    if len(names) < len(SPLITS):
+      raise errors.InputError(
+        'a speaker-disjoint split needs at least three speakers for every '
+        f'class, classes {list(key)} have {len(names)}; use '
+        "--config.split.kind=stratified (speaker recognition always must)"
+      )
+    names = np.array(names)
+    for part, chosen in _cut(np.arange(len(names)), names, seed, 1).items():
+      members = np.isin(speaker, names[chosen])
+      parts[part].append(np.flatnonzero(members))
+  return _joined(parts)
+
+
+def _cut(members, names, seed, at_least=0):
+  """Returns `members` cut by `FRACTIONS` after an order hashed from names."""
+  digest = [hashlib.sha256(f'{seed}:{name}'.encode()).digest() for name in names]
+  order = sorted(range(len(names)), key=digest.__getitem__)
+  num_test = max(at_least, round(len(names) * FRACTIONS[2]))
+  num_validation = max(at_least, round(len(names) * FRACTIONS[1]))
+  shuffled = members[np.array(order, int)]
+  return {
+    'test': shuffled[:num_test],
+    'validation': shuffled[num_test : num_test + num_validation],
+    'train': shuffled[num_test + num_validation :],
+  }
+
+
+def _joined(parts):
+  joined = {
+    name: np.sort(np.concatenate(parts[name])) if parts[name] else np.array([])
+    for name in SPLITS
+  }
+  empty = [name for name, rows in joined.items() if not len(rows)]
+  if empty:
+    raise errors.InputError(
+      f'too few clips for a 75/5/20 split: {", ".join(empty)} would be empty; '
+      'a class needs at least 11 clips'
+    )
+  return joined

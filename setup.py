@@ -1,0 +1,50 @@
+"""Packaging of advspeech; tool settings live in pyproject.toml."""
+
+import pathlib
+
+import setuptools
+
+ROOT = pathlib.Path(__file__).parent
+
+# The demo corpus needs eSpeak NG, which is GPL: an extra, never a requirement.
+DEMO = ['espeakng-loader>=0.2.4']
+
+setuptools.setup(
+  name='advspeech',
+  version='0.1.0',
+  description=(
+    'Adversarial examples for speech classifiers on raw audio, in JAX: '
+    'attacks, controls, intervals, figures.'
+  ),
+  long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
+  long_description_content_type='text/markdown',
+  license='Apache-2.0',
+  python_requires='>=3.11',
+  packages=setuptools.find_packages(include=['advspeech', 'advspeech.*']),
+  package_data={'advspeech': ['*.mplstyle', '*.html.j2']},
+  install_requires=[
+    'absl-py>=2.1',
+    'flax>=0.12.6,<0.13',
+    # TFDS imports it for builders in packages but requires it only for
+    # Python < 3.9.
+    'importlib_resources>=6',
+    'jax>=0.10.2,<0.13',
+    'jinja2>=3.1',
+    'librosa>=0.11,<2',
+    'matplotlib>=3.9',
+    'ml_collections>=1.0',
+    'numpy>=2.0',
+    'optax>=0.2.8,<0.3',
+    'orbax-checkpoint>=0.12.8,<1',
+    'soundfile>=0.12',
+    'tensorboardX>=2.6.2',
+    'tensorflow-datasets>=4.9.9,<5',
+    'tqdm>=4.66',
+  ],
+  extras_require={
+    'demo': DEMO,
+    'test': [*DEMO, 'hypothesis>=6.100', 'pytest>=8', 'ruff>=0.12'],
+    'cuda': ['jax[cuda12]>=0.10.2,<0.13'],
+    'tpu': ['jax[tpu]>=0.10.2,<0.13'],
+  },
+)
