@@ -4,10 +4,10 @@ Parameters are replicated, batches are sharded on 'data'. Everything else is
 written for one device and compiled by `jax.jit` for all of them.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
-import numpy as np
 from jax import sharding
 
 from advspeech import errors
@@ -42,6 +42,14 @@ def shard_batch(batch: Any, mesh: sharding.Mesh) -> Any:
   return jax.device_put(batch, sharded(mesh))
 
 
+def abstract_replicated(make: Callable[[], Any], mesh: sharding.Mesh) -> Any:
+  """Returns shapes, types and placement of `make()`, replicated, unmade."""
+  return jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated(mesh)),
+    jax.eval_shape(make),
+  )
+
+
 def check_batch_size(batch_size: int, mesh: sharding.Mesh) -> None:
   """Raises errors.InputError unless every device gets the same rows."""
   num_devices = mesh.size
@@ -63,8 +71,3 @@ def device_summary() -> dict[str, Any]:
     'num_devices': len(devices),
     'num_processes': jax.process_count(),
   }
-
-
-def to_host(tree: Any) -> Any:
-  """Returns a tree of device arrays as NumPy arrays."""
-  return jax.tree.map(np.asarray, tree)

@@ -1,0 +1,366 @@
+"""Error against epsilon: one gradient a clip, judged by every model, with its
+noise control and the same clips after being saved.
+
+For one seed's pair of models: FGSM is made on the source model (paper: WaveCNN,
+the hypothetical model) and tried on all of them, next to random signs of the
+same size. Gradients do not depend on epsilon, so they are taken once; perturbed
+clips live only inside the compiled function, one epsilon at a time.
+"""
+
+import csv
+import functools
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+import tqdm
+
+from advspeech import (
+  attacks,
+  audio,
+  checkpoint,
+  input_pipeline,
+  parallel,
+  statistics,
+)
+
+ATTACKS = ('fgsm', 'random_sign')
+# How a perturbed clip reaches the model that judges it.
+FORMATS = ('memory', 'float32', 'int16')
+SWEEP_COLUMNS = (
+  'task',
+  'seed',
+  'source',
+  'target',
+  'attack',
+  'epsilon',
+  'epsilon_fs',
+  'epsilon_lsb',
+  'epsilon_dbfs',
+  'mean_snr_db',
+  'num_clips',
+  'num_errors',
+  'error_rate',
+  'ci_low',
+  'ci_high',
+  'flip_rate',
+  'error_rate_float32',
+  'error_rate_int16',
+)
+SAMPLE_COLUMNS = (
+  'task',
+  'seed',
+  'source',
+  'target',
+  'attack',
+  'epsilon',
+  'id',
+  'label',
+  'clean_prediction',
+  'prediction',
+  'prediction_float32',
+  'prediction_int16',
+  'snr_db',
+)
+
+
+class Judgements(NamedTuple):
+  """What one source model's attacks did to one split.
+
+  Attributes:
+    clean: [num_targets, num_clips] classes given to the untouched clips.
+    predictions: [num_epsilons, num_attacks, num_targets, num_formats,
+      num_clips] classes given to the perturbed ones.
+    snr_db: [num_epsilons, num_attacks, num_clips] over recorded samples.
+  """
+
+  clean: np.ndarray
+  predictions: np.ndarray
+  snr_db: np.ndarray
+
+
+def judge(
+  classifiers: Mapping[str, checkpoint.Classifier],
+  source: str,
+  split: input_pipeline.Split,
+  epsilons: Sequence[float],
+  *,
+  seed: int,
+  batch_size: int,
+  attack_padding: bool = True,
+  clip_to_range: bool = True,
+) -> Judgements:
+  """Returns every model's verdict on every perturbed clip.
+
+  Args:
+    classifiers: Models by name; all are targets.
+    source: Name of the model whose gradients are used.
+    split: Clips to attack.
+    epsilons: Max-norm radii in the model's unit.
+    seed: Of the random signs, folded with each clip's id.
+    batch_size: Clips at a time, a multiple of the device count.
+    attack_padding: Perturb the padding too, as the paper did.
+    clip_to_range: Clip perturbed samples to [0, 1].
+
+  Raises:
+    errors.InputError: If the device count does not divide the batch size.
+  """
+  mesh = parallel.make_mesh()
+  parallel.check_batch_size(batch_size, mesh)
+  names = tuple(classifiers)
+  step = _judge_step(
+    tuple(classifiers[name].model for name in names),
+    names.index(source),
+    attack_padding,
+    (0.0, 1.0) if clip_to_range else (-np.inf, np.inf),
+    mesh,
+  )
+  variables = tuple(classifiers[name].variables for name in names)
+  radii = jnp.asarray(epsilons, jnp.float32)
+  parts = []
+  for batch in tqdm.tqdm(
+    input_pipeline.batches(split, batch_size, mesh),
+    desc=f'attacking seed {seed}',
+    total=input_pipeline.num_batches(split, batch_size),
+    unit='batch',
+    disable=None,
+  ):
+    num_rows = len(batch['id'])
+    noise_ids = np.zeros(batch_size, np.uint32)
+    noise_ids[:num_rows] = [_noise_id(id_) for id_ in batch['id']]
+    part = step(
+      variables,
+      {key: batch[key] for key in ('audio', 'label', 'mask')},
+      parallel.shard_batch(noise_ids, mesh),
+      jax.random.key(seed),
+      radii,
+    )
+    parts.append([x[..., :num_rows] for x in jax.device_get(part)])
+  return Judgements(*(np.concatenate(x, -1) for x in zip(*parts, strict=True)))
+
+
+def _noise_id(utterance_id: str) -> int:
+  digest = hashlib.sha256(utterance_id.encode()).digest()
+  return int.from_bytes(digest[:4], 'little')
+
+
+@functools.lru_cache
+def _judge_step(model_list, source, attack_padding, bounds, mesh):
+  """Returns the compiled function behind `judge`, for one batch."""
+
+  def logits_fn(target, variables, clips):
+    return model_list[target].apply(variables[target], clips, train=False)
+
+  def step(variables, batch, noise_ids, key, epsilons):
+    clips, label = batch['audio'], batch['label']
+    mask = None if attack_padding else batch['mask']
+
+    def loss_fn(x):
+      return attacks.cross_entropy(logits_fn(source, variables, x), label)
+
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, noise_ids)
+    directions = jnp.stack(
+      [
+        attacks.gradient_sign(loss_fn, clips, mask=mask),
+        attacks.random_sign(keys, clips, mask=mask),
+      ]
+    )
+
+    def judge_one(epsilon, direction):
+      perturbed = attacks.perturb(
+        clips, direction, epsilon[None], bounds=bounds
+      )[0]
+      saved = (perturbed, *_saved(perturbed))
+      predictions = jnp.stack(
+        [
+          jnp.stack([predict(target, x) for x in saved])
+          for target in range(len(model_list))
+        ]
+      )
+      return predictions, audio.snr_db(clips, perturbed, batch['mask'])
+
+    def predict(target, x):
+      return jnp.argmax(logits_fn(target, variables, x), -1).astype(jnp.int8)
+
+    clean = jnp.stack([predict(t, clips) for t in range(len(model_list))])
+    predictions, snr_db = jax.lax.map(
+      lambda epsilon: jax.lax.map(
+        lambda direction: judge_one(epsilon, direction), directions
+      ),
+      epsilons,
+    )
+    return clean, predictions, snr_db
+
+  copies, rows = parallel.replicated(mesh), parallel.sharded(mesh)
+  return jax.jit(
+    step,
+    in_shardings=(copies, rows, rows, copies, copies),
+    out_shardings=tuple(parallel.sharded(mesh, axis) for axis in (1, 4, 2)),
+  )
+
+
+def _saved(perturbed):
+  """Returns clips as they come back from float and 16-bit WAV files."""
+  # Optimisation must not cancel a conversion against its inverse.
+  full_scale, pcm = jax.lax.optimization_barrier(
+    (audio.to_full_scale(perturbed), audio.to_pcm(perturbed))
+  )
+  return audio.from_full_scale(full_scale), audio.from_pcm(pcm)
+
+
+def sweep_rows(
+  config: ml_collections.ConfigDict,
+  seed: int,
+  targets: Sequence[str],
+  labels: np.ndarray,
+  judgements: Judgements,
+) -> list[dict[str, Any]]:
+  """Returns one row a (target, attack, epsilon), keyed by SWEEP_COLUMNS."""
+  rows = []
+  for t, target in enumerate(targets):
+    for a, attack in enumerate(ATTACKS):
+      for e, epsilon in enumerate(config.sweep.epsilons):
+        predictions = judgements.predictions[e, a, t]
+        wrong = predictions != labels
+        num_errors, num_clips = int(wrong[0].sum()), len(labels)
+        low, high = statistics.wilson_interval(
+          num_errors, num_clips, config.sweep.confidence
+        )
+        rows.append(
+          {
+            'task': config.task,
+            'seed': seed,
+            'source': config.source,
+            'target': target,
+            'attack': attack,
+            'epsilon': epsilon,
+            **audio.amplitude_units(epsilon),
+            'mean_snr_db': float(judgements.snr_db[e, a].mean()),
+            'num_clips': num_clips,
+            'num_errors': num_errors,
+            'error_rate': num_errors / num_clips,
+            'ci_low': low,
+            'ci_high': high,
+            'flip_rate': float((predictions[0] != judgements.clean[t]).mean()),
+            'error_rate_float32': float(wrong[1].mean()),
+            'error_rate_int16': float(wrong[2].mean()),
+          }
+        )
+  return rows
+
+
+def sample_rows(
+  config: ml_collections.ConfigDict,
+  seed: int,
+  targets: Sequence[str],
+  split: input_pipeline.Split,
+  classes: Sequence[str],
+  judgements: Judgements,
+) -> list[dict[str, Any]]:
+  """Returns one row a (target, attack, epsilon, clip), by SAMPLE_COLUMNS."""
+  rows = []
+  for t, target in enumerate(targets):
+    for a, attack in enumerate(ATTACKS):
+      for e, epsilon in enumerate(config.sweep.epsilons):
+        predictions = judgements.predictions[e, a, t]
+        for i, utterance_id in enumerate(split.ids):
+          memory, float32, int16 = (classes[p] for p in predictions[:, i])
+          rows.append(
+            {
+              'task': config.task,
+              'seed': seed,
+              'source': config.source,
+              'target': target,
+              'attack': attack,
+              'epsilon': epsilon,
+              'id': str(utterance_id),
+              'label': classes[split.labels[i]],
+              'clean_prediction': classes[judgements.clean[t, i]],
+              'prediction': memory,
+              'prediction_float32': float32,
+              'prediction_int16': int16,
+              'snr_db': float(judgements.snr_db[e, a, i]),
+            }
+          )
+  return rows
+
+
+def write_table(
+  path: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]
+) -> None:
+  """Writes rows as CSV, floats to six digits, whole or not at all."""
+  with open(f'{path}.tmp', 'w', encoding='utf-8', newline='') as file:
+    writer = csv.DictWriter(file, columns, lineterminator='\n')
+    writer.writeheader()
+    for row in rows:
+      writer.writerow({key: _cell(row[key]) for key in columns})
+  os.replace(f'{path}.tmp', path)
+
+
+def _cell(value):
+  return f'{value:.6g}' if isinstance(value, float) else value
+
+
+def read_table(path: str) -> list[dict[str, Any]]:
+  """Returns the rows of `sweep.csv`, numbers as numbers.
+
+  Args:
+    path: The file.
+  """
+  with open(path, encoding='utf-8', newline='') as file:
+    return [
+      {key: _number(value) for key, value in row.items()}
+      for row in csv.DictReader(file)
+    ]
+
+
+def _number(text):
+  for kind in (int, float):
+    try:
+      return kind(text)
+    except ValueError:
+      continue
+  return text
+
+
+def write_examples(
+  folder: str,
+  classifier: checkpoint.Classifier,
+  split: input_pipeline.Split,
+  config: ml_collections.ConfigDict,
+) -> list[dict[str, str]]:
+  """Writes some clips, clean and attacked, as 16-bit WAV files to listen to.
+
+  Args:
+    folder: Where the files go.
+    classifier: The model attacked.
+    split: Clips; the first `config.sweep.num_examples` are written.
+    config: See configs/paper.py.
+
+  Returns:
+    For each clip its `id` and the file names `original` and `adversarial`.
+  """
+  os.makedirs(folder, exist_ok=True)
+  num = min(config.sweep.num_examples, len(split))
+  clips = audio.from_pcm(jnp.asarray(split.pcm[:num]))
+  labels = jnp.asarray(split.labels[:num])
+
+  def loss_fn(x):
+    return attacks.cross_entropy(classifier.logits_fn(x), labels)
+
+  epsilon = config.sweep.example_epsilon
+  perturbed = attacks.fgsm(loss_fn, clips, [epsilon])[0]
+  names = []
+  for i, utterance_id in enumerate(split.ids[:num]):
+    end = split.num_samples[i]
+    entry = {'id': str(utterance_id)}
+    for kind, x in (('original', clips), ('adversarial', perturbed)):
+      entry[kind] = f'{utterance_id}-{kind}.wav'
+      audio.save(os.path.join(folder, entry[kind]), x[i, :end], 'PCM_16')
+    names.append(entry)
+  return names

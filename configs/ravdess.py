@@ -1,0 +1,36 @@
+"""RAVDESS: the paper's recipe on 24 actors, gender, emotion or speaker.
+
+  python -m launch.reproduce --config=configs/ravdess.py:gender \
+    --config.corpus.folder=/path/to/ravdess --workdir=runs/ravdess-gender
+
+`:gender,small` (and so on) fits two CPU cores: 3 s clips, 16 feature maps,
+few epochs.
+"""
+
+import ml_collections
+
+from configs import paper
+
+
+def get_config(variant: str = 'gender') -> ml_collections.ConfigDict:
+  """Returns the config of a variant.
+
+  Args:
+    variant: 'gender', 'emotion' or 'speaker', with ',small' after it for the
+      size a machine without an accelerator can train.
+  """
+  task, _, size = variant.partition(',')
+  if size not in ('', 'small'):
+    raise ValueError(
+      f"the part after the comma must be 'small', got {size!r}; "
+      'for example configs/ravdess.py:gender,small'
+    )
+  config = paper.get_config()
+  config.task = task
+  config.corpus.name = 'ravdess'
+  if size == 'small':
+    config.clip_s = 3.0
+    config.model.features = 16
+    config.training.num_epochs = 12 if task == 'gender' else 40
+    config.training.batch_size = 40
+  return config
