@@ -16,8 +16,10 @@ def get_config() -> ml_collections.ConfigDict:
   config.clip_s = 1.6
   config.model.features = 8
   config.model.hidden_features = 32
-  config.training.batch_size = 60
-  config.training.num_epochs = 4
-  config.training.learning_rate = 3e-3
-  config.sweep.batch_size = 60
+  config.model.input_pool = 2
+  config.model.norm_momentum = 0.8
+  config.training.batch_size = 32
+  config.training.num_epochs = 6
+  config.training.learning_rate = 2e-3
+  config.sweep.batch_size = 48
   return config

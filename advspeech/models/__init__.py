@@ -20,12 +20,13 @@ def create_model(
   features: int = 32,
   hidden_features: int = 64,
   input_pool: int = 1,
+  center_input: bool = True,
   norm: str = 'batch',
   norm_momentum: float = 0.9,
   forget_bias: float = 1.0,
   dtype: Any = jnp.float32,
 ) -> nn.Module:
-  """Returns an unbound model; the defaults are the paper's.
+  """Returns an unbound model; the defaults are `configs/paper.py`'s.
 
   Args:
     name: One of `NAMES`.
@@ -34,6 +35,7 @@ def create_model(
     features: Feature maps of every convolution.
     hidden_features: Width of WaveCNN's dense layer, units of WaveRNN's LSTM.
     input_pool: Average pool before the first convolution (1: none).
+    center_input: Subtract silence, 0.5, before the first convolution.
     norm: One of `NORMS`; 'none' is Table 1 to the letter.
     norm_momentum: Decay of batch norm's running statistics.
     forget_bias: Initial bias of the LSTM's forget gate.
@@ -54,6 +56,7 @@ def create_model(
     features=features,
     frame_samples=frame_samples,
     input_pool=input_pool,
+    center_input=center_input,
     norm=norm,
     norm_momentum=norm_momentum,
     dtype=dtype,

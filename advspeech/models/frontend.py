@@ -10,6 +10,7 @@ from advspeech.models import layers
 
 FRAME_MS = 40
 NUM_LAYERS = 8
+SILENCE = 0.5
 
 
 class FrontEnd(nn.Module):
@@ -20,6 +21,9 @@ class FrontEnd(nn.Module):
     frame_samples: Samples a frame, 640 at 16 kHz.
     input_pool: Average pool before the first layer; 1 is the paper, 2 the
       authors' published code.
+    center_input: Subtract silence, 0.5, so that zero padding pads with silence
+      and not with full scale negative; the edge of every frame otherwise
+      outweighs the speech in it by far.
     norm: 'batch' or 'none'.
     norm_momentum: Decay of batch norm's running statistics.
     dtype: Type of the computation.
@@ -28,6 +32,7 @@ class FrontEnd(nn.Module):
   features: int
   frame_samples: int
   input_pool: int
+  center_input: bool
   norm: str
   norm_momentum: float
   dtype: Any = jnp.float32
@@ -41,6 +46,8 @@ class FrontEnd(nn.Module):
         f'audio must be whole frames of {self.frame_samples} samples and a '
         f'frame whole pools of {self.input_pool}, got {time} samples'
       )
+    if self.center_input:
+      audio = audio - SILENCE
     x = audio.astype(self.dtype)
     if self.input_pool > 1:
       x = x.reshape(batch, -1, self.input_pool).mean(-1)

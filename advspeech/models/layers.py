@@ -73,13 +73,6 @@ def max_pool(x: jax.Array) -> jax.Array:
   return jnp.where(second > first, second, first)
 
 
-def pooled_length(length: int, num_pools: int = 1) -> int:
-  """Returns a map's length after `num_pools` max pools."""
-  for _ in range(num_pools):
-    length = -(-length // 2)
-  return length
-
-
 class ConvBlock(nn.Module):
   """Convolution, optional batch norm, ReLU, max pool (Table 1).
 

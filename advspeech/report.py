@@ -1,0 +1,154 @@
+"""The page of a run: figures and tables in one HTML file, no network."""
+
+import base64
+import importlib.metadata
+import json
+import mimetypes
+import os
+import platform
+from typing import Any
+
+import jinja2
+
+from advspeech import errors, figures, sweep
+
+# Figure 6 of the paper, read off its text: (clean error, epsilon, error).
+PAPER = {
+  'gender': {'wavernn': (0.12, 0.02, 0.31), 'wavecnn': (0.12, 0.02, 0.25)},
+  'emotion': {'wavernn': (0.16, 0.015, 0.48), 'wavecnn': (0.15, 0.015, 0.425)},
+  'speaker': {'wavernn': (0.31, 0.032, 0.62), 'wavecnn': (0.29, 0.032, 0.44)},
+}
+_PACKAGES = ('jax', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'librosa')
+
+
+def write(workdir: str) -> str:
+  """Writes `report/index.html` and its figures; returns the page's path.
+
+  Args:
+    workdir: A run's folder; only its tables and JSON files are read.
+
+  Raises:
+    errors.InputError: If the attack has not been run there.
+  """
+  table = os.path.join(workdir, 'attack', 'sweep.csv')
+  if not os.path.exists(table):
+    raise errors.InputError(
+      f'{workdir} holds no attack/sweep.csv; run python -m launch.attack (or '
+      'launch.reproduce) with the same --config and --workdir first'
+    )
+  folder = os.path.join(workdir, 'report')
+  os.makedirs(folder, exist_ok=True)
+  config = _read_json(os.path.join(workdir, 'config.json'))
+  summaries = [
+    _read_json(os.path.join(workdir, f'{model}-seed{seed}', 'summary.json'))
+    for seed in config['seeds']
+    for model in config['models']
+  ]
+  num_classes = len(summaries[0]['classes'])
+  rows = [
+    {**row, 'num_classes': num_classes} for row in sweep.read_table(table)
+  ]
+  name = f'figure6-{config["task"]}'
+  figures.save(
+    figures.error_against_epsilon(rows), os.path.join(folder, name)
+  )
+  environment = jinja2.Environment(
+    loader=jinja2.PackageLoader('advspeech', ''),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+  )
+  environment.filters.update(
+    percent=lambda x: f'{100 * x:.1f}', rate=_rate, title=_title
+  )
+  page = environment.get_template('report.html.j2').render(
+    config=config,
+    config_json=json.dumps(config, indent=2),
+    summaries=summaries,
+    rows=rows,
+    comparison=_comparison(config['task'], rows),
+    num_classes=num_classes,
+    figure=_data_uri(os.path.join(folder, f'{name}.png')),
+    figure_name=name,
+    examples=_examples(workdir),
+    versions=_versions(),
+  )
+  path = os.path.join(folder, 'index.html')
+  with open(f'{path}.tmp', 'w', encoding='utf-8') as file:
+    file.write(page)
+  os.replace(f'{path}.tmp', path)
+  return path
+
+
+def _comparison(task: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+  """Returns the paper's numbers with ours at the epsilon nearest to each."""
+  result = []
+  for target, (clean, epsilon, attacked) in PAPER[task].items():
+    ours = [r for r in rows if r['target'] == target and r['attack'] == 'fgsm']
+    if not ours:
+      continue
+    nearest = min((r['epsilon'] for r in ours), key=lambda e: abs(e - epsilon))
+    result.append(
+      {
+        'target': target,
+        'paper_clean': clean,
+        'paper_epsilon': epsilon,
+        'paper_attacked': attacked,
+        'epsilon': nearest,
+        'clean': [r for r in ours if r['epsilon'] == 0],
+        'attacked': [r for r in ours if r['epsilon'] == nearest],
+        'control': [
+          r
+          for r in rows
+          if r['target'] == target
+          and r['attack'] == 'random_sign'
+          and r['epsilon'] == nearest
+        ],
+      }
+    )
+  return result
+
+
+def _examples(workdir):
+  """Returns the example clips with their sound as data URIs."""
+  folder = os.path.join(workdir, 'attack')
+  return [
+    {
+      'id': entry['id'],
+      **{
+        kind: _data_uri(os.path.join(folder, 'audio', entry[kind]))
+        for kind in ('original', 'adversarial')
+      },
+    }
+    for entry in _read_json(os.path.join(folder, 'examples.json'))
+  ]
+
+
+def _rate(row: dict[str, Any]) -> str:
+  return (
+    f'{100 * row["error_rate"]:.1f} '
+    f'[{100 * row["ci_low"]:.1f}, {100 * row["ci_high"]:.1f}]'
+  )
+
+
+def _title(model: str) -> str:
+  return figures.MODEL_TITLES[model]
+
+
+def _versions():
+  return {
+    'Python': platform.python_version(),
+    **{name: importlib.metadata.version(name) for name in _PACKAGES},
+  }
+
+
+def _read_json(path):
+  with open(path, encoding='utf-8') as file:
+    return json.load(file)
+
+
+def _data_uri(path):
+  with open(path, 'rb') as file:
+    data = base64.b64encode(file.read()).decode()
+  return f'data:{mimetypes.guess_type(path)[0]};base64,{data}'

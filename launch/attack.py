@@ -1,0 +1,13 @@
+"""Attacks the trained models of a run and writes its tables."""
+
+from launch import command
+
+
+def main():
+  from advspeech import experiment
+
+  experiment.run_attack(command.CONFIG.value, command.WORKDIR.value)
+
+
+if __name__ == '__main__':
+  command.run(main)

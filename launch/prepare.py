@@ -1,0 +1,13 @@
+"""Prepares the corpus of a config as a data set on disk."""
+
+from launch import command
+
+
+def main():
+  from advspeech import experiment
+
+  print(experiment.prepare(command.CONFIG.value, command.SKIP_BAD.value))
+
+
+if __name__ == '__main__':
+  command.run(main)

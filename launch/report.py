@@ -1,0 +1,13 @@
+"""Draws the figures and the page of a run from its tables."""
+
+from launch import command
+
+
+def main():
+  from advspeech import experiment
+
+  print(experiment.run_report(command.WORKDIR.value))
+
+
+if __name__ == '__main__':
+  command.run(main)

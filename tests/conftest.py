@@ -1,0 +1,36 @@
+"""Four forced CPU devices, strict ranks, and the corpora tests share."""
+
+import os
+import pathlib
+import sys
+
+os.environ['XLA_FLAGS'] = '--xla_force_host_platform_device_count=4'
+os.environ['JAX_PLATFORMS'] = 'cpu'
+
+ROOT = pathlib.Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
+
+jax.config.update('jax_numpy_rank_promotion', 'raise')
+
+
+@pytest.fixture(scope='session')
+def espeak_dir(tmp_path_factory):
+  """Folder with the embedded corpus, prepared once."""
+  pytest.importorskip('espeakng_loader')
+  from advspeech import corpora
+
+  path = tmp_path_factory.mktemp('data')
+  corpora.prepare('espeak', data_dir=str(path))
+  return path
+
+
+@pytest.fixture(scope='session')
+def ravdess_folder():
+  """Folder with the real RAVDESS recordings."""
+  folder = os.environ.get('ADVSPEECH_RAVDESS')
+  if not folder or not os.path.isdir(folder):
+    pytest.skip('ADVSPEECH_RAVDESS names no folder with RAVDESS recordings')
+  return folder

@@ -1,0 +1,210 @@
+"""Table 1: lengths, parameter counts, and a second implementation."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import reference
+from flax import traverse_util
+
+from advspeech import attacks, errors, models
+from advspeech.models import layers
+
+SIX_SECONDS = 96_000
+
+
+def num_parameters(model, time=SIX_SECONDS):
+  shapes = jax.eval_shape(
+    lambda: model.init(jax.random.key(0), jnp.zeros((1, time)), train=False)
+  )
+  return sum(x.size for x in jax.tree.leaves(shapes['params']))
+
+
+def test_wavecnn_has_the_parameters_of_table_1():
+  # Front end: 40*1*32 + 32 and 7 times 40*32*32 + 32: 288,256. Back end: 6
+  # times 40*32*32 + 32: 245,952. Dense: 256*64 + 64 and 64*2 + 2.
+  model = models.create_model('wavecnn', 2, norm='none')
+  assert num_parameters(model) == 550_786
+
+
+def test_wavernn_has_the_parameters_of_table_1():
+  # Front end: 288,256. LSTM: 4 * (96*64 + 64*64 + 64). Dense: 64*2 + 2.
+  model = models.create_model('wavernn', 2, norm='none')
+  assert num_parameters(model) == 329_602
+
+
+@pytest.mark.parametrize('name', models.NAMES)
+def test_batch_norm_puts_a_scale_and_an_offset_in_the_biass_place(name):
+  plain = num_parameters(models.create_model(name, 2, norm='none'))
+  normed = num_parameters(models.create_model(name, 2, norm='batch'))
+  num_layers = 14 if name == 'wavecnn' else 8
+  assert normed - plain == 32 * num_layers
+
+
+def layer_lengths(name, **options):
+  """Returns {path of layer: length of its output} for six seconds."""
+  model = models.create_model(name, 2, norm='none', **options)
+  audio = jax.ShapeDtypeStruct((1, SIX_SECONDS), jnp.float32)
+
+  def run(audio):
+    _, captured = model.init_with_output(
+      jax.random.key(0),
+      audio,
+      train=False,
+      capture_intermediates=lambda m, _: isinstance(m, layers.ConvBlock),
+    )
+    return captured['intermediates']
+
+  with nn.intercept_methods(lambda f, args, kw, ctx: f(*args, **kw)):
+    shapes = jax.eval_shape(run, audio)
+  flat = traverse_util.flatten_dict(shapes, sep='/')
+  return {
+    path.removesuffix('/__call__'): value[0].shape
+    for path, value in flat.items()
+  }
+
+
+@pytest.mark.parametrize('name', models.NAMES)
+def test_front_end_halves_each_of_150_frames_eight_times(name):
+  shapes = layer_lengths(name)
+  expected = [320, 160, 80, 40, 20, 10, 5, 3]
+  for i, length in enumerate(expected):
+    assert shapes[f'frontend/layer_{i}'] == (1, 150, length, 32)
+
+
+def test_input_pool_2_halves_every_length():
+  shapes = layer_lengths('wavernn', input_pool=2)
+  expected = [160, 80, 40, 20, 10, 5, 3, 2]
+  for i, length in enumerate(expected):
+    assert shapes[f'frontend/layer_{i}'] == (1, 150, length, 32)
+
+
+def test_wavecnn_back_end_halves_450_samples_six_times():
+  shapes = layer_lengths('wavecnn')
+  for i, length in enumerate([225, 113, 57, 29, 15, 8]):
+    assert shapes[f'layer_{i}'] == (1, length, 32)
+
+
+def randomised(variables, seed):
+  """Returns variables off their initial values: biases and statistics too."""
+  rng = np.random.default_rng(seed)
+
+  def move(path, x):
+    x = np.asarray(x)
+    if path[-1] in ('bias', 'mean'):
+      return x + rng.normal(0, 0.1, x.shape).astype(np.float32)
+    if path[-1] in ('scale', 'var'):
+      return x * rng.uniform(0.5, 2, x.shape).astype(np.float32)
+    return x
+
+  flat = traverse_util.flatten_dict(variables)
+  return traverse_util.unflatten_dict({p: move(p, x) for p, x in flat.items()})
+
+
+@pytest.mark.parametrize('name', models.NAMES)
+@pytest.mark.parametrize(
+  'options',
+  [
+    {'norm': 'none', 'center_input': False},
+    {'norm': 'batch'},
+    {'norm': 'batch', 'input_pool': 2},
+  ],
+  ids=str,
+)
+def test_logits_and_input_gradients_equal_a_numpy_version(name, options):
+  model = models.create_model(
+    name, 3, features=6, hidden_features=5, **options
+  )
+  rng = np.random.default_rng(1)
+  audio = rng.uniform(0, 1, (2, 10 * 640)).astype(np.float32)
+  label = np.array([2, 0])
+  variables = model.init(jax.random.key(3), audio, train=False)
+  variables = randomised(variables, 4)
+  logits = model.apply(variables, audio, train=False)
+  gradient = jax.grad(
+    lambda x: attacks.cross_entropy(
+      model.apply(variables, x, train=False), label
+    ).sum()
+  )(audio)
+
+  as_float64 = jax.tree.map(lambda x: np.asarray(x, np.float64), variables)
+  expected, backward = reference.run(
+    audio.astype(np.float64),
+    as_float64,
+    recurrent=name == 'wavernn',
+    input_pool=options.get('input_pool', 1),
+    center_input=options.get('center_input', True),
+  )
+  expected_gradient = backward(
+    reference.cross_entropy_gradient(expected, label)
+  )
+  np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-6)
+  assert np.abs(expected_gradient).max() > 1e-6
+  error = np.linalg.norm(gradient - expected_gradient)
+  assert error < 1e-4 * np.linalg.norm(expected_gradient)
+
+
+@pytest.mark.parametrize('name', models.NAMES)
+def test_a_clips_logits_do_not_depend_on_its_neighbours_when_attacked(name):
+  model = models.create_model(name, 2, features=4, hidden_features=4)
+  audio = jax.random.uniform(jax.random.key(0), (3, 5 * 640))
+  variables = model.init(jax.random.key(1), audio, train=False)
+  together = model.apply(variables, audio, train=False)
+  for i in range(3):
+    alone = model.apply(variables, audio[i : i + 1], train=False)
+    np.testing.assert_allclose(alone[0], together[i], rtol=1e-5, atol=1e-7)
+
+
+def test_rows_that_are_not_valid_leave_batch_norm_alone():
+  model = models.create_model('wavecnn', 2, features=4, hidden_features=4)
+  audio = jax.random.uniform(jax.random.key(0), (3, 5 * 640))
+  variables = model.init(jax.random.key(1), audio, train=False)
+
+  def train(audio, valid):
+    return model.apply(
+      variables, audio, train=True, valid=valid, mutable=['batch_stats']
+    )
+
+  logits, updates = train(audio, jnp.ones(3))
+  filled = jnp.concatenate([audio, jnp.full((2, 5 * 640), 0.9)])
+  logits_filled, updates_filled = train(filled, jnp.array([1, 1, 1, 0, 0]))
+  np.testing.assert_allclose(logits_filled[:3], logits, rtol=1e-4, atol=1e-5)
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
+    updates_filled,
+    updates,
+  )
+
+
+def test_forget_bias_is_the_second_quarter_of_the_input_bias():
+  for forget_bias in (0.0, 1.0):
+    model = models.create_model(
+      'wavernn', 2, features=4, hidden_features=3, forget_bias=forget_bias
+    )
+    variables = model.init(
+      jax.random.key(0), jnp.zeros((1, 640)), train=False
+    )
+    np.testing.assert_array_equal(
+      variables['params']['input']['bias'],
+      [0] * 3 + [forget_bias] * 3 + [0] * 6,
+    )
+
+
+def test_there_is_no_bias_before_a_batch_norm():
+  model = models.create_model('wavecnn', 2, features=4, hidden_features=4)
+  variables = model.init(jax.random.key(0), jnp.zeros((1, 640)), train=False)
+  assert set(variables['params']['frontend']['layer_0']) == {'kernel', 'norm'}
+
+
+def test_audio_that_is_not_whole_frames_is_refused():
+  model = models.create_model('wavecnn', 2)
+  with pytest.raises(ValueError, match='whole frames of 640 samples.*got 700'):
+    model.init(jax.random.key(0), jnp.zeros((1, 700)), train=False)
+
+
+def test_unknown_names_list_the_legal_ones():
+  with pytest.raises(errors.InputError, match='wavecnn, wavernn'):
+    models.create_model('wavenet', 2)
+  with pytest.raises(errors.InputError, match='batch, none'):
+    models.create_model('wavecnn', 2, norm='layer')

@@ -1,0 +1,150 @@
+"""Conversions are exact, files lose what their format loses and no more."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import soundfile
+
+from advspeech import audio, errors
+
+EVERY_PCM = np.arange(-32768, 32768).astype(np.int16)
+
+
+def tone(rate_hz, seconds=0.5, hz=440.0):
+  time_s = np.arange(int(rate_hz * seconds)) / rate_hz
+  return 0.5 * np.sin(2 * np.pi * hz * time_s)
+
+
+def test_pcm_to_model_input_and_back_is_the_identity():
+  np.testing.assert_array_equal(
+    audio.to_pcm(audio.from_pcm(jnp.asarray(EVERY_PCM))), EVERY_PCM
+  )
+
+
+def test_model_input_is_in_the_unit_interval_with_silence_at_a_half():
+  values = audio.from_pcm(jnp.array([-32768, 0, 32767], jnp.int16))
+  np.testing.assert_array_equal(values, [0.0, 0.5, 1 - 2**-16])
+
+
+def test_full_scale_saturates_and_does_not_wrap():
+  pcm = audio.to_pcm(jnp.array([-0.2, 0.0, 1.0, 1.3]))
+  np.testing.assert_array_equal(pcm, [-32768, -32768, 32767, 32767])
+
+
+def test_a_perturbation_of_half_an_lsb_or_more_survives_rounding():
+  silence = jnp.full(3, 0.5)
+  moved = silence + jnp.array([0.4, 0.6, 1.0]) / audio.LSB_PER_UNIT
+  np.testing.assert_array_equal(audio.to_pcm(moved), [0, 1, 1])
+
+
+@pytest.mark.parametrize('subtype', ['PCM_16', 'FLOAT'])
+def test_a_file_gives_back_what_the_array_round_trip_says(tmp_path, subtype):
+  x = np.random.default_rng(0).uniform(0, 1, 4000).astype(np.float32)
+  path = tmp_path / 'clip.wav'
+  audio.save(path, x, subtype)
+  if subtype == 'PCM_16':
+    read, rate = soundfile.read(path, dtype='int16')
+    back = audio.from_pcm(jnp.asarray(read))
+    expected = audio.from_pcm(audio.to_pcm(x))
+  else:
+    read, rate = soundfile.read(path, dtype='float32')
+    back = audio.from_full_scale(jnp.asarray(read))
+    expected = audio.from_full_scale(audio.to_full_scale(x))
+  assert rate == 16_000
+  np.testing.assert_array_equal(back, expected)
+  half_step = 0.5 / audio.LSB_PER_UNIT if subtype == 'PCM_16' else 1e-7
+  inside = x < audio.from_pcm(jnp.int16(32767))
+  assert np.abs(back - x)[inside].max() <= half_step
+
+
+def test_another_subtype_is_refused(tmp_path):
+  with pytest.raises(ValueError, match="'PCM_16' or 'FLOAT', got 'PCM_24'"):
+    audio.save(tmp_path / 'clip.wav', np.zeros(3), 'PCM_24')
+
+
+@pytest.mark.parametrize('suffix', ['wav', 'flac'])
+def test_mono_16_bit_at_16_khz_is_read_bit_for_bit(tmp_path, suffix):
+  path = tmp_path / f'clip.{suffix}'
+  soundfile.write(path, EVERY_PCM, 16_000, subtype='PCM_16')
+  np.testing.assert_array_equal(audio.load(path), EVERY_PCM)
+
+
+def test_stereo_is_the_mean_of_its_channels(tmp_path):
+  path = tmp_path / 'clip.wav'
+  left, right = tone(16_000), tone(16_000, hz=1000)
+  soundfile.write(path, np.stack([left, right], 1), 16_000, subtype='FLOAT')
+  expected = np.rint((left + right) / 2 * 32768)
+  np.testing.assert_allclose(audio.load(path), expected, atol=1)
+
+
+def test_48_khz_is_resampled_to_the_same_tone(tmp_path):
+  path = tmp_path / 'clip.wav'
+  soundfile.write(path, tone(48_000), 48_000, subtype='PCM_16')
+  pcm = audio.load(path)
+  assert len(pcm) == 8000
+  # Away from the ends, where any filter rings.
+  inner = slice(200, -200)
+  expected = tone(16_000)[inner] * 32768
+  np.testing.assert_allclose(pcm[inner], expected, atol=4)
+
+
+@pytest.mark.parametrize(
+  ('content', 'message'),
+  [
+    (b'', 'cannot be read as audio'),
+    (b'this is not audio', 'cannot be read as audio'),
+    (b'RIFF\x24\x00\x00\x00WAVE', 'cannot be read as audio'),
+  ],
+)
+def test_a_corrupt_file_is_named(tmp_path, content, message):
+  path = tmp_path / 'broken.wav'
+  path.write_bytes(content)
+  with pytest.raises(errors.InputError, match=f'broken.wav {message}'):
+    audio.load(path)
+
+
+def test_a_file_without_samples_is_named(tmp_path):
+  path = tmp_path / 'empty.wav'
+  soundfile.write(path, np.zeros(0), 16_000)
+  with pytest.raises(errors.InputError, match=r'empty.wav holds no samples'):
+    audio.load(path)
+
+
+def test_samples_that_are_not_numbers_are_refused(tmp_path):
+  path = tmp_path / 'nan.wav'
+  samples = np.array([0.1, np.nan, 0.2], np.float32)
+  soundfile.write(path, samples, 16_000, subtype='FLOAT')
+  with pytest.raises(errors.InputError, match=r'nan.wav holds samples that'):
+    audio.load(path)
+
+
+def test_clips_are_cut_at_the_end_or_padded_with_silence():
+  np.testing.assert_array_equal(
+    audio.pad_or_trim(np.array([1, 2, 3], np.int16), 5), [1, 2, 3, 0, 0]
+  )
+  np.testing.assert_array_equal(
+    audio.pad_or_trim(np.array([1, 2, 3], np.int16), 2), [1, 2]
+  )
+
+
+def test_epsilon_in_every_unit():
+  units = audio.amplitude_units(0.02)
+  assert units['epsilon_fs'] == pytest.approx(0.04)
+  assert units['epsilon_lsb'] == pytest.approx(1310.72)
+  assert units['epsilon_dbfs'] == pytest.approx(-27.9588, abs=1e-4)
+  assert audio.amplitude_units(0.0)['epsilon_dbfs'] == -np.inf
+
+
+def test_snr_counts_recorded_samples_only():
+  clean = jnp.full((2, 100), 0.6)
+  noisy = clean.at[:, :50].add(0.01).at[:, 50:].add(0.3)
+  mask = jnp.zeros((2, 100)).at[:, :50].set(1)
+  # Amplitudes 0.1 about silence and 0.01: 20 dB.
+  np.testing.assert_allclose(
+    audio.snr_db(clean, noisy, mask), [20.0, 20.0], atol=1e-3
+  )
+
+
+def test_snr_of_an_untouched_clip_is_infinite():
+  clean = jnp.full((1, 10), 0.7)
+  assert audio.snr_db(clean, clean, jnp.ones((1, 10)))[0] == jnp.inf
