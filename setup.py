@@ -43,7 +43,14 @@ setuptools.setup(
   ],
   extras_require={
     'demo': DEMO,
-    'test': [*DEMO, 'hypothesis>=6.100', 'pytest>=8', 'ruff>=0.12'],
+    'test': [
+      *DEMO,
+      'hypothesis>=6.100',
+      'pytest>=8',
+      'ruff>=0.12',
+      'scipy>=1.13',
+      'tensorboard>=2.18',
+    ],
     'cuda': ['jax[cuda12]>=0.10.2,<0.13'],
     'tpu': ['jax[tpu]>=0.10.2,<0.13'],
   },

@@ -34,7 +34,7 @@ def load(path: str | os.PathLike) -> np.ndarray:
 
   Raises:
     errors.InputError: If the file cannot be decoded, holds no samples, or
-      holds samples that are not finite.
+      samples that are not finite.
   """
   import librosa
   import soundfile
@@ -44,7 +44,12 @@ def load(path: str | os.PathLike) -> np.ndarray:
       audio, _ = librosa.load(
         file, sr=SAMPLE_RATE_HZ, mono=True, res_type='soxr_hq'
       )
-  except (soundfile.SoundFileError, OSError, EOFError) as e:
+  except (
+    soundfile.SoundFileError,
+    librosa.util.exceptions.ParameterError,  # samples that are not finite
+    OSError,
+    EOFError,
+  ) as e:
     raise errors.InputError(
       f'{path} cannot be read as audio ({str(e).rstrip(".")}); '
       'replace it or leave it out'
@@ -52,11 +57,6 @@ def load(path: str | os.PathLike) -> np.ndarray:
   if not audio.size:
     raise errors.InputError(
       f'{path} holds no samples; replace it or leave it out'
-    )
-  if not np.isfinite(audio).all():
-    raise errors.InputError(
-      f'{path} holds samples that are not finite numbers; '
-      'replace it or leave it out'
     )
   return round_to_pcm(audio)
 

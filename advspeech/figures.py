@@ -117,5 +117,6 @@ def _snr_axis(panel, rows):
 
 def save(fig: figure.Figure, path: str) -> None:
   """Writes a figure as `path`.png and `path`.svg, the same bytes each time."""
-  fig.savefig(f'{path}.png', metadata={'Software': None})
-  fig.savefig(f'{path}.svg', metadata={'Date': None})
+  with mpl.rc_context(fname=STYLE):
+    fig.savefig(f'{path}.png', metadata={'Software': None})
+    fig.savefig(f'{path}.svg', metadata={'Date': None})

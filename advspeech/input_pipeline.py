@@ -5,14 +5,17 @@ Clips stay int16 until they are on the device: half the bytes over the wire.
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import sharding
 
-from advspeech import audio, corpora, parallel, tasks
+from advspeech import audio, parallel, tasks
+
+if TYPE_CHECKING:  # at run time it would bring TFDS
+  from advspeech import corpora
 
 Batch = dict[str, Any]
 
@@ -39,7 +42,7 @@ class Split:
 
 
 def make_splits(
-  corpus: corpora.Corpus, task: tasks.Task, kind: str, seed: int
+  corpus: 'corpora.Corpus', task: tasks.Task, kind: str, seed: int
 ) -> dict[str, Split]:
   """Returns the task's training, validation and test clips."""
   ids = corpus.ids[task.rows]
@@ -110,7 +113,7 @@ def epoch_order(num_clips: int, seed: int, epoch: int) -> np.ndarray:
 
 @jax.jit
 def _decode(pcm, num_samples, label, valid):
-  mask = jnp.arange(pcm.shape[1]) < num_samples[:, None]
+  mask = jnp.arange(pcm.shape[1])[None] < num_samples[:, None]
   return {
     'audio': audio.from_pcm(pcm),
     'label': label,

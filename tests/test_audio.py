@@ -52,9 +52,10 @@ def test_a_file_gives_back_what_the_array_round_trip_says(tmp_path, subtype):
     expected = audio.from_full_scale(audio.to_full_scale(x))
   assert rate == 16_000
   np.testing.assert_array_equal(back, expected)
-  half_step = 0.5 / audio.LSB_PER_UNIT if subtype == 'PCM_16' else 1e-7
+  # Half a step, and float32's own rounding about 0.5.
+  step = 0.5 / audio.LSB_PER_UNIT if subtype == 'PCM_16' else 0.0
   inside = x < audio.from_pcm(jnp.int16(32767))
-  assert np.abs(back - x)[inside].max() <= half_step
+  assert np.abs(back - x)[inside].max() <= step + 6e-8
 
 
 def test_another_subtype_is_refused(tmp_path):
@@ -114,7 +115,7 @@ def test_samples_that_are_not_numbers_are_refused(tmp_path):
   path = tmp_path / 'nan.wav'
   samples = np.array([0.1, np.nan, 0.2], np.float32)
   soundfile.write(path, samples, 16_000, subtype='FLOAT')
-  with pytest.raises(errors.InputError, match=r'nan.wav holds samples that'):
+  with pytest.raises(errors.InputError, match=r'nan.wav cannot be read.*not finite'):
     audio.load(path)
 
 

@@ -50,7 +50,7 @@ def conv1d_toeplitz(x: jax.Array, kernel: jax.Array) -> jax.Array:
   size = kernel.shape[0]
   before = (size - 1) // 2
   # Output o sees input i through tap i - o + before.
-  tap = jnp.arange(length)[:, None] - jnp.arange(length) + before
+  tap = jnp.arange(length)[:, None] - jnp.arange(length)[None] + before
   inside = (tap >= 0) & (tap < size)
   banded = jnp.where(
     inside[..., None, None], kernel[jnp.clip(tap, 0, size - 1)], 0
@@ -117,5 +117,5 @@ class ConvBlock(nn.Module):
       )(x, mask=mask)
     else:
       bias = self.param('bias', nn.initializers.zeros, (self.features,))
-      x = x + bias.astype(self.dtype)
+      x = x + bias.astype(self.dtype).reshape(*[1] * (x.ndim - 1), -1)
     return max_pool(nn.relu(x))

@@ -140,7 +140,7 @@ def test_logits_and_input_gradients_equal_a_numpy_version(name, options):
     reference.cross_entropy_gradient(expected, label)
   )
   np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-6)
-  assert np.abs(expected_gradient).max() > 1e-6
+  assert np.abs(expected_gradient).max() > 1e-8
   error = np.linalg.norm(gradient - expected_gradient)
   assert error < 1e-4 * np.linalg.norm(expected_gradient)
 

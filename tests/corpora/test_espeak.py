@@ -1,0 +1,86 @@
+"""The embedded corpus: deterministic, sorted, all three tasks on it."""
+
+import collections
+
+import numpy as np
+import pytest
+
+from advspeech import corpora, errors, tasks
+from advspeech.corpora import espeak
+
+pytest.importorskip('espeakng_loader')
+
+
+@pytest.fixture(scope='module')
+def corpus(espeak_dir):
+  return corpora.read('espeak', data_dir=str(espeak_dir), num_samples=48_000)
+
+
+def test_has_1200_clips_of_ten_speakers_in_three_manners(corpus):
+  assert len(corpus.ids) == len(set(corpus.ids)) == 1200
+  assert len(set(corpus.speaker)) == 10
+  assert collections.Counter(corpus.sex) == {'female': 600, 'male': 600}
+  assert set(corpus.emotion) == {'neutral', 'angry', 'sad'}
+  assert list(corpus.ids) == sorted(corpus.ids)
+
+
+def test_all_three_tasks_exist_on_it(corpus):
+  for name in tasks.NAMES:
+    task = tasks.select(
+      name,
+      speaker=corpus.speaker,
+      sex=corpus.sex,
+      emotion=corpus.emotion,
+    )
+    counts = np.bincount(task.labels)
+    assert len(counts) == len(task.classes)
+    assert counts.min() >= 100
+
+
+def test_a_speaker_says_the_same_twice_bit_for_bit(corpus):
+  clips = [
+    utterance
+    for utterance in espeak.Espeak(
+      data_dir='unused', file_format='array_record'
+    ).utterances()
+    if utterance.speaker == 'f3'
+  ]
+  assert len(clips) == 120
+  for utterance in clips:
+    row = int(np.searchsorted(corpus.ids, utterance.id))
+    num_samples = corpus.num_samples[row]
+    np.testing.assert_array_equal(
+      utterance.pcm[: len(corpus.pcm[row])], corpus.pcm[row, :num_samples]
+    )
+
+
+def test_angry_is_louder_and_faster_than_sad(corpus):
+  def level(emotion):
+    rows = corpus.emotion == emotion
+    return np.abs(corpus.pcm[rows].astype(float)).mean()
+
+  def length(emotion):
+    return corpus.num_samples[corpus.emotion == emotion].mean()
+
+  assert level('angry') > 2 * level('sad')
+  assert length('angry') < 0.8 * length('sad')
+
+
+def test_nothing_is_clipped(corpus):
+  assert np.abs(corpus.pcm.astype(int)).max() < 32767
+
+
+def test_says_how_it_was_made(corpus):
+  assert corpus.metadata['num_clips'] == 1200
+  assert corpus.metadata['skipped'] == []
+  assert {'librosa', 'soxr'} <= set(corpus.metadata['versions'])
+
+
+def test_a_corpus_that_was_not_prepared_is_told_how_to(tmp_path):
+  with pytest.raises(errors.InputError, match=r'launch\.prepare'):
+    corpora.read('espeak', data_dir=str(tmp_path), num_samples=10)
+
+
+def test_an_unknown_corpus_lists_the_legal_ones(tmp_path):
+  with pytest.raises(errors.InputError, match='espeak, ravdess'):
+    corpora.prepare('timit', data_dir=str(tmp_path))

@@ -1,0 +1,148 @@
+"""Configs are checked, folders belong to one config, figures come of tables."""
+
+import json
+
+import pytest
+
+from advspeech import errors, experiment, figures, report
+from configs import paper, quickstart, ravdess
+
+
+@pytest.mark.parametrize(
+  'config',
+  [
+    paper.get_config(),
+    quickstart.get_config(),
+    *(
+      ravdess.get_config(task + size)
+      for task in ('gender', 'emotion', 'speaker')
+      for size in ('', ',small')
+    ),
+  ],
+)
+def test_every_config_is_valid(config):
+  experiment.validate(config)
+
+
+def test_ravdess_at_paper_size_is_the_papers_recipe():
+  config = ravdess.get_config('emotion')
+  assert config.clip_s == 6.0
+  assert config.model.features == 32
+  assert config.training.batch_size == 100
+  assert config.training.num_epochs == 200
+  assert config.seeds == (0, 1)
+
+
+def test_an_unknown_size_says_what_there_is():
+  with pytest.raises(ValueError, match="must be 'small', got 'tiny'"):
+    ravdess.get_config('gender,tiny')
+
+
+@pytest.mark.parametrize(
+  ('key', 'value', 'message'),
+  [
+    ('task', 'age', r"config\.task must be one of gender.*got 'age'"),
+    ('corpus.name', 'timit', r'config\.corpus\.name must be one of espeak'),
+    ('split.kind', 'random', 'must be one of stratified, speaker_disjoint'),
+    ('model.norm', 'layer', 'must be one of batch, none'),
+    ('models', ('wavenet',), 'must be one of wavecnn, wavernn'),
+    ('source', 'wavenet', 'must be one of wavecnn, wavernn'),
+    ('clip_s', 1.01, 'whole frames of 40 ms, got 1.01 s'),
+    ('model.input_pool', 3, 'must divide a frame of 640 samples, got 3'),
+    ('training.num_epochs', 0, 'num_epochs must be positive, got 0'),
+    ('training.learning_rate', -1.0, 'must be positive, got -1'),
+    ('seeds', (), 'must name at least one each'),
+    ('sweep.epsilons', (0.0, 1.5), r'must lie in \[0, 1\].*got 1.5'),
+    ('sweep.epsilons', (-0.1,), r'must lie in \[0, 1\].*got -0.1'),
+    ('sweep.confidence', 1.0, 'between 0 and 1, got 1.0'),
+  ],
+)
+def test_a_value_that_cannot_be_run_is_named(key, value, message):
+  config = paper.get_config()
+  config.update_from_flattened_dict({key: value})
+  with pytest.raises(errors.InputError, match=message):
+    experiment.validate(config)
+
+
+def test_a_folder_belongs_to_the_config_that_made_it(tmp_path):
+  config = quickstart.get_config()
+  experiment.claim_workdir(config, str(tmp_path))
+  experiment.claim_workdir(config, str(tmp_path))
+  config.training.num_epochs += 1
+  with pytest.raises(
+    errors.InputError,
+    match=r'another config \(training.num_epochs is 6 there and 7 now\); use',
+  ):
+    experiment.claim_workdir(config, str(tmp_path))
+
+
+def test_where_the_data_lies_is_no_other_config(tmp_path):
+  config = quickstart.get_config()
+  experiment.claim_workdir(config, str(tmp_path))
+  config.data_dir = '/elsewhere'
+  config.corpus.folder = '/mnt/ravdess'
+  experiment.claim_workdir(config, str(tmp_path))
+
+
+def rows():
+  return [
+    {
+      'task': 'gender',
+      'seed': seed,
+      'source': 'wavecnn',
+      'target': target,
+      'attack': attack,
+      'epsilon': epsilon,
+      'mean_snr_db': 30 - 1000 * epsilon if epsilon else float('inf'),
+      'error_rate': 0.1 + 10 * epsilon * (attack == 'fgsm'),
+      'ci_low': 0.05,
+      'ci_high': 0.4,
+      'num_classes': 2,
+    }
+    for seed in (0, 1)
+    for target in ('wavecnn', 'wavernn')
+    for attack in ('fgsm', 'random_sign')
+    for epsilon in (0.0, 0.01, 0.02)
+  ]
+
+
+def test_figure_6_shows_every_curve_with_its_control_and_chance(tmp_path):
+  fig = figures.error_against_epsilon(rows())
+  assert [axes.get_title() for axes in fig.axes] == [
+    'WaveCNN (white box)',
+    'WaveRNN (made on WaveCNN)',
+  ]
+  for axes in fig.axes:
+    curves = [line for line in axes.lines if len(line.get_xdata()) == 3]
+    assert len(curves) == 4
+    assert sum(line.get_linestyle() == '--' for line in curves) == 2
+    assert len(axes.collections) == 4
+    fgsm = curves[0]
+    assert fgsm.get_ydata().tolist() == pytest.approx([10, 20, 30])
+    assert any(set(line.get_ydata()) == {50.0} for line in axes.lines)
+    (above,) = axes.child_axes
+    labels = [t.get_text() for t in above.get_xticklabels()]
+    assert labels == ['20', '10']
+  figures.save(fig, str(tmp_path / 'figure6'))
+  assert (tmp_path / 'figure6.png').stat().st_size > 10_000
+  assert b'<svg' in (tmp_path / 'figure6.svg').read_bytes()[:1000]
+
+
+def test_figures_are_the_same_bytes_each_time(tmp_path):
+  for name in ('a', 'b'):
+    figures.save(figures.error_against_epsilon(rows()), str(tmp_path / name))
+  for suffix in ('png', 'svg'):
+    a, b = ((tmp_path / f'{n}.{suffix}').read_bytes() for n in 'ab')
+    assert a == b
+
+
+def test_a_report_before_the_attack_says_what_to_run(tmp_path):
+  with pytest.raises(errors.InputError, match=r'run python -m launch\.attack'):
+    report.write(str(tmp_path))
+
+
+def test_config_json_is_the_config(tmp_path):
+  config = quickstart.get_config()
+  experiment.claim_workdir(config, str(tmp_path))
+  saved = json.loads((tmp_path / 'config.json').read_text())
+  assert saved['training']['num_epochs'] == config.training.num_epochs

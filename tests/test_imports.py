@@ -1,0 +1,94 @@
+"""Every module imports alone, and only downwards."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+# A module may import those of lower levels, and its own package.
+LEVELS = [
+  {'errors'},
+  {'audio', 'statistics', 'tasks', 'parallel'},
+  {'attacks', 'models', 'corpora'},
+  {'checkpoint', 'input_pipeline'},
+  {'train', 'sweep'},
+  {'figures'},
+  {'report'},
+  {'experiment'},
+]
+LEVEL = {name: i for i, names in enumerate(LEVELS) for name in names}
+MODULES = sorted(
+  str(path.relative_to(ROOT).with_suffix('')).replace('/', '.')
+  for path in (ROOT / 'advspeech').rglob('*.py')
+  if path.name != '__init__.py'
+)
+
+
+def imports(path):
+  """Yields dotted names that a file imports."""
+  for node in ast.walk(ast.parse(path.read_text())):
+    if isinstance(node, ast.Import):
+      yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+      yield from (f'{node.module}.{alias.name}' for alias in node.names)
+
+
+def test_the_direction_of_imports_is_kept():
+  for path in (ROOT / 'advspeech').rglob('*.py'):
+    parts = path.relative_to(ROOT / 'advspeech').with_suffix('').parts
+    if parts[0] == '__init__':
+      continue
+    for name in imports(path):
+      if not name.startswith('advspeech.'):
+        assert name.split('.')[0] not in ('launch', 'configs'), (path, name)
+        continue
+      other = name.split('.')[1]
+      assert other == parts[0] or LEVEL[other] < LEVEL[parts[0]], (path, name)
+
+
+def test_attacks_know_no_models_no_flax_and_no_data():
+  allowed = {'collections', 'jax', 'advspeech'}
+  for path in (ROOT / 'advspeech' / 'attacks').glob('*.py'):
+    for name in imports(path):
+      assert name.split('.')[0] in allowed, (path, name)
+      if name.startswith('advspeech.'):
+        assert name.startswith('advspeech.attacks'), (path, name)
+
+
+def test_only_corpora_know_tfds():
+  for path in (ROOT / 'advspeech').rglob('*.py'):
+    if 'tensorflow_datasets' in set(imports(path)):
+      assert path.parent.name == 'corpora', path
+
+
+def test_configs_import_ml_collections_alone():
+  for path in (ROOT / 'configs').glob('*.py'):
+    for name in imports(path):
+      assert name in ('ml_collections', 'configs.paper'), (path, name)
+
+
+@pytest.mark.parametrize('name', MODULES)
+def test_every_module_imports_alone_and_without_tensorflow(name):
+  code = (
+    f'import sys, {name}\n'
+    "assert 'tensorflow' not in sys.modules, 'tensorflow was imported'"
+  )
+  subprocess.run([sys.executable, '-c', code], check=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize(
+  'name', ['models', 'attacks', 'audio', 'checkpoint', 'train', 'sweep']
+)
+def test_models_and_attacks_need_only_jax_and_its_kin(name):
+  """A bare accelerator machine has no TFDS, librosa or matplotlib."""
+  code = (
+    'import sys\n'
+    "for absent in ('tensorflow_datasets', 'librosa', 'soundfile',"
+    " 'matplotlib', 'jinja2'):\n"
+    '  sys.modules[absent] = None\n'
+    f'import advspeech.{name}\n'
+  )
+  subprocess.run([sys.executable, '-c', code], check=True, cwd=ROOT)

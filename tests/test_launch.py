@@ -1,0 +1,217 @@
+"""The commands as a user types them: a whole tiny run, and every error."""
+
+import csv
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+LAUNCHERS = ('prepare', 'train', 'attack', 'report', 'reproduce')
+TINY = (
+  '--config.clip_s=0.4',
+  '--config.model.features=2',
+  '--config.model.hidden_features=4',
+  '--config.training.num_epochs=1',
+  '--config.training.batch_size=64',
+  '--config.sweep.batch_size=64',
+  '--config.sweep.epsilons=(0.0, 0.02)',
+)
+
+
+def launch(name, *args, cwd=ROOT):
+  environment = {k: v for k, v in os.environ.items() if k != 'XLA_FLAGS'}
+  return subprocess.run(
+    [sys.executable, '-m', f'launch.{name}', *map(str, args)],
+    cwd=cwd,
+    env=environment,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+
+
+@pytest.fixture(scope='module')
+def tiny(espeak_dir, tmp_path_factory):
+  """A run folder that went through every launcher, and its flags."""
+  workdir = tmp_path_factory.mktemp('runs') / 'tiny'
+  args = (*TINY, f'--config.data_dir={espeak_dir}', f'--workdir={workdir}')
+  for name in ('prepare', 'train', 'attack', 'report'):
+    done = launch(name, *args)
+    assert done.returncode == 0, done.stderr
+  return workdir, args
+
+
+def table(path):
+  with open(path, encoding='utf-8', newline='') as file:
+    return list(csv.DictReader(file))
+
+
+def test_leaves_models_tables_figure_and_page(tiny):
+  workdir, _ = tiny
+  for model in ('wavecnn', 'wavernn'):
+    for seed in (0, 1):
+      folder = workdir / f'{model}-seed{seed}'
+      summary = json.loads((folder / 'summary.json').read_text())
+      assert summary['test']['num_clips'] == 240
+      assert (folder / 'metrics.jsonl').exists()
+      assert (folder / 'checkpoints' / '1').is_dir()
+      assert list((folder / 'tensorboard').iterdir())
+  sweep = table(workdir / 'attack' / 'sweep.csv')
+  assert len(sweep) == 2 * 2 * 2 * 2
+  samples = table(workdir / 'attack' / 'samples.csv')
+  assert len(samples) == 240 * len(sweep)
+  for row in sweep:
+    mine = [
+      s
+      for s in samples
+      if all(
+        s[key] == row[key] for key in ('seed', 'target', 'attack', 'epsilon')
+      )
+    ]
+    wrong = sum(s['prediction'] != s['label'] for s in mine)
+    assert wrong == int(row['num_errors'])
+  for suffix in ('png', 'svg'):
+    assert (workdir / 'report' / f'figure6-gender.{suffix}').exists()
+  assert len(list((workdir / 'attack' / 'audio').glob('*.wav'))) == 4
+
+
+def test_the_page_stands_alone(tiny):
+  workdir, _ = tiny
+  page = (workdir / 'report' / 'index.html').read_text()
+  assert 'data:image/png;base64,' in page
+  assert page.count('<audio') == 4
+  assert not re.search(r'(src|href)="https?:', page)
+
+
+def test_the_clean_error_of_the_table_is_the_one_trained(tiny):
+  workdir, _ = tiny
+  for row in table(workdir / 'attack' / 'sweep.csv'):
+    if float(row['epsilon']) == 0:
+      name = f'{row["target"]}-seed{row["seed"]}'
+      summary = json.loads((workdir / name / 'summary.json').read_text())
+      error = 1 - summary['test']['accuracy']
+      assert float(row['error_rate']) == pytest.approx(error, abs=1e-5)
+
+
+def test_a_second_start_finds_everything_done(tiny):
+  workdir, args = tiny
+  before = {p: p.stat().st_mtime_ns for p in workdir.rglob('*') if p.is_file()}
+  done = launch('reproduce', *args)
+  assert done.returncode == 0, done.stderr
+  assert done.stdout.strip() == str(workdir / 'report' / 'index.html')
+  after = {p: p.stat().st_mtime_ns for p in workdir.rglob('*') if p.is_file()}
+  assert after == before
+
+
+def test_reproduce_finishes_what_is_missing_with_the_same_tables(tiny):
+  workdir, args = tiny
+  path = workdir / 'attack' / 'sweep.csv'
+  before = path.read_bytes()
+  for stale in (path, workdir / 'attack' / 'seed1.npz'):
+    stale.unlink()
+  (workdir / 'report' / 'index.html').unlink()
+  done = launch('reproduce', *args)
+  assert done.returncode == 0, done.stderr
+  assert path.read_bytes() == before
+  assert (workdir / 'report' / 'index.html').exists()
+
+
+def test_says_nothing_but_its_own_lines(tiny, tmp_path):
+  _, args = tiny
+  done = launch(
+    'train', *args[:-1], f'--workdir={tmp_path}', '--model=wavernn', '--seed=1'
+  )
+  assert done.returncode == 0, done.stderr
+  lines = done.stderr.strip().splitlines()
+  assert lines[0].startswith('train: 900 clips (450 female, 450 male)')
+  assert re.fullmatch(r'done in \d+ s', lines[-1])
+  assert len(lines) == 6, done.stderr
+  assert [p.name for p in tmp_path.iterdir() if p.is_dir()] == ['wavernn-seed1']
+
+
+@pytest.mark.parametrize('name', LAUNCHERS)
+def test_help_is_quick_and_says_what_the_command_does(name):
+  started = time.monotonic()
+  done = launch(name, '--help')
+  assert done.returncode == 1  # absl's exit code for --help
+  assert done.stdout[0].isupper()
+  # Generous for a loaded machine; importing JAX alone would exceed it on CI.
+  assert time.monotonic() - started < 5
+
+
+def fails(*args, match):
+  done = launch('reproduce', *args)
+  assert done.returncode == 2, done.stderr
+  assert 'Traceback' not in done.stderr
+  errors = [x for x in done.stderr.splitlines() if x.startswith('error: ')]
+  assert len(errors) == 1, done.stderr
+  assert re.search(match, errors[0]), errors[0]
+
+
+def test_a_misspelt_config_key_is_named(tmp_path):
+  fails(
+    '--config.training.num_epoch=3',
+    f'--workdir={tmp_path}',
+    match='num_epoch.*Did you mean "num_epochs"',
+  )
+
+
+@pytest.mark.parametrize(
+  ('arg', 'match'),
+  [
+    ('--config.training.num_epochs=many', 'invalid literal'),
+    ('--config=configs/none.py', 'names no config'),
+    ('--config=configs/ravdess.py:gender,tiny', "must be 'small'"),
+    ('--confg=x', 'Unknown command line flag'),
+    ('quickstart', 'unexpected argument'),
+    ('--config.sweep.epsilons=(0.0,2.0)', r'must lie in \[0, 1\]'),
+    ('--config.task=age', 'gender, emotion, speaker'),
+  ],
+)
+def test_a_wrong_argument_gets_one_sentence(tmp_path, arg, match):
+  fails(arg, f'--workdir={tmp_path / "run"}', match=match)
+  assert not (tmp_path / 'run').exists()
+
+
+def test_a_workdir_of_another_config_is_refused(tiny):
+  workdir, args = tiny
+  fails(
+    *args,
+    '--config.training.num_epochs=2',
+    match='belongs to another config.*num_epochs is 1 there and 2 now',
+  )
+  assert (workdir / 'attack' / 'sweep.csv').exists()
+
+
+def test_a_folder_without_recordings_is_named(tmp_path):
+  (tmp_path / 'nothing').mkdir()
+  fails(
+    '--config=configs/ravdess.py:gender,small',
+    f'--config.corpus.folder={tmp_path / "nothing"}',
+    f'--config.data_dir={tmp_path / "data"}',
+    f'--workdir={tmp_path / "run"}',
+    match='nothing holds no recordings',
+  )
+
+
+def test_a_batch_no_device_count_divides_is_named(espeak_dir, tmp_path):
+  environment = {
+    **os.environ,
+    'XLA_FLAGS': '--xla_force_host_platform_device_count=4',
+  }
+  done = subprocess.run(
+    [
+      sys.executable, '-m', 'launch.train', *TINY,
+      '--config.training.batch_size=30',
+      f'--config.data_dir={espeak_dir}', f'--workdir={tmp_path}',
+    ],
+    cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
+  )
+  assert done.returncode == 2
+  assert 'got 30 and 4; use 28 or 32' in done.stderr

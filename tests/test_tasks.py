@@ -1,0 +1,125 @@
+"""Labels come from metadata; splits are fair, disjoint and reproducible."""
+
+import numpy as np
+import pytest
+
+from advspeech import errors, tasks
+
+NUM_SPEAKERS, NUM_EACH = 12, 20
+SPEAKER = np.repeat([f's{i:02d}' for i in range(NUM_SPEAKERS)], NUM_EACH)
+SEX = np.array(['female' if int(s[1:]) % 2 else 'male' for s in SPEAKER])
+EMOTION = np.tile(['angry', 'sad', 'neutral', 'happy'], len(SPEAKER) // 4)
+IDS = np.array([f'{s}-{i:04d}' for i, s in enumerate(SPEAKER)])
+
+
+def select(name):
+  return tasks.select(name, speaker=SPEAKER, sex=SEX, emotion=EMOTION)
+
+
+def test_gender_takes_every_clip():
+  task = select('gender')
+  assert task.classes == ('female', 'male')
+  assert len(task.rows) == len(SPEAKER)
+  np.testing.assert_array_equal(np.array(task.classes)[task.labels], SEX)
+
+
+def test_emotion_takes_angry_and_sad():
+  task = select('emotion')
+  assert task.classes == ('angry', 'sad')
+  np.testing.assert_array_equal(
+    np.array(task.classes)[task.labels], EMOTION[task.rows]
+  )
+  assert len(task.rows) == len(SPEAKER) // 2
+
+
+def test_speaker_takes_two_of_each_sex():
+  task = select('speaker')
+  assert task.classes == ('s01', 's03', 's00', 's02')
+  np.testing.assert_array_equal(
+    np.array(task.classes)[task.labels], SPEAKER[task.rows]
+  )
+
+
+def test_an_unknown_task_lists_the_legal_ones():
+  with pytest.raises(errors.InputError, match='gender, emotion, speaker'):
+    select('age')
+
+
+def test_a_missing_class_is_told():
+  with pytest.raises(errors.InputError, match=r"needs 2 classes.*\['angry'\]"):
+    tasks.select(
+      'emotion', speaker=['a'], sex=['male'], emotion=['angry']
+    )
+  with pytest.raises(errors.InputError, match='needs 4 classes'):
+    tasks.select(
+      'speaker', speaker=['a', 'b'], sex=['male', 'female'], emotion=['x'] * 2
+    )
+
+
+def parts_of(split):
+  return [split[name] for name in tasks.SPLITS]
+
+
+def test_no_clip_is_in_two_splits_and_none_is_lost():
+  split = tasks.split(IDS, select('gender').labels, 0)
+  together = np.concatenate(parts_of(split))
+  np.testing.assert_array_equal(np.sort(together), np.arange(len(IDS)))
+
+
+def test_every_label_is_split_75_5_20():
+  labels = select('gender').labels
+  split = tasks.split(IDS, labels, 3)
+  for label in (0, 1):
+    counts = [int((labels[part] == label).sum()) for part in parts_of(split)]
+    assert counts == [90, 6, 24]
+
+
+def test_the_split_is_a_function_of_ids_labels_and_seed_alone():
+  labels = select('gender').labels
+  order = np.random.default_rng(0).permutation(len(IDS))
+  split = tasks.split(IDS, labels, 7)
+  shuffled = tasks.split(IDS[order], labels[order], 7)
+  for name in tasks.SPLITS:
+    assert set(IDS[split[name]]) == set(IDS[order][shuffled[name]])
+  other = tasks.split(IDS, labels, 8)
+  assert set(split['test']) != set(other['test'])
+
+
+def test_the_split_has_not_moved_since_the_first_release():
+  split = tasks.split([f'u{i}' for i in range(20)], [0] * 20, 0)
+  assert split['test'].tolist() == GOLDEN_TEST
+  assert split['validation'].tolist() == GOLDEN_VALIDATION
+
+
+GOLDEN_TEST = [3, 8, 12, 15]
+GOLDEN_VALIDATION = [7]
+
+
+def test_ids_that_occur_twice_are_refused():
+  with pytest.raises(errors.InputError, match='must be unique'):
+    tasks.split(['a', 'a', 'b'], [0, 0, 1], 0)
+
+
+def test_too_few_clips_are_refused():
+  with pytest.raises(errors.InputError, match='validation would be empty'):
+    tasks.split(['a', 'b', 'c', 'd', 'e'], [0] * 5, 0)
+
+
+def test_a_speaker_disjoint_split_shares_no_speaker_and_tests_both_sexes():
+  labels = select('gender').labels
+  split = tasks.speaker_disjoint_split(IDS, labels, SPEAKER, 0)
+  speakers = [set(SPEAKER[part]) for part in parts_of(split)]
+  assert not speakers[0] & speakers[1]
+  assert not speakers[0] & speakers[2]
+  assert not speakers[1] & speakers[2]
+  assert sum(map(len, speakers)) == NUM_SPEAKERS
+  for part in parts_of(split):
+    assert set(labels[part]) == {0, 1}
+
+
+def test_speaker_recognition_cannot_be_speaker_disjoint():
+  task = select('speaker')
+  with pytest.raises(errors.InputError, match='at least three speakers'):
+    tasks.speaker_disjoint_split(
+      IDS[task.rows], task.labels, SPEAKER[task.rows], 0
+    )
