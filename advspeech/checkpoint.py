@@ -118,7 +118,9 @@ class Checkpoints:
         f'{self._path} holds a checkpoint of another model, '
         f'{_difference(found, model)}; use another --workdir or remove it'
       )
-    items = {name: ocp.args.StandardRestore(tree) for name, tree in like.items()}
+    items = {
+      name: ocp.args.StandardRestore(tree) for name, tree in like.items()
+    }
     restored = self._manager.restore(epoch, args=ocp.args.Composite(**items))
     return {name: restored[name] for name in like}
 

@@ -96,6 +96,9 @@ def classifier_dir(workdir: str, model_name: str, seed: int) -> str:
 def claim_workdir(config: ml_collections.ConfigDict, workdir: str) -> None:
   """Writes `config.json`, or checks that the folder is this config's.
 
+  What concerns the attack alone (`config.sweep`) may change as long as the
+  folder holds no attack: trained models need not be trained again for it.
+
   Raises:
     errors.InputError: If the folder belongs to another config.
   """
@@ -104,16 +107,24 @@ def claim_workdir(config: ml_collections.ConfigDict, workdir: str) -> None:
   if os.path.exists(path):
     theirs = _flat(read_json(path))
     different = [
-      f'{key} is {theirs.get(key)!r} there and {ours.get(key)!r} now'
+      key
       for key in sorted({*ours, *theirs})
       if key not in _PATHS and ours.get(key) != theirs.get(key)
     ]
-    if different:
+    if not different:
+      return
+    attack = os.path.join(workdir, 'attack')
+    only_sweep = all(key.startswith('sweep.') for key in different)
+    if os.path.exists(attack) or not only_sweep:
       raise errors.InputError(
-        f'{workdir} belongs to another config ({"; ".join(different)}); use '
-        'another --workdir or remove that folder'
+        f'{workdir} belongs to another config ('
+        + '; '.join(
+          f'{key} is {theirs.get(key)!r} there and {ours.get(key)!r} now'
+          for key in different
+        )
+        + '); use another --workdir or remove '
+        + (f'{attack} to attack again' if only_sweep else 'that folder')
       )
-    return
   os.makedirs(workdir, exist_ok=True)
   with open(f'{path}.tmp', 'w', encoding='utf-8') as file:
     json.dump(config.to_dict(), file, indent=2)
@@ -290,7 +301,9 @@ def _judgements(config, folder, seed, classifiers, split):
       np.savez_compressed(file, ids=split.ids, **judgements._asdict())
     os.replace(f'{path}.tmp', path)
   with np.load(path) as arrays:
-    return sweep.Judgements(*(arrays[name] for name in sweep.Judgements._fields))
+    return sweep.Judgements(
+      *(arrays[name] for name in sweep.Judgements._fields)
+    )
 
 
 def run_report(workdir: str) -> str:
@@ -311,7 +324,8 @@ def reproduce(
   validate(config)
   claim_workdir(config, workdir)
   page = os.path.join(workdir, 'report', 'index.html')
-  if not os.path.exists(page):
+  table = os.path.join(workdir, 'attack', 'sweep.csv')
+  if not (os.path.exists(page) and os.path.exists(table)):
     prepare(config, skip_bad)
     run_training(config, workdir)
     run_attack(config, workdir)

@@ -6,11 +6,13 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib import figure, lines
+from matplotlib import figure, lines, ticker
 
 STYLE = os.path.join(os.path.dirname(__file__), 'advspeech.mplstyle')
 MODEL_TITLES = {'wavecnn': 'WaveCNN', 'wavernn': 'WaveRNN'}
 _MARKERS = 'os^Dv<>P'
+# Epsilons that span more than this are drawn on a logarithmic axis.
+_LINEAR_RANGE = 50
 
 
 def error_against_epsilon(rows: Sequence[Mapping[str, Any]]) -> figure.Figure:
@@ -49,13 +51,19 @@ def error_against_epsilon(rows: Sequence[Mapping[str, Any]]) -> figure.Figure:
       lines.Line2D([], [], color='0.2', linestyle='--', label='random sign'),
     ] + [
       lines.Line2D(
-        [], [], color='0.2', linestyle='', marker=_marker(seeds, s),
+        [],
+        [],
+        color='0.2',
+        linestyle='',
+        marker=_marker(seeds, s),
         label=f'seed {s}',
       )
       for s in seeds
     ]
     fig.legend(
-      handles=handles, loc='lower center', ncols=len(handles),
+      handles=handles,
+      loc='lower center',
+      ncols=len(handles),
       bbox_to_anchor=(0.5, -0.06),
     )
     fig.tight_layout()
@@ -92,6 +100,10 @@ def _error_panel(panel, rows, color):
   how = 'white box' if source == target else f'made on {MODEL_TITLES[source]}'
   panel.set_title(f'{MODEL_TITLES[target]} ({how})', pad=8)
   panel.set_xlabel('epsilon (half of full scale)')
+  epsilons = sorted({row['epsilon'] for row in rows} - {0})
+  if epsilons and epsilons[-1] > _LINEAR_RANGE * epsilons[0]:
+    panel.set_xscale('symlog', linthresh=epsilons[0], linscale=0.3)
+    panel.xaxis.set_minor_locator(ticker.NullLocator())
   panel.set_xlim(left=0)
   _snr_axis(panel, rows)
 
@@ -106,10 +118,12 @@ def _snr_axis(panel, rows):
     return
   ticks = np.array(sorted(snr))
   # At most five labels, evenly spread over the axis rather than the list.
-  wanted = np.linspace(ticks[0], ticks[-1], min(5, len(ticks)))
-  chosen = sorted({ticks[np.abs(ticks - w).argmin()] for w in wanted})
+  place = np.log if panel.get_xscale() == 'symlog' else np.asarray
+  wanted = np.linspace(*place(ticks[[0, -1]]), min(5, len(ticks)))
+  chosen = sorted({ticks[np.abs(place(ticks) - w).argmin()] for w in wanted})
   above = panel.secondary_xaxis('top')
   above.set_xticks(chosen, [f'{np.mean(snr[e]):.0f}' for e in chosen])
+  above.xaxis.set_minor_locator(ticker.NullLocator())
   above.set_xlabel('mean SNR in dB', fontsize=8, color='0.35')
   above.tick_params(labelsize=8, colors='0.35', length=3)
   above.spines['top'].set_visible(False)

@@ -49,9 +49,7 @@ def write(workdir: str) -> str:
     {**row, 'num_classes': num_classes} for row in sweep.read_table(table)
   ]
   name = f'figure6-{config["task"]}'
-  figures.save(
-    figures.error_against_epsilon(rows), os.path.join(folder, name)
-  )
+  figures.save(figures.error_against_epsilon(rows), os.path.join(folder, name))
   environment = jinja2.Environment(
     loader=jinja2.PackageLoader('advspeech', ''),
     autoescape=True,

@@ -32,9 +32,7 @@ def wilson_interval(
   rate, n = num_errors / num_clips, num_clips
   center = (rate + z * z / (2 * n)) / (1 + z * z / n)
   half = (
-    z
-    * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
-    / (1 + z * z / n)
+    z * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n)) / (1 + z * z / n)
   )
   # At the ends the interval touches 0 or 1 exactly; rounding must not move it.
   low = 0.0 if num_errors == 0 else max(0.0, center - half)

@@ -147,7 +147,7 @@ def speaker_disjoint_split(
       raise errors.InputError(
         'a speaker-disjoint split needs at least three speakers for every '
         f'class, classes {list(key)} have {len(names)}; use '
-        "--config.split.kind=stratified (speaker recognition always must)"
+        '--config.split.kind=stratified (speaker recognition always must)'
       )
     names = np.array(names)
     for part, chosen in _cut(np.arange(len(names)), names, seed, 1).items():
@@ -158,7 +158,9 @@ def speaker_disjoint_split(
 
 def _cut(members, names, seed, at_least=0):
   """Returns `members` cut by `FRACTIONS` after an order hashed from names."""
-  digest = [hashlib.sha256(f'{seed}:{name}'.encode()).digest() for name in names]
+  digest = [
+    hashlib.sha256(f'{seed}:{name}'.encode()).digest() for name in names
+  ]
   order = sorted(range(len(names)), key=digest.__getitem__)
   num_test = max(at_least, round(len(names) * FRACTIONS[2]))
   num_validation = max(at_least, round(len(names) * FRACTIONS[1]))

@@ -17,7 +17,14 @@ import optax
 import tqdm
 from jax import sharding
 
-from advspeech import audio, checkpoint, errors, input_pipeline, models, parallel
+from advspeech import (
+  audio,
+  checkpoint,
+  errors,
+  input_pipeline,
+  models,
+  parallel,
+)
 from advspeech.attacks import losses
 
 logger = logging.getLogger(__name__)
@@ -231,9 +238,7 @@ def train_and_evaluate(
       like = parallel.abstract_replicated(
         functools.partial(steps.init, jax.random.key(seed)), mesh
       )
-      trees = checkpoints.restore(
-        first_epoch, description, **_trees(like)
-      )
+      trees = checkpoints.restore(first_epoch, description, **_trees(like))
       state = TrainState(variables=trees['variables'], **trees['optimizer'])
       logger.info('%s: resumed after epoch %d', workdir, first_epoch)
     else:

@@ -28,6 +28,22 @@ def get_config(variant: str = 'gender') -> ml_collections.ConfigDict:
   config = paper.get_config()
   config.task = task
   config.corpus.name = 'ravdess'
+  # RAVDESS is quiet: the paper's smallest epsilon is 9 dB SNR here.
+  config.sweep.epsilons = (
+    0.0,
+    0.00002,
+    0.00005,
+    0.0001,
+    0.0002,
+    0.0005,
+    0.001,
+    0.002,
+    0.005,
+    0.01,
+    0.02,
+    0.032,
+  )
+  config.sweep.example_epsilon = 0.001
   if size == 'small':
     config.clip_s = 3.0
     config.model.features = 16

@@ -73,7 +73,9 @@ def _with_config(argv: Sequence[str]) -> list[str]:
   A default of the flag's own would be loaded, with the overrides, on import.
   """
   named = any(a.lstrip('-').partition('=')[0] == 'config' for a in argv[1:])
-  return [*argv] if named else [argv[0], f'--config={_DEFAULT_CONFIG}', *argv[1:]]
+  return (
+    [*argv] if named else [argv[0], f'--config={_DEFAULT_CONFIG}', *argv[1:]]
+  )
 
 
 def _parse_flags(argv: Sequence[str]) -> list[str]:
@@ -86,7 +88,9 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
     cause = e.args[0].args[0] if isinstance(e.args[0], KeyError) else str(e)
     _fail(f'the config has no such key: {" ".join(cause.split())}')
   except OSError as e:
-    _fail(f'--config names no config: {str(e).strip().splitlines()[-1].strip()}')
+    _fail(
+      f'--config names no config: {str(e).strip().splitlines()[-1].strip()}'
+    )
   except (TypeError, ValueError, flags.Error) as e:
     # What get_config() raises arrives as a traceback; its end is the message.
     _fail(str(e).strip().splitlines()[-1])

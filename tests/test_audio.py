@@ -115,7 +115,9 @@ def test_samples_that_are_not_numbers_are_refused(tmp_path):
   path = tmp_path / 'nan.wav'
   samples = np.array([0.1, np.nan, 0.2], np.float32)
   soundfile.write(path, samples, 16_000, subtype='FLOAT')
-  with pytest.raises(errors.InputError, match=r'nan.wav cannot be read.*not finite'):
+  with pytest.raises(
+    errors.InputError, match=r'nan.wav cannot be read.*not finite'
+  ):
     audio.load(path)
 
 

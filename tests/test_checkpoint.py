@@ -24,25 +24,28 @@ def save(checkpoints, epoch, accuracy, loss):
 
 
 def restore(checkpoints, epoch, model=MODEL):
-  like = parallel.abstract_replicated(
-    lambda: tree(0), parallel.make_mesh()
-  )
+  like = parallel.abstract_replicated(lambda: tree(0), parallel.make_mesh())
   return checkpoints.restore(epoch, model, variables=like)['variables']
 
 
 def test_the_last_two_and_the_best_are_kept_and_a_tie_goes_to_lower_loss(
   tmp_path,
 ):
-  results = [(0.5, 1.0), (0.9, 0.5), (0.9, 0.3), (0.9, 0.4), (0.8, 0.1), (0.7, 1)]
+  results = [
+    (0.5, 1.0),
+    (0.9, 0.5),
+    (0.9, 0.3),
+    (0.9, 0.4),
+    (0.8, 0.1),
+    (0.7, 1),
+  ]
   with checkpoint.Checkpoints(str(tmp_path)) as checkpoints:
     for epoch, (accuracy, loss) in enumerate(results, 1):
       save(checkpoints, epoch, accuracy, loss)
   with checkpoint.Checkpoints(str(tmp_path)) as checkpoints:
     assert checkpoints.best_epoch == 3
     assert checkpoints.latest_epoch == 6
-    kept = sorted(
-      int(p.name) for p in (tmp_path / 'checkpoints').iterdir()
-    )
+    kept = sorted(int(p.name) for p in (tmp_path / 'checkpoints').iterdir())
     assert kept == [3, 5, 6]
     np.testing.assert_array_equal(restore(checkpoints, 3)['w'], [3, 3, 3])
 

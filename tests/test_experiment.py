@@ -76,6 +76,20 @@ def test_a_folder_belongs_to_the_config_that_made_it(tmp_path):
     experiment.claim_workdir(config, str(tmp_path))
 
 
+def test_another_sweep_needs_no_other_folder_until_it_was_run(tmp_path):
+  config = quickstart.get_config()
+  experiment.claim_workdir(config, str(tmp_path))
+  config.sweep.epsilons = (0.0, 0.5)
+  experiment.claim_workdir(config, str(tmp_path))
+  assert json.loads((tmp_path / 'config.json').read_text())['sweep'][
+    'epsilons'
+  ] == [0.0, 0.5]
+  (tmp_path / 'attack').mkdir()
+  config.sweep.epsilons = (0.0, 0.7)
+  with pytest.raises(errors.InputError, match=r'attack to attack again$'):
+    experiment.claim_workdir(config, str(tmp_path))
+
+
 def test_where_the_data_lies_is_no_other_config(tmp_path):
   config = quickstart.get_config()
   experiment.claim_workdir(config, str(tmp_path))

@@ -207,11 +207,19 @@ def test_a_batch_no_device_count_divides_is_named(espeak_dir, tmp_path):
   }
   done = subprocess.run(
     [
-      sys.executable, '-m', 'launch.train', *TINY,
+      sys.executable,
+      '-m',
+      'launch.train',
+      *TINY,
       '--config.training.batch_size=30',
-      f'--config.data_dir={espeak_dir}', f'--workdir={tmp_path}',
+      f'--config.data_dir={espeak_dir}',
+      f'--workdir={tmp_path}',
     ],
-    cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
+    cwd=ROOT,
+    env=environment,
+    capture_output=True,
+    text=True,
+    check=False,
   )
   assert done.returncode == 2
   assert 'got 30 and 4; use 28 or 32' in done.stderr

@@ -34,7 +34,9 @@ def test_covers_the_true_rate_about_as_often_as_it_says():
   rng = np.random.default_rng(0)
   for rate in (0.05, 0.3, 0.5):
     counts = rng.binomial(288, rate, 4000)
-    intervals = {c: statistics.wilson_interval(int(c), 288) for c in set(counts)}
+    intervals = {
+      c: statistics.wilson_interval(int(c), 288) for c in set(counts)
+    }
     covered = np.mean(
       [intervals[c][0] <= rate <= intervals[c][1] for c in counts]
     )

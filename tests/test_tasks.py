@@ -47,9 +47,7 @@ def test_an_unknown_task_lists_the_legal_ones():
 
 def test_a_missing_class_is_told():
   with pytest.raises(errors.InputError, match=r"needs 2 classes.*\['angry'\]"):
-    tasks.select(
-      'emotion', speaker=['a'], sex=['male'], emotion=['angry']
-    )
+    tasks.select('emotion', speaker=['a'], sex=['male'], emotion=['angry'])
   with pytest.raises(errors.InputError, match='needs 4 classes'):
     tasks.select(
       'speaker', speaker=['a', 'b'], sex=['male', 'female'], emotion=['x'] * 2

@@ -12,7 +12,14 @@ import optax
 import pytest
 from tensorboard.backend.event_processing import event_accumulator
 
-from advspeech import checkpoint, errors, input_pipeline, models, parallel, train
+from advspeech import (
+  checkpoint,
+  errors,
+  input_pipeline,
+  models,
+  parallel,
+  train,
+)
 from configs import paper
 
 TIME = 2 * 640
@@ -39,7 +46,9 @@ def tones(num_clips, seed):
   labels = rng.integers(0, 2, num_clips).astype(np.int32)
   time_s = np.arange(TIME) / 16_000
   hz = np.where(labels, 2000, 200) * rng.uniform(0.9, 1.1, num_clips)
-  wave = np.sin(2 * np.pi * hz[:, None] * time_s + rng.uniform(0, 6, (num_clips, 1)))
+  wave = np.sin(
+    2 * np.pi * hz[:, None] * time_s + rng.uniform(0, 6, (num_clips, 1))
+  )
   return input_pipeline.Split(
     ids=np.array([f'{seed}-{i}' for i in range(num_clips)]),
     pcm=np.rint(8000 * wave).astype(np.int16),
@@ -73,9 +82,7 @@ def final_trees(config, workdir, epoch):
   with checkpoint.Checkpoints(str(workdir)) as checkpoints:
     description = checkpoints.metadata(epoch)['model']
     tx = optax.adam(train.learning_rate(config.training, 1))
-    steps = train.make_steps(
-      models.create_model(**description), tx, TIME, mesh
-    )
+    steps = train.make_steps(models.create_model(**description), tx, TIME, mesh)
     like = parallel.abstract_replicated(
       functools.partial(steps.init, jax.random.key(0)), mesh
     )
@@ -160,9 +167,7 @@ def test_tensorboard_reads_the_events(tmp_path, config):
 
 
 def test_four_devices_compute_the_loss_and_gradient_of_one(config):
-  batch = next(
-    input_pipeline.batches(SPLITS['train'], 8, parallel.make_mesh())
-  )
+  batch = next(input_pipeline.batches(SPLITS['train'], 8, parallel.make_mesh()))
   batch = train._arrays(batch)
   model = models.create_model('wavecnn', 2, features=3, hidden_features=4)
   # Plain gradient descent with rate 1: the step is the gradient.

@@ -56,9 +56,9 @@ SPEAKERS = {
 }
 
 MANNERS = (
-  Manner('neutral', 1.0, 0, 50, 80),
-  Manner('angry', 1.25, 12, 90, 130),
-  Manner('sad', 0.8, -10, 15, 40),
+  Manner('neutral', 1.0, 0, 50, 60),
+  Manner('angry', 1.25, 12, 90, 95),
+  Manner('sad', 0.8, -10, 15, 30),
 )
 
 SENTENCES = tuple(
@@ -111,7 +111,8 @@ class Espeak(builder.SpeechBuilder):
         "python -m pip install -e '.[demo]'"
       ) from e
     # eSpeak carries state from one utterance to the next, past espeak_Terminate
-    # and with its random seed set: only a fresh process says the same twice.
+    # and with its random seed set: only a fresh process that says the same
+    # sentences in the same order, from the same seed, says the same samples.
     with concurrent.futures.ProcessPoolExecutor(
       os.cpu_count(),
       multiprocessing.get_context('spawn'),
@@ -206,6 +207,8 @@ class _Synthesiser:
       self._RANGE: manner.pitch_range,
     }
     data = text.encode() + b'\0'
+    # Breathy voices draw noise, from a clock unless they are told otherwise.
+    self._lib.espeak_ng_SetRandSeed(ctypes.c_long(1))
     status = [self._lib.espeak_SetVoiceByName(f'en+{voice.variant}'.encode())]
     status += [
       self._lib.espeak_SetParameter(name, value, 0)

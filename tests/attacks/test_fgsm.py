@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from advspeech import attacks
 
-WEIGHTS = np.array([[2.0, -1.0, 0.0, 0.5], [-3.0, 1e-30, 4.0, -0.1]], np.float32)
+WEIGHTS = np.array(
+  [[2.0, -1.0, 0.0, 0.5], [-3.0, 1e-30, 4.0, -0.1]], np.float32
+)
 AUDIO = np.array([[0.5, 0.6, 0.4, 0.5], [0.3, 0.5, 0.7, 0.55]], np.float32)
 
 
@@ -24,18 +26,14 @@ def quadratic_loss(audio):
 def test_on_a_linear_loss_moves_every_sample_by_epsilon_times_the_sign():
   epsilons = [0.0, 0.01, 0.05]
   out = attacks.fgsm(linear_loss, AUDIO, epsilons)
-  expected = [
-    AUDIO + np.float32(e) * np.sign(WEIGHTS) for e in epsilons
-  ]
+  expected = [AUDIO + np.float32(e) * np.sign(WEIGHTS) for e in epsilons]
   np.testing.assert_array_equal(out, np.stack(expected))
 
 
 def test_raises_the_loss_by_epsilon_times_the_l1_norm_of_the_gradient():
   out = attacks.fgsm(linear_loss, AUDIO, [0.02])[0]
   gain = linear_loss(out) - linear_loss(AUDIO)
-  np.testing.assert_allclose(
-    gain, 0.02 * np.abs(WEIGHTS).sum(-1), rtol=1e-4
-  )
+  np.testing.assert_allclose(gain, 0.02 * np.abs(WEIGHTS).sum(-1), rtol=1e-4)
 
 
 def test_epsilon_zero_returns_the_clip_bit_for_bit():
@@ -62,9 +60,9 @@ def test_stays_within_the_radius_and_the_bounds(seed, epsilon):
 
 def test_bounds_can_be_lifted():
   audio = jnp.array([[0.99, 0.01, 0.5]])
-  out = attacks.fgsm(
-    quadratic_loss, audio, [0.5], bounds=(-jnp.inf, jnp.inf)
-  )[0]
+  out = attacks.fgsm(quadratic_loss, audio, [0.5], bounds=(-jnp.inf, jnp.inf))[
+    0
+  ]
   np.testing.assert_allclose(out, [[1.49, -0.49, 1.0]], rtol=1e-6)
 
 

@@ -106,9 +106,7 @@ def test_a_bad_recording_is_named_and_nothing_is_left_behind(
   with pytest.raises(errors.InputError, match=rf'{name} {reason}.*--skip_bad'):
     prepare(folder, tmp_path)
   with pytest.raises(errors.InputError, match='holds no prepared'):
-    corpora.read(
-      'ravdess', data_dir=str(tmp_path / 'data'), num_samples=10
-    )
+    corpora.read('ravdess', data_dir=str(tmp_path / 'data'), num_samples=10)
 
 
 def test_skip_bad_leaves_them_out_and_counts_them(folder, tmp_path):
@@ -135,12 +133,8 @@ def test_a_data_set_made_from_other_recordings_is_not_taken(folder, tmp_path):
     prepare(folder, tmp_path)
 
 
-def test_the_real_corpus_has_1440_clips_of_24_actors(
-  ravdess_folder, tmp_path
-):
-  corpora.prepare(
-    'ravdess', folder=ravdess_folder, data_dir=str(tmp_path)
-  )
+def test_the_real_corpus_has_1440_clips_of_24_actors(ravdess_folder, tmp_path):
+  corpora.prepare('ravdess', folder=ravdess_folder, data_dir=str(tmp_path))
   corpus = corpora.read('ravdess', data_dir=str(tmp_path), num_samples=96_000)
   assert len(corpus.ids) == 1440
   assert collections.Counter(corpus.sex) == {'female': 720, 'male': 720}

@@ -12,7 +12,7 @@ BATCH_NORM_EPSILON = 1e-5
 
 
 def conv(x, kernel):
-  """x [n, length, c], kernel [k, c, f]; returns y and the gradient to x."""
+  """X [n, length, c], kernel [k, c, f]; returns y and the gradient to x."""
   size = kernel.shape[0]
   before, after = (size - 1) // 2, size // 2
   padded = np.pad(x, ((0, 0), (before, after), (0, 0)))
@@ -82,7 +82,7 @@ def sigmoid(x):
 
 
 def lstm(x, params):
-  """x [batch, frames, inputs]; returns the last hidden state, its gradient."""
+  """X [batch, frames, inputs]; returns the last hidden state, its gradient."""
   kernel, bias = params['input']['kernel'], params['input']['bias']
   recurrent = params['lstm']['recurrent']['kernel']
   units = recurrent.shape[0]
@@ -124,9 +124,7 @@ def run(audio, variables, *, recurrent, input_pool=1, center_input=True):
   frames = time // FRAME_SAMPLES
   x = audio - 0.5 if center_input else audio
   x = x.reshape(batch * frames, -1, input_pool).mean(-1)[..., None]
-  x, front_back = blocks(
-    x, params['frontend'], stats.get('frontend', {}), 8
-  )
+  x, front_back = blocks(x, params['frontend'], stats.get('frontend', {}), 8)
   front_shape = x.shape
   if recurrent:
     x, middle_back = lstm(x.reshape(batch, frames, -1), params)

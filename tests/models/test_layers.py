@@ -61,9 +61,9 @@ def test_both_forms_have_the_same_gradients(length):
   weight = jax.random.normal(keys[2], (4, length, 5))
 
   def gradients(form):
-    return jax.grad(
-      lambda x, k: jnp.sum(form(x, k) * weight), argnums=(0, 1)
-    )(x, kernel)
+    return jax.grad(lambda x, k: jnp.sum(form(x, k) * weight), argnums=(0, 1))(
+      x, kernel
+    )
 
   for a, b in zip(
     gradients(layers.conv1d_direct),

@@ -113,9 +113,7 @@ def randomised(variables, seed):
   ids=str,
 )
 def test_logits_and_input_gradients_equal_a_numpy_version(name, options):
-  model = models.create_model(
-    name, 3, features=6, hidden_features=5, **options
-  )
+  model = models.create_model(name, 3, features=6, hidden_features=5, **options)
   rng = np.random.default_rng(1)
   audio = rng.uniform(0, 1, (2, 10 * 640)).astype(np.float32)
   label = np.array([2, 0])
@@ -182,9 +180,7 @@ def test_forget_bias_is_the_second_quarter_of_the_input_bias():
     model = models.create_model(
       'wavernn', 2, features=4, hidden_features=3, forget_bias=forget_bias
     )
-    variables = model.init(
-      jax.random.key(0), jnp.zeros((1, 640)), train=False
-    )
+    variables = model.init(jax.random.key(0), jnp.zeros((1, 640)), train=False)
     np.testing.assert_array_equal(
       variables['params']['input']['bias'],
       [0] * 3 + [forget_bias] * 3 + [0] * 6,
