@@ -113,7 +113,7 @@ def to_pcm(audio: jax.Array) -> jax.Array:
 
 
 def from_full_scale(samples: jax.Array) -> jax.Array:
-  """Returns float samples in [-1, 1], as in a float WAV file, as model input."""
+  """Returns float samples in [-1, 1], a float WAV file's, as model input."""
   return (samples + 1.0) / FULL_SCALE_PER_UNIT
 
 

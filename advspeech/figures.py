@@ -36,9 +36,9 @@ def error_against_epsilon(rows: Sequence[Mapping[str, Any]]) -> figure.Figure:
       panel.axhline(chance, color='0.4', linewidth=1, linestyle=':')
       panel.annotate(
         'chance',
-        (1, chance),
+        (0.02, chance),
         xycoords=('axes fraction', 'data'),
-        ha='right',
+        ha='left',
         va='bottom',
         color='0.4',
         fontsize=8,
@@ -102,7 +102,10 @@ def _error_panel(panel, rows, color):
   panel.set_xlabel('epsilon (half of full scale)')
   epsilons = sorted({row['epsilon'] for row in rows} - {0})
   if epsilons and epsilons[-1] > _LINEAR_RANGE * epsilons[0]:
+    first, last = np.ceil(np.log10(epsilons[0])), np.log10(epsilons[-1])
+    decades = 10.0 ** np.arange(first, last)
     panel.set_xscale('symlog', linthresh=epsilons[0], linscale=0.3)
+    panel.set_xticks([0, *decades], ['0', *(f'{d:g}' for d in decades)])
     panel.xaxis.set_minor_locator(ticker.NullLocator())
   panel.set_xlim(left=0)
   _snr_axis(panel, rows)
@@ -121,12 +124,15 @@ def _snr_axis(panel, rows):
   place = np.log if panel.get_xscale() == 'symlog' else np.asarray
   wanted = np.linspace(*place(ticks[[0, -1]]), min(5, len(ticks)))
   chosen = sorted({ticks[np.abs(place(ticks) - w).argmin()] for w in wanted})
-  above = panel.secondary_xaxis('top')
+  above = panel.twiny()
+  if panel.get_xscale() == 'symlog':
+    above.set_xscale('symlog', linthresh=ticks[0], linscale=0.3)
+  above.set_xlim(panel.get_xlim())
   above.set_xticks(chosen, [f'{np.mean(snr[e]):.0f}' for e in chosen])
   above.xaxis.set_minor_locator(ticker.NullLocator())
   above.set_xlabel('mean SNR in dB', fontsize=8, color='0.35')
   above.tick_params(labelsize=8, colors='0.35', length=3)
-  above.spines['top'].set_visible(False)
+  above.grid(visible=False)
 
 
 def save(fig: figure.Figure, path: str) -> None:

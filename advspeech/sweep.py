@@ -1,10 +1,10 @@
-"""Error against epsilon: one gradient a clip, judged by every model, with its
-noise control and the same clips after being saved.
+"""Error against epsilon: one gradient a clip, judged by every model.
 
-For one seed's pair of models: FGSM is made on the source model (paper: WaveCNN,
-the hypothetical model) and tried on all of them, next to random signs of the
-same size. Gradients do not depend on epsilon, so they are taken once; perturbed
-clips live only inside the compiled function, one epsilon at a time.
+Beside every attacked clip stand its noise control and the same clip after being
+saved. For one seed's pair of models FGSM is made on the source model (paper:
+WaveCNN, the hypothetical model) and tried on all of them. Gradients do not
+depend on epsilon, so they are taken once; perturbed clips live only inside the
+compiled function, one epsilon at a time.
 """
 
 import csv

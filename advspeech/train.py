@@ -198,8 +198,8 @@ def train_and_evaluate(
 
   Args:
     config: See configs/paper.py.
-    workdir: Folder of this classifier: checkpoints, `metrics.jsonl`, TensorBoard
-      events, and at the end `summary.json`.
+    workdir: Folder of this classifier: checkpoints, `metrics.jsonl`,
+      TensorBoard events, and at the end `summary.json`.
     model_name: 'wavecnn' or 'wavernn'.
     seed: Of initialisation and of the order of clips.
     splits: Clips to train, validate and test on.
@@ -245,11 +245,11 @@ def train_and_evaluate(
       state = steps.init(jax.random.key(seed))
     with _Records(workdir, first_epoch) as records:
       run = _Run(config, steps, schedule, mesh, splits, seed)
-      for epoch, state, metrics in run.epochs(state, first_epoch):
+      for epoch, trained, metrics in run.epochs(state, first_epoch):
         # Records first: on resuming, those past the checkpoint are dropped.
-        records.write(epoch, int(state.step), metrics)
+        records.write(epoch, int(trained.step), metrics)
         ranking = {key: metrics[key] for key in checkpoint.RANKING}
-        checkpoints.save(epoch, metadata, ranking, **_trees(state))
+        checkpoints.save(epoch, metadata, ranking, **_trees(trained))
         logger.info('%s', _epoch_line(workdir, training.num_epochs, metrics))
   return _summarise(workdir, config, metadata, splits, mesh)
 

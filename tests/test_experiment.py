@@ -122,11 +122,12 @@ def rows():
 
 def test_figure_6_shows_every_curve_with_its_control_and_chance(tmp_path):
   fig = figures.error_against_epsilon(rows())
-  assert [axes.get_title() for axes in fig.axes] == [
+  panels, above = fig.axes[:2], fig.axes[2:]
+  assert [axes.get_title() for axes in panels] == [
     'WaveCNN (white box)',
     'WaveRNN (made on WaveCNN)',
   ]
-  for axes in fig.axes:
+  for axes, snr_axis in zip(panels, above, strict=True):
     curves = [line for line in axes.lines if len(line.get_xdata()) == 3]
     assert len(curves) == 4
     assert sum(line.get_linestyle() == '--' for line in curves) == 2
@@ -134,12 +135,19 @@ def test_figure_6_shows_every_curve_with_its_control_and_chance(tmp_path):
     fgsm = curves[0]
     assert fgsm.get_ydata().tolist() == pytest.approx([10, 20, 30])
     assert any(set(line.get_ydata()) == {50.0} for line in axes.lines)
-    (above,) = axes.child_axes
-    labels = [t.get_text() for t in above.get_xticklabels()]
+    labels = [t.get_text() for t in snr_axis.get_xticklabels()]
     assert labels == ['20', '10']
+    assert snr_axis.get_xlim() == axes.get_xlim()
   figures.save(fig, str(tmp_path / 'figure6'))
   assert (tmp_path / 'figure6.png').stat().st_size > 10_000
   assert b'<svg' in (tmp_path / 'figure6.svg').read_bytes()[:1000]
+
+
+def test_epsilons_over_decades_get_a_logarithmic_axis():
+  wide = [{**r, 'epsilon': r['epsilon'] and r['epsilon'] ** 3} for r in rows()]
+  wide += [{**r, 'epsilon': 0.1} for r in rows() if r['epsilon'] == 0.02]
+  for axes in figures.error_against_epsilon(wide).axes:
+    assert axes.get_xscale() == 'symlog'
 
 
 def test_figures_are_the_same_bytes_each_time(tmp_path):

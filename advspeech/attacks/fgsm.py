@@ -24,7 +24,7 @@ def fgsm(
       depend on its neighbours (running batch-norm statistics, no dropout).
     audio: [batch, time] clean clips, in the model's input range.
     epsilons: [num_epsilons] max-norm radii, in the unit of `audio`.
-    mask: [batch, time] or None; samples with 0 are left bit for bit as they are.
+    mask: [batch, time] or None; samples with 0 stay bit for bit as they are.
     bounds: Smallest and largest legal sample.
 
   Raises:

@@ -195,7 +195,7 @@ def test_there_is_no_bias_before_a_batch_norm():
 
 def test_audio_that_is_not_whole_frames_is_refused():
   model = models.create_model('wavecnn', 2)
-  with pytest.raises(ValueError, match='whole frames of 640 samples.*got 700'):
+  with pytest.raises(ValueError, match=r'whole frames of 640 samples.*got 700'):
     model.init(jax.random.key(0), jnp.zeros((1, 700)), train=False)
 
 
