@@ -129,7 +129,7 @@ def test_an_interrupted_run_ends_with_the_same_bits(
 
 
 def test_learns_what_can_be_learnt_and_says_what_it_did(tmp_path, config):
-  config.training.num_epochs = 12
+  config.training.num_epochs = 24
   config.training.learning_rate = 1e-2
   config.model.norm_momentum = 0.5
   summary = run(config, tmp_path)
@@ -140,10 +140,10 @@ def test_learns_what_can_be_learnt_and_says_what_it_did(tmp_path, config):
   assert on_disk == json.loads(json.dumps(summary))
 
   records = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').open()]
-  assert [r['epoch'] for r in records] == list(range(1, 13))
-  assert records[-1]['step'] == 12 * 6
-  # The smooth decay, read at the last of 72 steps.
-  rate = 1e-2 * 0.1 ** (71 / 72)
+  assert [r['epoch'] for r in records] == list(range(1, 25))
+  assert records[-1]['step'] == 24 * 6
+  # The smooth decay, read at the last of 144 steps.
+  rate = 1e-2 * 0.1 ** (143 / 144)
   assert records[-1]['learning_rate'] == pytest.approx(rate, rel=1e-4)
   best = max(
     records, key=lambda r: (r['validation_accuracy'], -r['validation_loss'])

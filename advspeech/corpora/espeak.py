@@ -56,9 +56,9 @@ SPEAKERS = {
 }
 
 MANNERS = (
-  Manner('neutral', 1.0, 0, 50, 60),
-  Manner('angry', 1.25, 12, 90, 95),
-  Manner('sad', 0.8, -10, 15, 30),
+  Manner('neutral', 1.0, 0, 50, 50),
+  Manner('angry', 1.25, 12, 90, 70),
+  Manner('sad', 0.8, -10, 15, 25),
 )
 
 SENTENCES = tuple(
