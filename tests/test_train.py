@@ -198,6 +198,32 @@ def test_four_devices_compute_the_loss_and_gradient_of_one(config):
     assert sums4[key] == pytest.approx(sums1[key], rel=1e-4)
 
 
+def test_rows_that_are_not_valid_move_no_parameter():
+  mesh = parallel.make_mesh()
+  model = models.create_model('wavecnn', 2, features=3, hidden_features=4)
+  steps = train.make_steps(model, optax.sgd(1.0), TIME, mesh)
+  batch = next(input_pipeline.batches(SPLITS['train'], 4, mesh))
+  batch = jax.tree.map(np.asarray, train._arrays(batch))
+  filled = {
+    'audio': np.concatenate([batch['audio'], np.full((4, TIME), 0.9)]),
+    'label': np.concatenate([batch['label'], np.ones(4)]),
+    'valid': np.array([1, 1, 1, 1, 0, 0, 0, 0]),
+  }
+  filled = {k: v.astype(batch[k].dtype) for k, v in filled.items()}
+  results = [
+    steps.train(steps.init(jax.random.key(0)), parallel.shard_batch(rows, mesh))
+    for rows in (batch, filled)
+  ]
+  (state, sums), (state_filled, sums_filled) = jax.device_get(results)
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5),
+    state.variables,
+    state_filled.variables,
+  )
+  for key in sums:
+    assert sums_filled[key] == pytest.approx(sums[key], rel=1e-4)
+
+
 def test_rows_that_are_not_valid_count_for_nothing_in_evaluation():
   mesh = parallel.make_mesh()
   model = models.create_model('wavernn', 2, features=3, hidden_features=4)
