@@ -9,6 +9,7 @@ perturbation of 0.02 is 0.04 of full scale, 1310.72 LSB of 16 bit, -27.96 dBFS.
 """
 
 import os
+import re
 
 import jax
 import jax.numpy as jnp
@@ -41,6 +42,8 @@ def load(path: str | os.PathLike) -> np.ndarray:
 
   try:
     with soundfile.SoundFile(os.fspath(path)) as file:
+      if re.search(r'data : \d+ \(should be', file.extra_info):
+        raise EOFError('its end is missing')
       audio, _ = librosa.load(
         file, sr=SAMPLE_RATE_HZ, mono=True, res_type='soxr_hq'
       )

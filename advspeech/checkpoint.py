@@ -99,25 +99,20 @@ class Checkpoints:
     return restored.metadata
 
   def restore(
-    self, epoch: int, model: Mapping[str, Any], **like: Any
+    self, epoch: int, metadata: Mapping[str, Any], **like: Any
   ) -> dict[str, Any]:
     """Returns saved trees by name, placed as their templates say.
 
     Args:
       epoch: Which checkpoint.
-      model: Description it must have been saved with.
+      metadata: What it must have been saved with.
       **like: For each tree wanted, a tree of arrays or
         jax.ShapeDtypeStruct with shardings.
 
     Raises:
       errors.InputError: If the checkpoint is another model's.
     """
-    found = self.metadata(epoch)['model']
-    if found != dict(model):
-      raise errors.InputError(
-        f'{self._path} holds a checkpoint of another model, '
-        f'{_difference(found, model)}; use another --workdir or remove it'
-      )
+    _check(self._path, self.metadata(epoch), metadata)
     items = {
       name: ocp.args.StandardRestore(tree) for name, tree in like.items()
     }
@@ -125,13 +120,19 @@ class Checkpoints:
     return {name: restored[name] for name in like}
 
 
-def _difference(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
-  keys = sorted({*found, *expected})
-  return ', '.join(
+def _check(path, found, expected):
+  """Raises errors.InputError unless a checkpoint is the one expected."""
+  found, expected = ({**x, **x['model']} for x in (found, expected))
+  different = ', '.join(
     f'{key}={found.get(key)!r} where {expected.get(key)!r} is expected'
-    for key in keys
+    for key in sorted({*found, *expected} - {'model'})
     if found.get(key) != expected.get(key)
   )
+  if different:
+    raise errors.InputError(
+      f'{path} holds a checkpoint of another model, {different}; use another '
+      '--workdir or remove it'
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,14 +157,17 @@ class Classifier:
     return lambda audio: self.model.apply(self.variables, audio, train=False)
 
 
-def load_classifier(workdir: str) -> Classifier:
+def load_classifier(
+  workdir: str, expected: Mapping[str, Any] | None = None
+) -> Classifier:
   """Returns the best classifier of a training run, replicated on all devices.
 
   Args:
     workdir: The folder of one model, such as `runs/quickstart/wavecnn-seed0`.
+    expected: Metadata it must have been saved with; None for any.
 
   Raises:
-    errors.InputError: If the folder holds no checkpoint.
+    errors.InputError: If the folder holds no checkpoint, or another model's.
   """
   if not os.path.isdir(os.path.join(workdir, 'checkpoints')):
     raise errors.InputError(
@@ -186,5 +190,5 @@ def load_classifier(workdir: str) -> Classifier:
       ),
       parallel.make_mesh(),
     )
-    trees = checkpoints.restore(epoch, metadata['model'], variables=like)
+    trees = checkpoints.restore(epoch, expected or metadata, variables=like)
   return Classifier(model, trees['variables'], metadata, epoch)

@@ -4,7 +4,7 @@ prepare -> train -> attack -> report. Each stage is skipped when its output is
 complete and resumed when it is not.
 """
 
-import json
+import glob
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,9 @@ from advspeech import (
   errors,
   input_pipeline,
   models,
+  parallel,
   report,
+  storage,
   sweep,
   tasks,
   train,
@@ -39,6 +41,12 @@ def validate(config: ml_collections.ConfigDict) -> None:
   _check_choice('corpus.name', config.corpus.name, corpora.BUILDERS)
   _check_choice('split.kind', config.split.kind, tasks.SPLIT_KINDS)
   _check_choice('model.norm', config.model.norm, models.NORMS)
+  if not (config.models and config.seeds and config.sweep.epsilons):
+    raise errors.InputError(
+      'config.models, config.seeds and config.sweep.epsilons must name at '
+      f'least one each, got {config.models}, {config.seeds} and '
+      f'{config.sweep.epsilons}'
+    )
   for name in config.models:
     _check_choice('models', name, models.NAMES)
   _check_choice('source', config.source, config.models)
@@ -53,15 +61,23 @@ def validate(config: ml_collections.ConfigDict) -> None:
       'config.model.input_pool must divide a frame of '
       f'{frame_samples} samples, got {config.model.input_pool}'
     )
-  for key in ('num_epochs', 'batch_size', 'learning_rate', 'decay_factor'):
-    if config.training[key] <= 0:
+  for section, key in (
+    ('model', 'features'),
+    ('model', 'hidden_features'),
+    ('training', 'num_epochs'),
+    ('training', 'batch_size'),
+    ('training', 'learning_rate'),
+    ('training', 'decay_factor'),
+    ('sweep', 'batch_size'),
+  ):
+    if config[section][key] <= 0:
       raise errors.InputError(
-        f'config.training.{key} must be positive, got {config.training[key]}'
+        f'config.{section}.{key} must be positive, got {config[section][key]}'
       )
-  if not config.seeds or not config.sweep.epsilons:
+  if min(config.seeds) < 0 or config.sweep.num_examples < 0:
     raise errors.InputError(
-      'config.seeds and config.sweep.epsilons must name at least one each, '
-      f'got {tuple(config.seeds)} and {tuple(config.sweep.epsilons)}'
+      'config.seeds and config.sweep.num_examples must not be negative, got '
+      f'{config.seeds} and {config.sweep.num_examples}'
     )
   for epsilon in (*config.sweep.epsilons, config.sweep.example_epsilon):
     if not 0 <= epsilon <= 1:
@@ -73,6 +89,15 @@ def validate(config: ml_collections.ConfigDict) -> None:
     raise errors.InputError(
       'config.sweep.confidence must lie between 0 and 1, got '
       f'{config.sweep.confidence}'
+    )
+
+
+def _check_devices(config):
+  """Raises errors.InputError, before any work, if a batch cannot be split."""
+  mesh = parallel.make_mesh()
+  for section in ('training', 'sweep'):
+    parallel.check_batch_size(
+      f'config.{section}.batch_size', config[section].batch_size, mesh
     )
 
 
@@ -93,19 +118,24 @@ def classifier_dir(workdir: str, model_name: str, seed: int) -> str:
   return os.path.join(workdir, f'{model_name}-seed{seed}')
 
 
+def _is_trained(workdir, model_name, seed):
+  folder = classifier_dir(workdir, model_name, seed)
+  return os.path.exists(os.path.join(folder, 'summary.json'))
+
+
 def claim_workdir(config: ml_collections.ConfigDict, workdir: str) -> None:
   """Writes `config.json`, or checks that the folder is this config's.
 
-  What concerns the attack alone (`config.sweep`) may change as long as the
-  folder holds no attack: trained models need not be trained again for it.
+  Until the first checkpoint is there the folder is any config's, and until the
+  first attack what concerns the attack alone (`config.sweep`) may change: what
+  an error advises can be followed in the same folder.
 
   Raises:
-    errors.InputError: If the folder belongs to another config.
+    errors.InputError: If the folder holds results of another config.
   """
   path = os.path.join(workdir, 'config.json')
-  ours = _flat(config.to_dict())
   if os.path.exists(path):
-    theirs = _flat(read_json(path))
+    ours, theirs = _flat(config.to_dict()), _flat(storage.read_json(path))
     different = [
       key
       for key in sorted({*ours, *theirs})
@@ -115,20 +145,20 @@ def claim_workdir(config: ml_collections.ConfigDict, workdir: str) -> None:
       return
     attack = os.path.join(workdir, 'attack')
     only_sweep = all(key.startswith('sweep.') for key in different)
-    if os.path.exists(attack) or not only_sweep:
+    trained = glob.glob(os.path.join(workdir, '*', 'checkpoints', '[0-9]*'))
+    attacked = os.path.isdir(attack) and os.listdir(attack)
+    if attacked or (trained and not only_sweep):
+      changes = '; '.join(
+        f'{key} is {theirs.get(key)!r} there and {ours.get(key)!r} now'
+        for key in different
+      )
+      what = f'{attack} to attack again' if only_sweep else 'that folder'
       raise errors.InputError(
-        f'{workdir} belongs to another config ('
-        + '; '.join(
-          f'{key} is {theirs.get(key)!r} there and {ours.get(key)!r} now'
-          for key in different
-        )
-        + '); use another --workdir or remove '
-        + (f'{attack} to attack again' if only_sweep else 'that folder')
+        f'{workdir} belongs to another config ({changes}); use another '
+        f'--workdir or remove {what}'
       )
   os.makedirs(workdir, exist_ok=True)
-  with open(f'{path}.tmp', 'w', encoding='utf-8') as file:
-    json.dump(config.to_dict(), file, indent=2)
-  os.replace(f'{path}.tmp', path)
+  storage.write_json(path, config.to_dict())
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
@@ -140,12 +170,6 @@ def _flat(tree: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
     else:
       flat[prefix + key] = list(value) if isinstance(value, tuple) else value
   return flat
-
-
-def read_json(path: str) -> Any:
-  """Returns what a JSON file holds."""
-  with open(path, encoding='utf-8') as file:
-    return json.load(file)
 
 
 def prepare(config: ml_collections.ConfigDict, skip_bad: bool = False) -> str:
@@ -179,6 +203,7 @@ def _load(config):
     speaker=corpus.speaker,
     sex=corpus.sex,
     emotion=corpus.emotion,
+    speakers=config.speakers,
   )
   splits = input_pipeline.make_splits(
     corpus, task, config.split.kind, config.split.seed
@@ -209,14 +234,20 @@ def run_training(
     seeds: Only these of the config's seeds.
   """
   validate(config)
+  for name in model_names or ():
+    _check_choice('models', name, config.models)
+  for seed in seeds or ():
+    if seed not in config.seeds:
+      raise errors.InputError(
+        f'--seed must be one of config.seeds {config.seeds}, got {seed}'
+      )
+  _check_devices(config)
   claim_workdir(config, workdir)
   missing = [
     (name, seed)
     for seed in (config.seeds if seeds is None else seeds)
     for name in (config.models if model_names is None else model_names)
-    if not os.path.exists(
-      os.path.join(classifier_dir(workdir, name, seed), 'summary.json')
-    )
+    if not _is_trained(workdir, name, seed)
   ]
   if not missing:
     return
@@ -248,18 +279,32 @@ def run_attack(config: ml_collections.ConfigDict, workdir: str) -> None:
   was stopped goes on with the next seed.
   """
   validate(config)
+  _check_devices(config)
   claim_workdir(config, workdir)
   folder = os.path.join(workdir, 'attack')
   table = os.path.join(folder, 'sweep.csv')
   if os.path.exists(table):
     return
-  os.makedirs(folder, exist_ok=True)
+  page = os.path.join(workdir, 'report', 'index.html')
+  if os.path.exists(page):
+    os.remove(page)  # it shows an attack that is no longer there
+  for seed in config.seeds:
+    for name in config.models:
+      if not _is_trained(workdir, name, seed):
+        raise errors.InputError(
+          f'{classifier_dir(workdir, name, seed)} is not trained to its end; '
+          'run python -m launch.train with the same --config and --workdir'
+        )
   task, splits = _load(config)
   test = splits['test']
+  os.makedirs(folder, exist_ok=True)
   rows, samples = [], []
   for seed in config.seeds:
     classifiers = {
-      name: checkpoint.load_classifier(classifier_dir(workdir, name, seed))
+      name: checkpoint.load_classifier(
+        classifier_dir(workdir, name, seed),
+        train.describe(config, name, seed, task.classes, clip_samples(config)),
+      )
       for name in config.models
     }
     judgements = _judgements(config, folder, seed, classifiers, test)
@@ -273,14 +318,11 @@ def run_attack(config: ml_collections.ConfigDict, workdir: str) -> None:
       examples = sweep.write_examples(
         os.path.join(folder, 'audio'), classifiers[config.source], test, config
       )
-  with open(
-    os.path.join(folder, 'examples.json'), 'w', encoding='utf-8'
-  ) as file:
-    json.dump(examples, file, indent=2)
-  sweep.write_table(
+  storage.write_json(os.path.join(folder, 'examples.json'), examples)
+  storage.write_table(
     os.path.join(folder, 'samples.csv'), sweep.SAMPLE_COLUMNS, samples
   )
-  sweep.write_table(table, sweep.SWEEP_COLUMNS, rows)
+  storage.write_table(table, sweep.SWEEP_COLUMNS, rows)
 
 
 def _judgements(config, folder, seed, classifiers, split):
@@ -322,6 +364,7 @@ def reproduce(
     skip_bad: Leave bad recordings out of the corpus.
   """
   validate(config)
+  _check_devices(config)
   claim_workdir(config, workdir)
   page = os.path.join(workdir, 'report', 'index.html')
   table = os.path.join(workdir, 'attack', 'sweep.csv')

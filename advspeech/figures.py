@@ -79,6 +79,7 @@ def _error_panel(panel, rows, color):
   for attack, style in (('fgsm', '-'), ('random_sign', '--')):
     for seed in seeds:
       curve = [r for r in rows if (r['attack'], r['seed']) == (attack, seed)]
+      curve.sort(key=lambda r: r['epsilon'])
       x = [r['epsilon'] for r in curve]
       panel.plot(
         x,

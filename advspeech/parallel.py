@@ -50,14 +50,14 @@ def abstract_replicated(make: Callable[[], Any], mesh: sharding.Mesh) -> Any:
   )
 
 
-def check_batch_size(batch_size: int, mesh: sharding.Mesh) -> None:
+def check_batch_size(name: str, batch_size: int, mesh: sharding.Mesh) -> None:
   """Raises errors.InputError unless every device gets the same rows."""
   num_devices = mesh.size
   if batch_size < 1 or batch_size % num_devices:
     lower = batch_size // num_devices * num_devices
     choices = [n for n in (lower, lower + num_devices) if n > 0]
     raise errors.InputError(
-      'batch_size must be a multiple of the device count, got '
+      f'{name} must be a multiple of the device count, got '
       f'{batch_size} and {num_devices}; use {" or ".join(map(str, choices))}'
     )
 

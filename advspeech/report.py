@@ -10,7 +10,7 @@ from typing import Any
 
 import jinja2
 
-from advspeech import errors, figures, sweep
+from advspeech import errors, figures, storage
 
 # Figure 6 of the paper, read off its text: (clean error, epsilon, error).
 PAPER = {
@@ -38,15 +38,17 @@ def write(workdir: str) -> str:
     )
   folder = os.path.join(workdir, 'report')
   os.makedirs(folder, exist_ok=True)
-  config = _read_json(os.path.join(workdir, 'config.json'))
+  config = storage.read_json(os.path.join(workdir, 'config.json'))
   summaries = [
-    _read_json(os.path.join(workdir, f'{model}-seed{seed}', 'summary.json'))
+    storage.read_json(
+      os.path.join(workdir, f'{model}-seed{seed}', 'summary.json')
+    )
     for seed in config['seeds']
     for model in config['models']
   ]
   num_classes = len(summaries[0]['classes'])
   rows = [
-    {**row, 'num_classes': num_classes} for row in sweep.read_table(table)
+    {**row, 'num_classes': num_classes} for row in storage.read_table(table)
   ]
   name = f'figure6-{config["task"]}'
   figures.save(figures.error_against_epsilon(rows), os.path.join(folder, name))
@@ -119,7 +121,7 @@ def _examples(workdir):
         for kind in ('original', 'adversarial')
       },
     }
-    for entry in _read_json(os.path.join(folder, 'examples.json'))
+    for entry in storage.read_json(os.path.join(folder, 'examples.json'))
   ]
 
 
@@ -139,11 +141,6 @@ def _versions():
     'Python': platform.python_version(),
     **{name: importlib.metadata.version(name) for name in _PACKAGES},
   }
-
-
-def _read_json(path):
-  with open(path, encoding='utf-8') as file:
-    return json.load(file)
 
 
 def _data_uri(path):

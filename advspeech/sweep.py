@@ -7,7 +7,6 @@ depend on epsilon, so they are taken once; perturbed clips live only inside the
 compiled function, one epsilon at a time.
 """
 
-import csv
 import functools
 import hashlib
 import os
@@ -111,7 +110,7 @@ def judge(
     errors.InputError: If the device count does not divide the batch size.
   """
   mesh = parallel.make_mesh()
-  parallel.check_batch_size(batch_size, mesh)
+  parallel.check_batch_size('config.sweep.batch_size', batch_size, mesh)
   names = tuple(classifiers)
   step = _judge_step(
     tuple(classifiers[name].model for name in names),
@@ -290,44 +289,6 @@ def sample_rows(
   return rows
 
 
-def write_table(
-  path: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]
-) -> None:
-  """Writes rows as CSV, floats to six digits, whole or not at all."""
-  with open(f'{path}.tmp', 'w', encoding='utf-8', newline='') as file:
-    writer = csv.DictWriter(file, columns, lineterminator='\n')
-    writer.writeheader()
-    for row in rows:
-      writer.writerow({key: _cell(row[key]) for key in columns})
-  os.replace(f'{path}.tmp', path)
-
-
-def _cell(value):
-  return f'{value:.6g}' if isinstance(value, float) else value
-
-
-def read_table(path: str) -> list[dict[str, Any]]:
-  """Returns the rows of `sweep.csv`, numbers as numbers.
-
-  Args:
-    path: The file.
-  """
-  with open(path, encoding='utf-8', newline='') as file:
-    return [
-      {key: _number(value) for key, value in row.items()}
-      for row in csv.DictReader(file)
-    ]
-
-
-def _number(text):
-  for kind in (int, float):
-    try:
-      return kind(text)
-    except ValueError:
-      continue
-  return text
-
-
 def write_examples(
   folder: str,
   classifier: checkpoint.Classifier,
@@ -347,6 +308,8 @@ def write_examples(
   """
   os.makedirs(folder, exist_ok=True)
   num = min(config.sweep.num_examples, len(split))
+  if not num:
+    return []
   clips = audio.from_pcm(jnp.asarray(split.pcm[:num]))
   labels = jnp.asarray(split.labels[:num])
 

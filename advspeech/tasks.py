@@ -40,6 +40,7 @@ def select(
   speaker: Sequence[str],
   sex: Sequence[str],
   emotion: Sequence[str],
+  speakers: Sequence[str] = (),
 ) -> Task:
   """Returns the clips and labels of a task (paper, "Dataset").
 
@@ -51,6 +52,7 @@ def select(
     speaker: [num_clips] speaker names.
     sex: [num_clips] 'female' or 'male'.
     emotion: [num_clips] emotion names.
+    speakers: Who is to be told apart in the speaker task; () for the four.
 
   Raises:
     errors.InputError: If the name is unknown or a class has no clips.
@@ -61,7 +63,7 @@ def select(
   elif name == 'emotion':
     classes, column = _EMOTIONS, emotion
   elif name == 'speaker':
-    classes = tuple(
+    classes = tuple(speakers) or tuple(
       str(s)
       for one_sex in _SEXES
       for s in np.unique(speaker[sex == one_sex])[:_SPEAKERS_PER_SEX]
@@ -71,7 +73,9 @@ def select(
     raise errors.InputError(
       f'config.task must be one of {", ".join(NAMES)}, got {name!r}'
     )
-  num_classes = 2 * _SPEAKERS_PER_SEX if name == 'speaker' else len(classes)
+  num_classes = len(classes)
+  if name == 'speaker' and not speakers:
+    num_classes = 2 * _SPEAKERS_PER_SEX
   missing = [c for c in classes if not (column == c).any()]
   if missing or len(classes) < num_classes:
     raise errors.InputError(

@@ -6,7 +6,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -24,6 +24,7 @@ from advspeech import (
   input_pipeline,
   models,
   parallel,
+  storage,
 )
 from advspeech.attacks import losses
 
@@ -181,6 +182,28 @@ def _means(sums):
   }
 
 
+def describe(
+  config: ml_collections.ConfigDict,
+  model_name: str,
+  seed: int,
+  classes: Sequence[str],
+  clip_samples: int,
+) -> dict[str, Any]:
+  """Returns the metadata that a classifier's checkpoints carry."""
+  return {
+    'model': {
+      'name': model_name,
+      'num_classes': len(classes),
+      **config.model.to_dict(),
+    },
+    'task': config.task,
+    'classes': list(classes),
+    'seed': seed,
+    'clip_samples': clip_samples,
+    'sample_rate_hz': audio.SAMPLE_RATE_HZ,
+  }
+
+
 def train_and_evaluate(
   config: ml_collections.ConfigDict,
   workdir: str,
@@ -211,26 +234,16 @@ def train_and_evaluate(
   """
   mesh = parallel.make_mesh()
   training = config.training
-  parallel.check_batch_size(training.batch_size, mesh)
+  parallel.check_batch_size(
+    'config.training.batch_size', training.batch_size, mesh
+  )
   clip_samples = splits['train'].pcm.shape[1]
-  description = {
-    'name': model_name,
-    'num_classes': len(classes),
-    **config.model.to_dict(),
-  }
-  metadata = {
-    'model': description,
-    'task': config.task,
-    'classes': list(classes),
-    'seed': seed,
-    'clip_samples': clip_samples,
-    'sample_rate_hz': audio.SAMPLE_RATE_HZ,
-  }
+  metadata = describe(config, model_name, seed, classes, clip_samples)
   steps_an_epoch = input_pipeline.num_batches(
     splits['train'], training.batch_size
   )
   schedule = learning_rate(training, training.num_epochs * steps_an_epoch)
-  model = models.create_model(**description)
+  model = models.create_model(**metadata['model'])
   steps = make_steps(model, optax.adam(schedule), clip_samples, mesh)
   with checkpoint.Checkpoints(workdir) as checkpoints:
     first_epoch = checkpoints.latest_epoch or 0
@@ -238,7 +251,7 @@ def train_and_evaluate(
       like = parallel.abstract_replicated(
         functools.partial(steps.init, jax.random.key(seed)), mesh
       )
-      trees = checkpoints.restore(first_epoch, description, **_trees(like))
+      trees = checkpoints.restore(first_epoch, metadata, **_trees(like))
       state = TrainState(variables=trees['variables'], **trees['optimizer'])
       logger.info('%s: resumed after epoch %d', workdir, first_epoch)
     else:
@@ -295,6 +308,7 @@ class _Run(NamedTuple):
           training.batch_size,
           self.mesh,
         )
+        self._check_finite(validation['loss'], int(state.step) - 1)
         metrics['clips_per_s'] = len(split) / (time.monotonic() - started)
         metrics['epoch'] = epoch + 1
         metrics['learning_rate'] = float(self.schedule(int(state.step) - 1))
@@ -328,16 +342,19 @@ class _Run(NamedTuple):
     """Returns a step's sums on the host; stops at a loss that is not finite."""
     sums = jax.device_get(metrics)
     loss = float(sums['loss'] / sums['num_clips'])
-    if not math.isfinite(loss):
-      raise errors.InputError(
-        f'the loss became {loss} at step {step} with learning rate '
-        f'{float(self.schedule(step)):.3g}; lower '
-        '--config.training.learning_rate'
-      )
+    self._check_finite(loss, step)
     accuracy = sums['num_correct'] / sums['num_clips']
     bar.set_postfix(loss=f'{loss:.3f}', accuracy=f'{accuracy:.3f}')
     bar.update()
     return sums
+
+  def _check_finite(self, loss, step):
+    if not math.isfinite(loss):
+      raise errors.InputError(
+        f'the loss became {loss} at step {step} with learning rate '
+        f'{float(self.schedule(step)):.3g}; lower '
+        '--config.training.learning_rate, in another --workdir'
+      )
 
 
 def _epoch_line(workdir, num_epochs, metrics):
@@ -425,8 +442,5 @@ def _summarise(workdir, config, metadata, splits, mesh):
     **results,
     'device': parallel.device_summary(),
   }
-  path = os.path.join(workdir, 'summary.json')
-  with open(f'{path}.tmp', 'w', encoding='utf-8') as file:
-    json.dump(summary, file, indent=2)
-  os.replace(f'{path}.tmp', path)
+  storage.write_json(os.path.join(workdir, 'summary.json'), summary)
   return summary

@@ -21,6 +21,8 @@ def get_config() -> ml_collections.ConfigDict:
       },
       # Prepared data sets; '' is TFDS's default, ~/tensorflow_datasets.
       'data_dir': '',
+      # Who is told apart in the speaker task; () is the first two of each sex.
+      'speakers': (),
       'clip_s': 6.0,
       # 75/5/20; kind 'stratified' (by label) or 'speaker_disjoint'.
       'split': {'kind': 'stratified', 'seed': 0},

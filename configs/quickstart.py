@@ -2,7 +2,9 @@
 
   python -m launch.reproduce --workdir=runs/quickstart
 
-Gender on eSpeak NG voices, 2 s clips, 8 feature maps where the paper has 32.
+Gender on eSpeak NG voices, 1.6 s clips, 8 feature maps where the paper
+has 32. On two CPU cores (2026-11-23, JAX 0.10.2) 191 s; test accuracy 98 to
+100 %, FGSM above its noise control from epsilon 0.002 on.
 """
 
 import ml_collections

@@ -4,7 +4,9 @@
     --config.corpus.folder=/path/to/ravdess --workdir=runs/ravdess-gender
 
 `:gender,small` (and so on) fits two CPU cores: 3 s clips, 16 feature maps,
-input pooled by 2, few epochs.
+input pooled by 2, batch 20, rate 2e-3, few epochs. `:gender,small` on two CPU
+cores (2026-11-23, JAX 0.10.2): 23 minutes with other work beside it, test
+accuracy 92 to 97 %.
 """
 
 import ml_collections

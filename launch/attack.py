@@ -6,7 +6,7 @@ from launch import command
 def main():
   from advspeech import experiment
 
-  experiment.run_attack(command.CONFIG.value, command.WORKDIR.value)
+  experiment.run_attack(command.CONFIG.value, command.workdir())
 
 
 if __name__ == '__main__':

@@ -21,11 +21,11 @@ CONFIG = config_flags.DEFINE_config_file(
   'Values are overridden as --config.training.num_epochs=5.',
   lock_config=True,
 )
-WORKDIR = flags.DEFINE_string(
+_WORKDIR = flags.DEFINE_string(
   'workdir',
-  os.path.join('runs', 'quickstart'),
+  None,
   "The run's folder: models, tables, figures. Stages found complete there are "
-  'skipped.',
+  'skipped. Named after the config, in runs/, if it is not given.',
 )
 SKIP_BAD = flags.DEFINE_bool(
   'skip_bad',
@@ -34,6 +34,20 @@ SKIP_BAD = flags.DEFINE_bool(
 )
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
+
+
+def workdir() -> str:
+  """Returns --workdir, or runs/<config>[-variant], as runs/quickstart."""
+  if _WORKDIR.value:
+    return _WORKDIR.value
+  path, _, variant = _config_file().partition(':')
+  name = os.path.basename(path).removesuffix('.py')
+  parts = [name, *variant.replace(',', '-').split()]
+  return os.path.join('runs', '-'.join(parts))
+
+
+def _config_file():
+  return config_flags.get_config_filename(flags.FLAGS['config'])
 
 
 def run(main: Callable[[], None]) -> None:
@@ -91,7 +105,9 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
     _fail(
       f'--config names no config: {str(e).strip().splitlines()[-1].strip()}'
     )
-  except (TypeError, ValueError, flags.Error) as e:
+  except TypeError as e:
+    _fail(f'{_config_file()} has no such variant: {e}')
+  except (ValueError, flags.Error) as e:
     # What get_config() raises arrives as a traceback; its end is the message.
     _fail(str(e).strip().splitlines()[-1])
   return rest

@@ -6,7 +6,7 @@ from launch import command
 def main():
   from advspeech import experiment
 
-  config, workdir = command.CONFIG.value, command.WORKDIR.value
+  config, workdir = command.CONFIG.value, command.workdir()
   print(experiment.reproduce(config, workdir, command.SKIP_BAD.value))
 
 

@@ -16,7 +16,7 @@ def main():
   from advspeech import experiment
 
   experiment.run_training(
-    command.CONFIG.value, command.WORKDIR.value, _MODEL.value, _SEED.value
+    command.CONFIG.value, command.workdir(), _MODEL.value, _SEED.value
   )
 
 

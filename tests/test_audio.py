@@ -104,6 +104,14 @@ def test_a_corrupt_file_is_named(tmp_path, content, message):
     audio.load(path)
 
 
+def test_a_file_whose_end_is_missing_is_named(tmp_path):
+  path = tmp_path / 'cut.wav'
+  soundfile.write(path, tone(16_000), 16_000, subtype='PCM_16')
+  path.write_bytes(path.read_bytes()[:4000])
+  with pytest.raises(errors.InputError, match=r'cut.wav.*its end is missing'):
+    audio.load(path)
+
+
 def test_a_file_without_samples_is_named(tmp_path):
   path = tmp_path / 'empty.wav'
   soundfile.write(path, np.zeros(0), 16_000)

@@ -25,7 +25,9 @@ def save(checkpoints, epoch, accuracy, loss):
 
 def restore(checkpoints, epoch, model=MODEL):
   like = parallel.abstract_replicated(lambda: tree(0), parallel.make_mesh())
-  return checkpoints.restore(epoch, model, variables=like)['variables']
+  return checkpoints.restore(epoch, {'model': model}, variables=like)[
+    'variables'
+  ]
 
 
 def test_the_last_two_and_the_best_are_kept_and_a_tie_goes_to_lower_loss(
@@ -59,7 +61,9 @@ def test_arrays_come_back_bit_for_bit_on_every_device(tmp_path):
     lambda: {'w': value}, parallel.make_mesh()
   )
   with checkpoint.Checkpoints(str(tmp_path)) as checkpoints:
-    back = checkpoints.restore(1, MODEL, variables=like)['variables']['w']
+    back = checkpoints.restore(1, {'model': MODEL}, variables=like)[
+      'variables'
+    ]['w']
   np.testing.assert_array_equal(back, value)
   assert len(back.addressable_shards) == 4
 

@@ -52,6 +52,11 @@ def test_an_unknown_size_says_what_there_is():
     ('training.num_epochs', 0, 'num_epochs must be positive, got 0'),
     ('training.learning_rate', -1.0, 'must be positive, got -1'),
     ('seeds', (), 'must name at least one each'),
+    ('models', (), 'must name at least one each'),
+    ('seeds', (-1,), 'must not be negative'),
+    ('model.features', 0, 'features must be positive, got 0'),
+    ('sweep.batch_size', 0, 'must be positive, got 0'),
+    ('sweep.num_examples', -1, 'must not be negative'),
     ('sweep.epsilons', (0.0, 1.5), r'must lie in \[0, 1\].*got 1.5'),
     ('sweep.epsilons', (-0.1,), r'must lie in \[0, 1\].*got -0.1'),
     ('sweep.confidence', 1.0, 'between 0 and 1, got 1.0'),
@@ -67,6 +72,9 @@ def test_a_value_that_cannot_be_run_is_named(key, value, message):
 def test_a_folder_belongs_to_the_config_that_made_it(tmp_path):
   config = quickstart.get_config()
   experiment.claim_workdir(config, str(tmp_path))
+  config.training.learning_rate /= 10  # nothing was trained yet
+  experiment.claim_workdir(config, str(tmp_path))
+  (tmp_path / 'wavecnn-seed0' / 'checkpoints' / '1').mkdir(parents=True)
   experiment.claim_workdir(config, str(tmp_path))
   config.training.num_epochs += 1
   with pytest.raises(
@@ -85,6 +93,7 @@ def test_another_sweep_needs_no_other_folder_until_it_was_run(tmp_path):
     'epsilons'
   ] == [0.0, 0.5]
   (tmp_path / 'attack').mkdir()
+  (tmp_path / 'attack' / 'seed0.npz').touch()
   config.sweep.epsilons = (0.0, 0.7)
   with pytest.raises(errors.InputError, match=r'attack to attack again$'):
     experiment.claim_workdir(config, str(tmp_path))
@@ -156,6 +165,33 @@ def test_figures_are_the_same_bytes_each_time(tmp_path):
   for suffix in ('png', 'svg'):
     a, b = ((tmp_path / f'{n}.{suffix}').read_bytes() for n in 'ab')
     assert a == b
+
+
+def test_a_model_that_is_not_trained_to_its_end_is_not_attacked(tmp_path):
+  config = quickstart.get_config()
+  config.training.batch_size = config.sweep.batch_size = 8
+  with pytest.raises(
+    errors.InputError, match=r'wavecnn-seed0 is not trained to its end; run'
+  ):
+    experiment.run_attack(config, str(tmp_path))
+
+
+def test_both_batch_sizes_are_checked_before_any_work(tmp_path):
+  config = quickstart.get_config()
+  config.sweep.batch_size = 6
+  with pytest.raises(
+    errors.InputError, match=r'config.sweep.batch_size must.*got 6 and 4'
+  ):
+    experiment.reproduce(config, str(tmp_path / 'run'))
+  assert not (tmp_path / 'run').exists()
+
+
+def test_a_model_or_seed_of_no_config_is_refused(tmp_path):
+  config = quickstart.get_config()
+  with pytest.raises(errors.InputError, match='one of wavecnn, wavernn'):
+    experiment.run_training(config, str(tmp_path), ['wavenet'])
+  with pytest.raises(errors.InputError, match=r'one of config.seeds \(0, 1\)'):
+    experiment.run_training(config, str(tmp_path), None, [7])
 
 
 def test_a_report_before_the_attack_says_what_to_run(tmp_path):

@@ -71,9 +71,9 @@ def test_epochs_differ_and_are_reproducible():
 
 def test_a_batch_no_device_count_divides_is_refused_with_the_nearest():
   with pytest.raises(errors.InputError, match=r'got 10 and 4; use 8 or 12$'):
-    parallel.check_batch_size(10, parallel.make_mesh())
+    parallel.check_batch_size('batch_size', 10, parallel.make_mesh())
   with pytest.raises(errors.InputError, match=r'got 2 and 4; use 4$'):
-    parallel.check_batch_size(2, parallel.make_mesh())
+    parallel.check_batch_size('batch_size', 2, parallel.make_mesh())
 
 
 def test_the_mesh_has_auto_axes():

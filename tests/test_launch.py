@@ -7,7 +7,6 @@ import pathlib
 import re
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -136,13 +135,25 @@ def test_says_nothing_but_its_own_lines(tiny, tmp_path):
 
 
 @pytest.mark.parametrize('name', LAUNCHERS)
-def test_help_is_quick_and_says_what_the_command_does(name):
-  started = time.monotonic()
-  done = launch(name, '--help')
-  assert done.returncode == 1  # absl's exit code for --help
-  assert done.stdout[0].isupper()
-  # Generous for a loaded machine; importing JAX alone would exceed it on CI.
-  assert time.monotonic() - started < 5
+def test_help_says_what_the_command_does_without_waiting_for_jax(name):
+  code = (
+    'import runpy, sys\n'
+    "sys.argv = ['launch', '--help']\n"
+    'try:\n'
+    f"  runpy.run_module('launch.{name}', run_name='__main__')\n"
+    'finally:\n'
+    "  assert 'jax' not in sys.modules\n"
+  )
+  done = subprocess.run(
+    [sys.executable, '-c', code],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  docstring = (ROOT / 'launch' / f'{name}.py').read_text().splitlines()[0]
+  assert 'AssertionError' not in done.stderr
+  assert docstring.strip('"') in done.stdout
 
 
 def fails(*args, match):
@@ -167,6 +178,7 @@ def test_a_misspelt_config_key_is_named(tmp_path):
   [
     ('--config.training.num_epochs=many', 'invalid literal'),
     ('--config=configs/none.py', 'names no config'),
+    ('--config=configs/quickstart.py:x', 'has no such variant'),
     ('--config=configs/ravdess.py:gender,tiny', "must be 'small'"),
     ('--confg=x', 'Unknown command line flag'),
     ('quickstart', 'unexpected argument'),
@@ -187,6 +199,16 @@ def test_a_workdir_of_another_config_is_refused(tiny):
     match='belongs to another config.*num_epochs is 1 there and 2 now',
   )
   assert (workdir / 'attack' / 'sweep.csv').exists()
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+  fails(
+    '--config=configs/ravdess.py:gender,small',
+    f'--config.corpus.folder={tmp_path / "nowhere"}',
+    f'--config.data_dir={tmp_path / "data"}',
+    f'--workdir={tmp_path / "run"}',
+    match='nowhere is not a folder',
+  )
 
 
 def test_a_folder_without_recordings_is_named(tmp_path):

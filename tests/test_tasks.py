@@ -40,6 +40,18 @@ def test_speaker_takes_two_of_each_sex():
   )
 
 
+def test_speakers_can_be_named():
+  task = tasks.select(
+    'speaker',
+    speaker=SPEAKER,
+    sex=SEX,
+    emotion=EMOTION,
+    speakers=('s05', 's07'),
+  )
+  assert task.classes == ('s05', 's07')
+  assert len(task.rows) == 2 * NUM_EACH
+
+
 def test_an_unknown_task_lists_the_legal_ones():
   with pytest.raises(errors.InputError, match='gender, emotion, speaker'):
     select('age')

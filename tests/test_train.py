@@ -80,13 +80,14 @@ def final_trees(config, workdir, epoch):
   """Returns every array saved at an epoch, the optimiser's too."""
   mesh = parallel.make_mesh()
   with checkpoint.Checkpoints(str(workdir)) as checkpoints:
-    description = checkpoints.metadata(epoch)['model']
+    metadata = checkpoints.metadata(epoch)
+    description = metadata['model']
     tx = optax.adam(train.learning_rate(config.training, 1))
     steps = train.make_steps(models.create_model(**description), tx, TIME, mesh)
     like = parallel.abstract_replicated(
       functools.partial(steps.init, jax.random.key(0)), mesh
     )
-    trees = checkpoints.restore(epoch, description, **train._trees(like))
+    trees = checkpoints.restore(epoch, metadata, **train._trees(like))
   return jax.tree.map(np.asarray, trees)
 
 

@@ -81,7 +81,7 @@ def prepare(
 
 def _check_source(dataset: builder.SpeechBuilder, folder: str) -> None:
   """Refuses a prepared data set when `folder` holds other recordings."""
-  if not folder or not os.path.isdir(folder):
+  if not folder:
     return
   if dataset.info.metadata['source_digest'] != dataset.source_digest():
     raise errors.InputError(

@@ -9,15 +9,17 @@ interrupted is never taken for a whole one.
 import abc
 import hashlib
 import importlib.metadata
+import logging
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
 import tqdm
-from absl import logging
 
 from advspeech import audio, errors
+
+logger = logging.getLogger(__name__)
 
 SPLIT = 'clips'
 version = tfds.core.Version
@@ -92,7 +94,7 @@ class SpeechBuilder(
       disable=None,
     ):
       if isinstance(item, Skipped):
-        logging.warning('skipped %s: %s', item.name, item.reason)
+        logger.warning('skipped %s: %s', item.name, item.reason)
         skipped.append(item._asdict())
         continue
       ids.append(item.id)
@@ -102,6 +104,10 @@ class SpeechBuilder(
           **item._asdict(),
           'duration_s': len(item.pcm) / audio.SAMPLE_RATE_HZ,
         },
+      )
+    if skipped:
+      logger.warning(
+        'skipped %d of %d recordings', len(skipped), len(skipped) + len(ids)
       )
     if not ids:
       raise errors.InputError(

@@ -179,6 +179,8 @@ class _Synthesiser:
       espeakng_loader.get_data_path().encode(),
       self._INITIALIZE_DONT_EXIT,
     )
+    if self.hz <= 0:
+      raise RuntimeError(f'eSpeak NG did not start (status {self.hz})')
     self._chunks = []
     callback_type = ctypes.CFUNCTYPE(
       ctypes.c_int,

@@ -10,15 +10,16 @@ over.
 
 import concurrent.futures
 import hashlib
+import logging
 import os
 import pathlib
 import re
 from collections.abc import Iterator
 
-from absl import logging
-
 from advspeech import audio, errors
 from advspeech.corpora import builder
+
+logger = logging.getLogger(__name__)
 
 EMOTIONS = {
   '01': 'neutral',
@@ -105,7 +106,7 @@ class Ravdess(builder.SpeechBuilder):
           seen[result.id] = path
           yield result
     if num_other:
-      logging.info('passed over %d songs and video sound tracks', num_other)
+      logger.info('passed over %d songs and video sound tracks', num_other)
 
 
 def _read(path: pathlib.Path) -> builder.Utterance | errors.InputError | None:

@@ -6,11 +6,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from advspeech.audio import SILENCE
 from advspeech.models import layers
 
 FRAME_MS = 40
 NUM_LAYERS = 8
-SILENCE = 0.5
 
 
 class FrontEnd(nn.Module):

@@ -1,6 +1,5 @@
 """Table 1: lengths, parameter counts, and a second implementation."""
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -56,8 +55,7 @@ def layer_lengths(name, **options):
     )
     return captured['intermediates']
 
-  with nn.intercept_methods(lambda f, args, kw, ctx: f(*args, **kw)):
-    shapes = jax.eval_shape(run, audio)
+  shapes = jax.eval_shape(run, audio)
   flat = traverse_util.flatten_dict(shapes, sep='/')
   return {
     path.removesuffix('/__call__'): value[0].shape

@@ -1,0 +1,54 @@
+"""JSON and tables on disk: written whole or not at all."""
+
+import csv
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def read_json(path: str) -> Any:
+  """Returns what a JSON file holds."""
+  with open(path, encoding='utf-8') as file:
+    return json.load(file)
+
+
+def write_json(path: str, value: Any) -> None:
+  """Writes a value as JSON."""
+  with open(f'{path}.tmp', 'w', encoding='utf-8') as file:
+    json.dump(value, file, indent=2)
+  os.replace(f'{path}.tmp', path)
+
+
+def write_table(
+  path: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]
+) -> None:
+  """Writes rows as CSV, floats to six digits."""
+  with open(f'{path}.tmp', 'w', encoding='utf-8', newline='') as file:
+    writer = csv.DictWriter(file, columns, lineterminator='\n')
+    writer.writeheader()
+    for row in rows:
+      writer.writerow({key: _cell(row[key]) for key in columns})
+  os.replace(f'{path}.tmp', path)
+
+
+def _cell(value):
+  return f'{value:.6g}' if isinstance(value, float) else value
+
+
+def read_table(path: str) -> list[dict[str, Any]]:
+  """Returns a CSV file's rows, numbers as numbers."""
+  with open(path, encoding='utf-8', newline='') as file:
+    return [
+      {key: _number(value) for key, value in row.items()}
+      for row in csv.DictReader(file)
+    ]
+
+
+def _number(text):
+  for kind in (int, float):
+    try:
+      return kind(text)
+    except ValueError:
+      continue
+  return text
