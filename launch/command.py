@@ -105,11 +105,12 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
     _fail(
       f'--config names no config: {str(e).strip().splitlines()[-1].strip()}'
     )
-  except TypeError as e:
-    _fail(f'{_config_file()} has no such variant: {e}')
-  except (ValueError, flags.Error) as e:
+  except (TypeError, ValueError, flags.Error) as e:
     # What get_config() raises arrives as a traceback; its end is the message.
-    _fail(str(e).strip().splitlines()[-1])
+    message = str(e).strip().splitlines()[-1]
+    if 'get_config() takes' in message:
+      message = 'that config has no variants; name it without a colon'
+    _fail(message)
   return rest
 
 
