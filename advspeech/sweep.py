@@ -212,6 +212,22 @@ def _saved(perturbed):
   return audio.from_full_scale(full_scale), audio.from_pcm(pcm)
 
 
+def _points(config, seed, targets, judgements):
+  """Yields each point's naming columns, target index, predictions and SNR."""
+  for t, target in enumerate(targets):
+    for a, attack in enumerate(ATTACKS):
+      for e, epsilon in enumerate(config.sweep.epsilons):
+        point = {
+          'task': config.task,
+          'seed': seed,
+          'source': config.source,
+          'target': target,
+          'attack': attack,
+          'epsilon': epsilon,
+        }
+        yield point, t, judgements.predictions[e, a, t], judgements.snr_db[e, a]
+
+
 def sweep_rows(
   config: ml_collections.ConfigDict,
   seed: int,
@@ -221,35 +237,29 @@ def sweep_rows(
 ) -> list[dict[str, Any]]:
   """Returns one row a (target, attack, epsilon), keyed by SWEEP_COLUMNS."""
   rows = []
-  for t, target in enumerate(targets):
-    for a, attack in enumerate(ATTACKS):
-      for e, epsilon in enumerate(config.sweep.epsilons):
-        predictions = judgements.predictions[e, a, t]
-        wrong = predictions != labels
-        num_errors, num_clips = int(wrong[0].sum()), len(labels)
-        low, high = statistics.wilson_interval(
-          num_errors, num_clips, config.sweep.confidence
-        )
-        rows.append(
-          {
-            'task': config.task,
-            'seed': seed,
-            'source': config.source,
-            'target': target,
-            'attack': attack,
-            'epsilon': epsilon,
-            **audio.amplitude_units(epsilon),
-            'mean_snr_db': float(judgements.snr_db[e, a].mean()),
-            'num_clips': num_clips,
-            'num_errors': num_errors,
-            'error_rate': num_errors / num_clips,
-            'ci_low': low,
-            'ci_high': high,
-            'flip_rate': float((predictions[0] != judgements.clean[t]).mean()),
-            'error_rate_float32': float(wrong[1].mean()),
-            'error_rate_int16': float(wrong[2].mean()),
-          }
-        )
+  for point, t, predictions, snr_db in _points(
+    config, seed, targets, judgements
+  ):
+    wrong = predictions != labels
+    num_errors, num_clips = int(wrong[0].sum()), len(labels)
+    low, high = statistics.wilson_interval(
+      num_errors, num_clips, config.sweep.confidence
+    )
+    rows.append(
+      {
+        **point,
+        **audio.amplitude_units(point['epsilon']),
+        'mean_snr_db': float(snr_db.mean()),
+        'num_clips': num_clips,
+        'num_errors': num_errors,
+        'error_rate': num_errors / num_clips,
+        'ci_low': low,
+        'ci_high': high,
+        'flip_rate': float((predictions[0] != judgements.clean[t]).mean()),
+        'error_rate_float32': float(wrong[1].mean()),
+        'error_rate_int16': float(wrong[2].mean()),
+      }
+    )
   return rows
 
 
@@ -263,29 +273,23 @@ def sample_rows(
 ) -> list[dict[str, Any]]:
   """Returns one row a (target, attack, epsilon, clip), by SAMPLE_COLUMNS."""
   rows = []
-  for t, target in enumerate(targets):
-    for a, attack in enumerate(ATTACKS):
-      for e, epsilon in enumerate(config.sweep.epsilons):
-        predictions = judgements.predictions[e, a, t]
-        for i, utterance_id in enumerate(split.ids):
-          memory, float32, int16 = (classes[p] for p in predictions[:, i])
-          rows.append(
-            {
-              'task': config.task,
-              'seed': seed,
-              'source': config.source,
-              'target': target,
-              'attack': attack,
-              'epsilon': epsilon,
-              'id': str(utterance_id),
-              'label': classes[split.labels[i]],
-              'clean_prediction': classes[judgements.clean[t, i]],
-              'prediction': memory,
-              'prediction_float32': float32,
-              'prediction_int16': int16,
-              'snr_db': float(judgements.snr_db[e, a, i]),
-            }
-          )
+  for point, t, predictions, snr_db in _points(
+    config, seed, targets, judgements
+  ):
+    for i, utterance_id in enumerate(split.ids):
+      memory, float32, int16 = (classes[p] for p in predictions[:, i])
+      rows.append(
+        {
+          **point,
+          'id': str(utterance_id),
+          'label': classes[split.labels[i]],
+          'clean_prediction': classes[judgements.clean[t, i]],
+          'prediction': memory,
+          'prediction_float32': float32,
+          'prediction_int16': int16,
+          'snr_db': float(snr_db[i]),
+        }
+      )
   return rows
 
 
