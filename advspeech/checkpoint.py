@@ -1,10 +1,18 @@
-"""Checkpoints: every epoch, the last and the best kept, resumed bit for bit.
+"""Checkpoints: the last two and the best, resumed bit for bit, never trusted.
 
-Arrays and JSON on disk (Orbax), never pickle.
+Arrays and JSON on disk (Orbax), never pickle. Orbax commits a step whole but
+restores a flipped byte without a word, and takes any folder with a number for
+a step: when a save has ended, the SHA-256 of each of its files is written
+beside them, and nothing is read that does not agree with it.
 """
 
+import concurrent.futures
 import dataclasses
+import glob
+import hashlib
+import logging
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,43 +22,58 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
-from advspeech import errors, models, parallel
+from advspeech import errors, models, parallel, storage
 
-# Latest two, so that a save that never ended leaves one to go back to.
+logger = logging.getLogger(__name__)
+
+# Latest two, so that a damaged one leaves one to go back to.
 _NUM_LATEST = 2
 RANKING = ('validation_accuracy', 'validation_loss')
+_DIGESTS = 'digests.json'
+# Of a state that was not validated; Orbax complains at each without metrics.
+_UNRANKED = {'validation_accuracy': -1.0, 'validation_loss': 0.0}
 
 
-def _rank(metrics: Mapping[str, float]) -> tuple[float, float]:
-  """Returns the order of epochs: by accuracy, at a tie by lower loss."""
+def rank(metrics: Mapping[str, float]) -> tuple[float, float]:
+  """Returns the order of checkpoints: by accuracy, at a tie by lower loss."""
   accuracy, loss = RANKING
   return metrics[accuracy], -metrics[loss]
 
 
 class Checkpoints:
-  """The checkpoints of one training run; a context manager.
+  """The checkpoints of one training run, for writing; a context manager.
 
+  Opening sets damaged checkpoints aside, in `<workdir>/damaged`, and says so.
   Leaving the context waits for saves in flight: Orbax loses the last one
   otherwise.
   """
 
   def __init__(self, workdir: str):
-    """Opens (and creates) `<workdir>/checkpoints`."""
-    self._path = os.path.abspath(os.path.join(workdir, 'checkpoints'))
+    """Opens (and creates) `<workdir>/checkpoints`.
+
+    Raises:
+      errors.InputError: If there are checkpoints and all are damaged.
+    """
+    self._path = _folder(workdir)
+    if parallel.is_lead():
+      _set_damaged_aside(workdir)
+    parallel.barrier(f'damaged checkpoints of {workdir} are set aside')
     self._manager = ocp.CheckpointManager(
       self._path,
       options=ocp.CheckpointManagerOptions(
-        best_fn=_rank,
+        best_fn=rank,
         best_mode='max',
         preservation_policy=checkpoint_managers.AnyPreservationPolicy(
           [
             checkpoint_managers.LatestN(_NUM_LATEST),
-            checkpoint_managers.BestN(get_metric_fn=_rank, n=1),
+            checkpoint_managers.BestN(get_metric_fn=rank, n=1),
           ]
         ),
         cleanup_tmp_directories=True,
       ),
     )
+    self._thread = concurrent.futures.ThreadPoolExecutor(1)
+    self._sealing = None
 
   def __enter__(self):
     """Returns itself."""
@@ -58,53 +81,79 @@ class Checkpoints:
 
   def __exit__(self, *exc_info):
     """Waits for saves in flight and closes."""
-    self._manager.close()
+    try:
+      self.wait()
+    finally:
+      self._thread.shutdown()
+      self._manager.close()
 
   def save(
     self,
-    epoch: int,
+    step: int,
     metadata: dict[str, Any],
-    metrics: Mapping[str, float],
+    progress: dict[str, Any],
+    metrics: Mapping[str, float] | None,
     **trees: Any,
   ) -> None:
-    """Starts saving what training has reached at the end of `epoch`.
+    """Starts saving what training has reached after `step` steps.
 
     Args:
-      epoch: Epochs finished; checkpoints are numbered by it.
+      step: Checkpoints are numbered by it; one of that number is replaced.
       metadata: JSON-like description; `model` says what the arrays belong to.
-      metrics: The two of `RANKING`.
+      progress: JSON-like state of training that is in no array.
+      metrics: The two of `RANKING`; None if this state was not validated.
       **trees: Named trees of arrays.
     """
+    self.wait()
+    if step in self._manager.all_steps():
+      self._manager.delete(step)
     items = {name: ocp.args.StandardSave(tree) for name, tree in trees.items()}
     items['metadata'] = ocp.args.JsonSave(metadata)
+    items['progress'] = ocp.args.JsonSave(progress)
     self._manager.save(
-      epoch, args=ocp.args.Composite(**items), metrics=dict(metrics)
+      step,
+      args=ocp.args.Composite(**items),
+      metrics=dict(metrics or _UNRANKED),
     )
+    self._sealing = self._thread.submit(self._seal, step)
+
+  def _seal(self, step):
+    self._manager.wait_until_finished()
+    if parallel.is_lead():
+      _write_digests(os.path.join(self._path, str(step)))
+
+  def wait(self) -> None:
+    """Waits for the save in flight; raises what went wrong in it."""
+    sealing, self._sealing = self._sealing, None
+    if sealing:
+      sealing.result()
 
   @property
-  def latest_epoch(self) -> int | None:
-    """The last epoch saved, None if there is none."""
+  def latest_step(self) -> int | None:
+    """The last step saved, None if there is none."""
     return self._manager.latest_step()
 
   @property
-  def best_epoch(self) -> int | None:
-    """The best epoch by validation accuracy, None if there is none."""
-    return self._manager.best_step()
+  def best_step(self) -> int | None:
+    """The best step by validation, None if there is none."""
+    best = self._manager.best_step()
+    if best is None or self._manager.metrics(best) == _UNRANKED:
+      return None
+    return best
 
-  def metadata(self, epoch: int) -> dict[str, Any]:
-    """Returns the description saved with `epoch`."""
-    restored = self._manager.restore(
-      epoch, args=ocp.args.Composite(metadata=ocp.args.JsonRestore())
+  def progress(self, step: int) -> dict[str, Any]:
+    """Returns the `progress` saved with `step`."""
+    return storage.read_json(
+      os.path.join(self._path, str(step), 'progress', 'metadata')
     )
-    return restored.metadata
 
   def restore(
-    self, epoch: int, metadata: Mapping[str, Any], **like: Any
+    self, step: int, metadata: Mapping[str, Any], **like: Any
   ) -> dict[str, Any]:
     """Returns saved trees by name, placed as their templates say.
 
     Args:
-      epoch: Which checkpoint.
+      step: Which checkpoint.
       metadata: What it must have been saved with.
       **like: For each tree wanted, a tree of arrays or
         jax.ShapeDtypeStruct with shardings.
@@ -112,20 +161,107 @@ class Checkpoints:
     Raises:
       errors.InputError: If the checkpoint is another model's.
     """
-    _check(self._path, self.metadata(epoch), metadata)
-    items = {
-      name: ocp.args.StandardRestore(tree) for name, tree in like.items()
+    return _restore(os.path.join(self._path, str(step)), metadata, like)
+
+
+def _folder(workdir):
+  return os.path.abspath(os.path.join(workdir, 'checkpoints'))
+
+
+def _restore(folder, metadata, like):
+  _check(folder, _metadata(folder), metadata)
+  with ocp.StandardCheckpointer() as checkpointer:
+    return {
+      name: checkpointer.restore(os.path.join(folder, name), tree)
+      for name, tree in like.items()
     }
-    restored = self._manager.restore(epoch, args=ocp.args.Composite(**items))
-    return {name: restored[name] for name in like}
+
+
+def _metadata(folder):
+  return storage.read_json(os.path.join(folder, 'metadata', 'metadata'))
+
+
+def _steps(folder):
+  """Returns the numbers in a checkpoints folder, ascending."""
+  names = os.listdir(folder) if os.path.isdir(folder) else []
+  return sorted(int(name) for name in names if name.isdecimal())
+
+
+def _write_digests(folder):
+  files = sorted(glob.glob('**', root_dir=folder, recursive=True))
+  digests = {
+    name: _sha256(os.path.join(folder, name))
+    for name in files
+    if os.path.isfile(os.path.join(folder, name))
+  }
+  storage.write_json(os.path.join(folder, _DIGESTS), digests)
+
+
+def _sha256(path):
+  with open(path, 'rb') as file:
+    return hashlib.file_digest(file, 'sha256').hexdigest()
+
+
+def _is_finished(folder):
+  return os.path.exists(os.path.join(folder, _DIGESTS))
+
+
+def _damage(folder):
+  """Returns what is wrong with a finished checkpoint, '' if nothing."""
+  try:
+    digests = storage.read_json(os.path.join(folder, _DIGESTS))
+    items = sorted(digests.items())
+  except (ValueError, AttributeError):
+    return f'{_DIGESTS} was changed'
+  for name, digest in items:
+    path = os.path.join(folder, name)
+    try:
+      found = _sha256(path)
+    except (OSError, ValueError):
+      return f'{name} is missing'
+    if found != digest:
+      return f'{name} was changed'
+  return '' if items else f'{_DIGESTS} was changed'
+
+
+def _set_damaged_aside(workdir):
+  """Moves what must not be read to `damaged`; says what is used instead."""
+  folder = _folder(workdir)
+  found = {}
+  for step in _steps(folder):
+    path = os.path.join(folder, str(step))
+    finished = _is_finished(path)
+    found[step] = _damage(path) if finished else 'its save did not end'
+  good = [step for step, damage in found.items() if not damage]
+  bad = {step: damage for step, damage in found.items() if damage}
+  listed = '; '.join(f'{step}: {damage}' for step, damage in bad.items())
+  if any(_is_finished(os.path.join(folder, str(s))) for s in bad) and not good:
+    raise errors.InputError(
+      f'{folder} holds no checkpoint that can be used ({listed}); put them '
+      f'back from a copy, or remove {folder} to train from the beginning'
+    )
+  for step in bad:
+    target = os.path.join(workdir, 'damaged', str(step))
+    shutil.rmtree(target, ignore_errors=True)
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    os.replace(os.path.join(folder, str(step)), target)
+  if bad:
+    logger.warning(
+      '%s: not usable, moved to damaged/ (%s); going on from %s',
+      workdir,
+      listed,
+      f'step {good[-1]}' if good else 'the beginning',
+    )
 
 
 def _check(path, found, expected):
   """Raises errors.InputError unless a checkpoint is the one expected."""
-  found, expected = ({**x, **x['model']} for x in (found, expected))
+  found, expected = (
+    {**x, **x['model'], **x.get('training', {})} for x in (found, expected)
+  )
   different = ', '.join(
     f'{key}={found.get(key)!r} where {expected.get(key)!r} is expected'
-    for key in sorted({*found, *expected} - {'model'})
+    for key in sorted({*found, *expected} - {'model', 'training'})
     if found.get(key) != expected.get(key)
   )
   if different:
@@ -143,7 +279,7 @@ class Classifier:
     model: Linen module; `model.apply(variables, audio, train=False)`.
     variables: Its parameters and running statistics.
     metadata: What it is: `model`, `classes`, `task`, `seed`, `clip_samples`.
-    epoch: The epoch it was taken from.
+    epoch: Epochs of training done when it was saved.
   """
 
   model: nn.Module
@@ -158,37 +294,65 @@ class Classifier:
 
 
 def load_classifier(
-  workdir: str, expected: Mapping[str, Any] | None = None
+  workdir: str,
+  expected: Mapping[str, Any] | None = None,
+  *,
+  precision: str = 'float32',
+  mesh: jax.sharding.Mesh | None = None,
 ) -> Classifier:
   """Returns the best classifier of a training run, replicated on all devices.
 
   Args:
     workdir: The folder of one model, such as `runs/quickstart/wavecnn-seed0`.
     expected: Metadata it must have been saved with; None for any.
+    precision: Of its computation, one of `models.PRECISIONS`, whatever it was
+      trained in.
+    mesh: Devices that hold a copy; all if None.
 
   Raises:
-    errors.InputError: If the folder holds no checkpoint, or another model's.
+    errors.InputError: If the folder holds no checkpoint, another model's, or
+      the best one is damaged.
   """
-  if not os.path.isdir(os.path.join(workdir, 'checkpoints')):
+  folder = _folder(workdir)
+  if not os.path.isdir(folder):
     raise errors.InputError(
       f'{workdir} holds no checkpoints; name the folder of a trained model, '
       'such as runs/quickstart/wavecnn-seed0'
     )
-  with Checkpoints(workdir) as checkpoints:
-    epoch = checkpoints.best_epoch
-    if epoch is None:
+  finished = [
+    path
+    for path in (os.path.join(folder, str(step)) for step in _steps(folder))
+    if _is_finished(path)
+  ]
+  for path in finished:
+    damage = _damage(path)
+    if damage:
       raise errors.InputError(
-        f'{workdir} holds no finished checkpoint; train it first'
+        f'{path} is damaged ({damage}); put it back from a copy, or remove '
+        f'{workdir} and train again'
       )
-    metadata = checkpoints.metadata(epoch)
-    model = models.create_model(**metadata['model'])
-    like = parallel.abstract_replicated(
-      lambda: model.init(
-        jax.random.key(0),
-        jnp.zeros((1, metadata['clip_samples'])),
-        train=False,
-      ),
-      parallel.make_mesh(),
+  metrics = {
+    path: storage.read_json(os.path.join(path, 'metrics', 'metrics'))
+    for path in finished
+  }
+  ranked = {
+    p: rank(values) for p, values in metrics.items() if values != _UNRANKED
+  }
+  if not ranked:
+    raise errors.InputError(
+      f'{workdir} holds no finished checkpoint; train it first'
     )
-    trees = checkpoints.restore(epoch, expected or metadata, variables=like)
-  return Classifier(model, trees['variables'], metadata, epoch)
+  best = max(ranked, key=ranked.get)
+  metadata = _metadata(best)
+  model = models.create_model(**metadata['model'], precision=precision)
+  like = parallel.abstract_replicated(
+    lambda: model.init(
+      jax.random.key(0),
+      jnp.zeros((1, metadata['clip_samples'])),
+      train=False,
+    ),
+    mesh or parallel.make_mesh(),
+  )
+  trees = _restore(best, expected or metadata, {'variables': like})
+  progress = storage.read_json(os.path.join(best, 'progress', 'metadata'))
+  return Classifier(model, trees['variables'], metadata, progress['num_epochs'])

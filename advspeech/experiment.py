@@ -21,7 +21,9 @@ from advspeech import (
   input_pipeline,
   models,
   parallel,
+  preemption,
   report,
+  side_by_side,
   storage,
   sweep,
   tasks,
@@ -31,8 +33,8 @@ from advspeech.models import frontend
 
 logger = logging.getLogger(__name__)
 
-# Where things lie on this machine; results do not depend on it.
-_PATHS = ('data_dir', 'corpus.folder')
+# Of this machine; results do not depend on it.
+_LOCAL = ('data_dir', 'corpus.folder', 'training.save_every_s')
 
 
 def validate(config: ml_collections.ConfigDict) -> None:
@@ -49,6 +51,10 @@ def validate(config: ml_collections.ConfigDict) -> None:
     )
   for name in config.models:
     _check_choice('models', name, models.NAMES)
+  for section in ('training', 'sweep'):
+    _check_choice(
+      f'{section}.precision', config[section].precision, models.PRECISIONS
+    )
   _check_choice('source', config.source, config.models)
   frame_samples = audio.SAMPLE_RATE_HZ * frontend.FRAME_MS // 1000
   if clip_samples(config) % frame_samples or config.clip_s <= 0:
@@ -68,7 +74,9 @@ def validate(config: ml_collections.ConfigDict) -> None:
     ('training', 'batch_size'),
     ('training', 'learning_rate'),
     ('training', 'decay_factor'),
+    ('training', 'save_every_s'),
     ('sweep', 'batch_size'),
+    ('sweep', 'epsilon_devices'),
   ):
     if config[section][key] <= 0:
       raise errors.InputError(
@@ -94,11 +102,26 @@ def validate(config: ml_collections.ConfigDict) -> None:
 
 def _check_devices(config):
   """Raises errors.InputError, before any work, if a batch cannot be split."""
-  mesh = parallel.make_mesh()
-  for section in ('training', 'sweep'):
+  for mesh in _training_meshes(config):
     parallel.check_batch_size(
-      f'config.{section}.batch_size', config[section].batch_size, mesh
+      'config.training.batch_size', config.training.batch_size, mesh
     )
+  parallel.check_batch_size(
+    'config.sweep.batch_size',
+    config.sweep.batch_size,
+    parallel.make_mesh(config.sweep.epsilon_devices),
+  )
+
+
+def _training_meshes(config):
+  """Returns the devices of each training that goes on at a time.
+
+  From the config alone, not from what is left to do: how many devices train a
+  model decides about its last bits.
+  """
+  if not config.training.side_by_side:
+    return [parallel.make_mesh()]
+  return parallel.submeshes(len(config.models) * len(config.seeds))
 
 
 def _check_choice(key, value, choices):
@@ -120,7 +143,11 @@ def classifier_dir(workdir: str, model_name: str, seed: int) -> str:
 
 def _is_trained(workdir, model_name, seed):
   folder = classifier_dir(workdir, model_name, seed)
-  return os.path.exists(os.path.join(folder, 'summary.json'))
+  return _exists(os.path.join(folder, 'summary.json'))
+
+
+def _exists(path):
+  return parallel.agree(lambda: os.path.exists(path))
 
 
 def claim_workdir(config: ml_collections.ConfigDict, workdir: str) -> None:
@@ -133,13 +160,19 @@ def claim_workdir(config: ml_collections.ConfigDict, workdir: str) -> None:
   Raises:
     errors.InputError: If the folder holds results of another config.
   """
+  if parallel.is_lead():
+    _claim(config, workdir)
+  parallel.barrier(f'{workdir} is claimed')
+
+
+def _claim(config, workdir):
   path = os.path.join(workdir, 'config.json')
   if os.path.exists(path):
     ours, theirs = _flat(config.to_dict()), _flat(storage.read_json(path))
     different = [
       key
       for key in sorted({*ours, *theirs})
-      if key not in _PATHS and ours.get(key) != theirs.get(key)
+      if key not in _LOCAL and ours.get(key) != theirs.get(key)
     ]
     if not different:
       return
@@ -180,12 +213,20 @@ def prepare(config: ml_collections.ConfigDict, skip_bad: bool = False) -> str:
     skip_bad: Leave bad recordings out instead of stopping at them.
   """
   validate(config)
-  path = corpora.prepare(
-    config.corpus.name,
-    folder=config.corpus.folder,
-    data_dir=config.data_dir,
-    skip_bad=skip_bad,
-  )
+
+  def prepare_corpus():
+    return corpora.prepare(
+      config.corpus.name,
+      folder=config.corpus.folder,
+      data_dir=config.data_dir,
+      skip_bad=skip_bad,
+    )
+
+  # Process 0 prepares, the others then find it prepared.
+  if parallel.is_lead():
+    prepare_corpus()
+  parallel.barrier('the corpus is prepared')
+  path = prepare_corpus()
   logger.info('corpus %s: %s', config.corpus.name, path)
   return path
 
@@ -252,7 +293,9 @@ def run_training(
   if not missing:
     return
   task, splits = _load(config)
-  for name, seed in missing:
+
+  def train_one(member, mesh):
+    name, seed = member
     folder = classifier_dir(workdir, name, seed)
     os.makedirs(folder, exist_ok=True)
     summary = train.train_and_evaluate(
@@ -262,6 +305,7 @@ def run_training(
       seed=seed,
       splits=splits,
       classes=task.classes,
+      mesh=mesh,
     )
     logger.info(
       '%s seed %d: test accuracy %.3f (epoch %d)',
@@ -270,6 +314,8 @@ def run_training(
       summary['test']['accuracy'],
       summary['best_epoch'],
     )
+
+  side_by_side.run(train_one, missing, _training_meshes(config))
 
 
 def run_attack(config: ml_collections.ConfigDict, workdir: str) -> None:
@@ -283,10 +329,10 @@ def run_attack(config: ml_collections.ConfigDict, workdir: str) -> None:
   claim_workdir(config, workdir)
   folder = os.path.join(workdir, 'attack')
   table = os.path.join(folder, 'sweep.csv')
-  if os.path.exists(table):
+  if _exists(table):
     return
   page = os.path.join(workdir, 'report', 'index.html')
-  if os.path.exists(page):
+  if parallel.is_lead() and os.path.exists(page):
     os.remove(page)  # it shows an attack that is no longer there
   for seed in config.seeds:
     for name in config.models:
@@ -304,6 +350,7 @@ def run_attack(config: ml_collections.ConfigDict, workdir: str) -> None:
       name: checkpoint.load_classifier(
         classifier_dir(workdir, name, seed),
         train.describe(config, name, seed, task.classes, clip_samples(config)),
+        precision=config.sweep.precision,
       )
       for name in config.models
     }
@@ -314,21 +361,28 @@ def run_attack(config: ml_collections.ConfigDict, workdir: str) -> None:
     samples += sweep.sample_rows(
       config, seed, config.models, test, task.classes, judgements
     )
-    if seed == config.seeds[0]:
+    if seed == config.seeds[0] and parallel.is_lead():
       examples = sweep.write_examples(
         os.path.join(folder, 'audio'), classifiers[config.source], test, config
       )
-  storage.write_json(os.path.join(folder, 'examples.json'), examples)
-  storage.write_table(
-    os.path.join(folder, 'samples.csv'), sweep.SAMPLE_COLUMNS, samples
-  )
-  storage.write_table(table, sweep.SWEEP_COLUMNS, rows)
+  if parallel.is_lead():
+    storage.write_json(os.path.join(folder, 'examples.json'), examples)
+    storage.write_table(
+      os.path.join(folder, 'samples.csv'), sweep.SAMPLE_COLUMNS, samples
+    )
+    storage.write_table(table, sweep.SWEEP_COLUMNS, rows)
+  parallel.barrier(f'{table} is written')
 
 
 def _judgements(config, folder, seed, classifiers, split):
   """Returns a seed's judgements, from disk where they are complete."""
   path = os.path.join(folder, f'seed{seed}.npz')
-  if not os.path.exists(path):
+  if _exists(path):
+    with np.load(path) as arrays:
+      return sweep.Judgements(
+        *(arrays[name] for name in sweep.Judgements._fields)
+      )
+  with preemption.deferred():
     judgements = sweep.judge(
       classifiers,
       config.source,
@@ -338,19 +392,22 @@ def _judgements(config, folder, seed, classifiers, split):
       batch_size=config.sweep.batch_size,
       attack_padding=config.sweep.attack_padding,
       clip_to_range=config.sweep.clip_to_range,
+      epsilon_devices=config.sweep.epsilon_devices,
     )
+  if parallel.is_lead():
     with open(f'{path}.tmp', 'wb') as file:
       np.savez_compressed(file, ids=split.ids, **judgements._asdict())
     os.replace(f'{path}.tmp', path)
-  with np.load(path) as arrays:
-    return sweep.Judgements(
-      *(arrays[name] for name in sweep.Judgements._fields)
-    )
+  return judgements
 
 
 def run_report(workdir: str) -> str:
   """Draws the figures and the page from the tables; returns its path."""
-  return report.write(workdir)
+  page = os.path.join(workdir, 'report', 'index.html')
+  if parallel.is_lead():
+    page = report.write(workdir)
+  parallel.barrier(f'{page} is written')
+  return page
 
 
 def reproduce(
@@ -368,7 +425,7 @@ def reproduce(
   claim_workdir(config, workdir)
   page = os.path.join(workdir, 'report', 'index.html')
   table = os.path.join(workdir, 'attack', 'sweep.csv')
-  if not (os.path.exists(page) and os.path.exists(table)):
+  if not (_exists(page) and _exists(table)):
     prepare(config, skip_bad)
     run_training(config, workdir)
     run_attack(config, workdir)

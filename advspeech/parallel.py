@@ -1,29 +1,141 @@
-"""The mesh: the only module that knows devices.
+"""Processes, devices and the mesh: the only module that knows them.
 
-Parameters are replicated, batches are sharded on 'data'. Everything else is
-written for one device and compiled by `jax.jit` for all of them.
+Parameters are replicated, batches are sharded on 'data'; a sweep may also be
+spread over its epsilons, on 'epsilon'. Several processes run the same program;
+each holds the same host arrays and places its own devices' share of them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 from jax import sharding
+from jax.experimental import multihost_utils
 
 from advspeech import errors
 
+# A process that stops answering ends the others after this long; JAX waits
+# 100 s and, at an exception, 300 s.
+_HEARTBEAT_TIMEOUT_S = 30
 
-def make_mesh() -> sharding.Mesh:
-  """Returns a mesh of all devices along 'data'.
+
+def start(
+  distributed: str = 'auto',
+  coordinator_address: str | None = None,
+  num_processes: int | None = None,
+  process_id: int | None = None,
+) -> None:
+  """Starts JAX's multi-process runtime, before the first use of a device.
+
+  Args:
+    distributed: 'on', 'off', or 'auto': on where Slurm, a TPU pod or the
+      arguments below tell of other processes.
+    coordinator_address: host:port of process 0; None where the cluster tells.
+    num_processes: How many there are.
+    process_id: Which one this is, from 0.
+
+  Raises:
+    errors.InputError: If only some of the three are given, or 'on' finds no
+      cluster.
+  """
+  manual = (coordinator_address, num_processes, process_id)
+  given = [value is not None for value in manual]
+  if any(given) and not all(given):
+    raise errors.InputError(
+      '--coordinator_address, --num_processes and --process_id go together, '
+      f'got {manual}; give all three, or none where the cluster is detected'
+    )
+  if distributed == 'off':
+    return
+  timeouts = {
+    'heartbeat_timeout_seconds': _HEARTBEAT_TIMEOUT_S,
+    'shutdown_timeout_seconds': _HEARTBEAT_TIMEOUT_S,
+  }
+  if all(given):
+    jax.distributed.initialize(
+      *manual, cluster_detection_method='deactivate', **timeouts
+    )
+    return
+  try:
+    jax.distributed.initialize(**timeouts)
+  except ValueError as e:  # nothing was detected
+    if distributed == 'on':
+      raise errors.InputError(
+        'no cluster was detected; give --coordinator_address, --num_processes '
+        'and --process_id, or --distributed=off for one process'
+      ) from e
+
+
+def is_distributed() -> bool:
+  """Returns whether JAX's multi-process runtime is started."""
+  return jax.distributed.is_initialized()
+
+
+def is_lead() -> bool:
+  """Returns whether this process writes logs and tables."""
+  return jax.process_index() == 0
+
+
+def barrier(name: str) -> None:
+  """Waits until every process has come here."""
+  multihost_utils.sync_global_devices(name)
+
+
+def agree(make: Callable[[], int]) -> int:
+  """Returns the integer `make()` of process 0, on all of them.
+
+  What lies on disk is asked by one, lest others see it a moment later.
+  """
+  if jax.process_count() == 1:
+    return make()
+  value = np.int32(make() if is_lead() else 0)
+  return int(multihost_utils.broadcast_one_to_all(value))
+
+
+def make_mesh(
+  num_epsilon: int = 1, devices: Sequence[jax.Device] | None = None
+) -> sharding.Mesh:
+  """Returns the ('data', 'epsilon') mesh.
 
   Auto axes: Flax linen does not run under Explicit ones, which are
   `jax.make_mesh`'s default.
+
+  Args:
+    num_epsilon: Devices along 'epsilon'; the rest are along 'data'.
+    devices: All there are if None.
+
+  Raises:
+    errors.InputError: If `num_epsilon` does not divide the device count.
   """
+  num_devices = len(devices or jax.devices())
+  if num_epsilon < 1 or num_devices % num_epsilon:
+    raise errors.InputError(
+      'config.sweep.epsilon_devices must divide the device count, got '
+      f'{num_epsilon} and {num_devices}; use 1 or a divisor'
+    )
   return jax.make_mesh(
-    (len(jax.devices()),),
-    ('data',),
-    axis_types=(sharding.AxisType.Auto,),
+    (num_devices // num_epsilon, num_epsilon),
+    ('data', 'epsilon'),
+    axis_types=(sharding.AxisType.Auto,) * 2,
+    devices=devices,
   )
+
+
+def submeshes(num_members: int) -> list[sharding.Mesh]:
+  """Returns meshes that share out the devices among independent trainings.
+
+  As many as there are members, or devices if those are fewer; one, of all
+  devices, where several processes run: those take part in every training.
+  """
+  devices = jax.devices()
+  if jax.process_count() > 1:
+    return [make_mesh()]
+  num = min(num_members, len(devices))
+  size = len(devices) // num
+  return [
+    make_mesh(devices=devices[i * size : (i + 1) * size]) for i in range(num)
+  ]
 
 
 def replicated(mesh: sharding.Mesh) -> sharding.NamedSharding:
@@ -38,8 +150,24 @@ def sharded(mesh: sharding.Mesh, axis: int = 0) -> sharding.NamedSharding:
 
 
 def shard_batch(batch: Any, mesh: sharding.Mesh) -> Any:
-  """Returns a tree of [batch, ...] arrays, placed with rows over 'data'."""
-  return jax.device_put(batch, sharded(mesh))
+  """Returns a tree of [batch, ...] arrays, placed with rows over 'data'.
+
+  Args:
+    batch: Host arrays, the same on every process.
+    mesh: Where they go.
+  """
+  place = sharded(mesh)
+  return jax.tree.map(
+    lambda x: jax.make_array_from_callback(x.shape, place, x.__getitem__),
+    batch,
+  )
+
+
+def fetch(tree: Any) -> Any:
+  """Returns a tree of device arrays as whole host arrays, on every process."""
+  if jax.process_count() == 1:
+    return jax.device_get(tree)
+  return multihost_utils.process_allgather(tree, tiled=True)
 
 
 def abstract_replicated(make: Callable[[], Any], mesh: sharding.Mesh) -> Any:
@@ -52,7 +180,7 @@ def abstract_replicated(make: Callable[[], Any], mesh: sharding.Mesh) -> Any:
 
 def check_batch_size(name: str, batch_size: int, mesh: sharding.Mesh) -> None:
   """Raises errors.InputError unless every device gets the same rows."""
-  num_devices = mesh.size
+  num_devices = mesh.shape['data']
   if batch_size < 1 or batch_size % num_devices:
     lower = batch_size // num_devices * num_devices
     choices = [n for n in (lower, lower + num_devices) if n > 0]
@@ -62,12 +190,12 @@ def check_batch_size(name: str, batch_size: int, mesh: sharding.Mesh) -> None:
     )
 
 
-def device_summary() -> dict[str, Any]:
+def device_summary(mesh: sharding.Mesh) -> dict[str, Any]:
   """Returns what the program runs on, for records."""
-  devices = jax.devices()
+  device = mesh.devices.flat[0]
   return {
-    'platform': devices[0].platform,
-    'device_kind': devices[0].device_kind,
-    'num_devices': len(devices),
+    'platform': device.platform,
+    'device_kind': device.device_kind,
+    'num_devices': mesh.size,
     'num_processes': jax.process_count(),
   }

@@ -7,17 +7,17 @@ depend on epsilon, so they are taken once; perturbed clips live only inside the
 compiled function, one epsilon at a time.
 """
 
+import dataclasses
 import functools
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
-import tqdm
+from jax.sharding import PartitionSpec
 
 from advspeech import (
   attacks,
@@ -25,8 +25,12 @@ from advspeech import (
   checkpoint,
   input_pipeline,
   parallel,
+  preemption,
   statistics,
 )
+
+if TYPE_CHECKING:  # a bare accelerator machine need not have it
+  import ml_collections
 
 ATTACKS = ('fgsm', 'random_sign')
 # How a perturbed clip reaches the model that judges it.
@@ -93,6 +97,7 @@ def judge(
   batch_size: int,
   attack_padding: bool = True,
   clip_to_range: bool = True,
+  epsilon_devices: int = 1,
 ) -> Judgements:
   """Returns every model's verdict on every perturbed clip.
 
@@ -105,11 +110,16 @@ def judge(
     batch_size: Clips at a time, a multiple of the device count.
     attack_padding: Perturb the padding too, as the paper did.
     clip_to_range: Clip perturbed samples to [0, 1].
+    epsilon_devices: Devices that share the epsilons; the others share the
+      clips of a batch.
 
   Raises:
-    errors.InputError: If the device count does not divide the batch size.
+    errors.InputError: If the devices cannot be shared so.
+    preemption.Stopped: If a signal asked for it.
   """
-  mesh = parallel.make_mesh()
+  import tqdm
+
+  mesh = parallel.make_mesh(epsilon_devices)
   parallel.check_batch_size('config.sweep.batch_size', batch_size, mesh)
   names = tuple(classifiers)
   step = _judge_step(
@@ -120,26 +130,31 @@ def judge(
     mesh,
   )
   variables = tuple(classifiers[name].variables for name in names)
-  radii = jnp.asarray(epsilons, jnp.float32)
+  radii = np.asarray(epsilons, np.float32)
+  fill = -len(radii) % epsilon_devices
   parts = []
   for batch in tqdm.tqdm(
     input_pipeline.batches(split, batch_size, mesh),
     desc=f'attacking seed {seed}',
     total=input_pipeline.num_batches(split, batch_size),
     unit='batch',
-    disable=None,
+    disable=None if parallel.is_lead() else True,
   ):
+    preemption.check()
     num_rows = len(batch['id'])
     noise_ids = np.zeros(batch_size, np.uint32)
     noise_ids[:num_rows] = [_noise_id(id_) for id_ in batch['id']]
-    part = step(
-      variables,
-      {key: batch[key] for key in ('audio', 'label', 'mask')},
-      parallel.shard_batch(noise_ids, mesh),
-      jax.random.key(seed),
-      radii,
+    clean, predictions, snr_db = parallel.fetch(
+      step(
+        variables,
+        {key: batch[key] for key in ('audio', 'label', 'mask')},
+        parallel.shard_batch(noise_ids, mesh),
+        np.int32(seed),
+        np.pad(radii, (0, fill), mode='edge'),
+      )
     )
-    parts.append([x[..., :num_rows] for x in jax.device_get(part)])
+    part = clean, predictions[: len(radii)], snr_db[: len(radii)]
+    parts.append([x[..., :num_rows] for x in part])
   return Judgements(*(np.concatenate(x, -1) for x in zip(*parts, strict=True)))
 
 
@@ -150,18 +165,22 @@ def _noise_id(utterance_id: str) -> int:
 
 @functools.lru_cache
 def _judge_step(model_list, source, attack_padding, bounds, mesh):
-  """Returns the compiled function behind `judge`, for one batch."""
+  """Returns the compiled function behind `judge`, for one batch.
+
+  Written for one device's clips and epsilons: nothing is left to communicate.
+  """
 
   def logits_fn(target, variables, clips):
     return model_list[target].apply(variables[target], clips, train=False)
 
-  def step(variables, batch, noise_ids, key, epsilons):
+  def step(variables, batch, noise_ids, seed, epsilons):
     clips, label = batch['audio'], batch['label']
     mask = None if attack_padding else batch['mask']
 
     def loss_fn(x):
       return attacks.cross_entropy(logits_fn(source, variables, x), label)
 
+    key = jax.random.key(seed)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, noise_ids)
     directions = jnp.stack(
       [
@@ -195,11 +214,19 @@ def _judge_step(model_list, source, attack_padding, bounds, mesh):
     )
     return clean, predictions, snr_db
 
-  copies, rows = parallel.replicated(mesh), parallel.sharded(mesh)
+  copies, rows = PartitionSpec(), PartitionSpec('data')
   return jax.jit(
-    step,
-    in_shardings=(copies, rows, rows, copies, copies),
-    out_shardings=tuple(parallel.sharded(mesh, axis) for axis in (1, 4, 2)),
+    jax.shard_map(
+      step,
+      mesh=mesh,
+      in_specs=(copies, rows, rows, copies, PartitionSpec('epsilon')),
+      out_specs=(
+        PartitionSpec(None, 'data'),
+        PartitionSpec('epsilon', None, None, None, 'data'),
+        PartitionSpec('epsilon', None, 'data'),
+      ),
+      check_vma=False,
+    )
   )
 
 
@@ -229,7 +256,7 @@ def _points(config, seed, targets, judgements):
 
 
 def sweep_rows(
-  config: ml_collections.ConfigDict,
+  config: 'ml_collections.ConfigDict',
   seed: int,
   targets: Sequence[str],
   labels: np.ndarray,
@@ -264,7 +291,7 @@ def sweep_rows(
 
 
 def sample_rows(
-  config: ml_collections.ConfigDict,
+  config: 'ml_collections.ConfigDict',
   seed: int,
   targets: Sequence[str],
   split: input_pipeline.Split,
@@ -297,7 +324,7 @@ def write_examples(
   folder: str,
   classifier: checkpoint.Classifier,
   split: input_pipeline.Split,
-  config: ml_collections.ConfigDict,
+  config: 'ml_collections.ConfigDict',
 ) -> list[dict[str, str]]:
   """Writes some clips, clean and attacked, as 16-bit WAV files to listen to.
 
@@ -314,6 +341,9 @@ def write_examples(
   num = min(config.sweep.num_examples, len(split))
   if not num:
     return []
+  # This process's own copy: the others do not take part.
+  variables = jax.device_get(classifier.variables)
+  classifier = dataclasses.replace(classifier, variables=variables)
   clips = audio.from_pcm(jnp.asarray(split.pcm[:num]))
   labels = jnp.asarray(split.labels[:num])
 

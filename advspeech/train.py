@@ -1,20 +1,17 @@
-"""Training of one classifier: steps, epochs, checkpoints, records."""
+"""Training of one classifier: epochs, checkpoints, records, exact resume."""
 
+import contextlib
+import dataclasses
 import functools
-import json
 import logging
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-import flax.linen as nn
 import jax
-import jax.numpy as jnp
-import ml_collections
 import optax
-import tqdm
 from jax import sharding
 
 from advspeech import (
@@ -24,134 +21,20 @@ from advspeech import (
   input_pipeline,
   models,
   parallel,
+  preemption,
   storage,
+  train_step,
+  training_log,
 )
-from advspeech.attacks import losses
+
+if TYPE_CHECKING:  # a bare accelerator machine need not have it
+  import ml_collections
 
 logger = logging.getLogger(__name__)
 
-
-class TrainState(NamedTuple):
-  """All that training changes.
-
-  Attributes:
-    step: Optimisation steps done, int32 scalar.
-    variables: 'params' and, with batch norm, 'batch_stats'.
-    opt_state: Adam's moments.
-  """
-
-  step: jax.Array
-  variables: dict[str, Any]
-  opt_state: Any
-
-
-class Steps(NamedTuple):
-  """The compiled functions of a training run.
-
-  Attributes:
-    init: Maps a PRNG key to the first `TrainState`.
-    train: Maps (state, batch) to (state, sums over valid rows).
-    evaluate: Maps (variables, batch) to sums over valid rows.
-  """
-
-  init: Callable[..., TrainState]
-  train: Callable[..., tuple[TrainState, dict[str, jax.Array]]]
-  evaluate: Callable[..., dict[str, jax.Array]]
-
-
-def learning_rate(training: Mapping[str, Any], num_steps: int):
-  """Returns the schedule rate * factor^(step / num_steps) (paper: "0.1")."""
-  return optax.exponential_decay(
-    training['learning_rate'], num_steps, training['decay_factor']
-  )
-
-
-def make_steps(
-  model: nn.Module,
-  tx: optax.GradientTransformation,
-  clip_samples: int,
-  mesh: sharding.Mesh,
-) -> Steps:
-  """Returns init, train and evaluate steps, compiled for the mesh.
-
-  Parameters are replicated and batches sharded, so the loss, its gradient and
-  batch norm's statistics are those of the global batch.
-
-  Args:
-    model: Unbound Linen module.
-    tx: Optimiser.
-    clip_samples: Length of a clip, for initialisation.
-    mesh: Where to run.
-  """
-  copies, rows = parallel.replicated(mesh), parallel.sharded(mesh)
-  return Steps(
-    init=jax.jit(
-      functools.partial(_init, model, tx, clip_samples), out_shardings=copies
-    ),
-    train=jax.jit(
-      functools.partial(_train_step, model, tx),
-      in_shardings=(copies, rows),
-      out_shardings=copies,
-      donate_argnums=0,
-    ),
-    evaluate=jax.jit(
-      functools.partial(_eval_step, model),
-      in_shardings=(copies, rows),
-      out_shardings=copies,
-    ),
-  )
-
-
-def _init(model, tx, clip_samples, key):
-  clip = jnp.full((1, clip_samples), audio.SILENCE)
-  variables = dict(model.init(key, clip, train=False))
-  opt_state = tx.init(variables['params'])
-  return TrainState(jnp.zeros((), jnp.int32), variables, opt_state)
-
-
-def _train_step(model, tx, state, batch):
-  """Returns the next state and this batch's sums."""
-  valid = batch['valid']
-
-  def loss_fn(params):
-    logits, updates = model.apply(
-      {**state.variables, 'params': params},
-      batch['audio'],
-      train=True,
-      valid=valid,
-      mutable=['batch_stats'],
-    )
-    loss = losses.cross_entropy(logits, batch['label'])
-    return jnp.sum(loss * valid) / jnp.sum(valid), (logits, updates)
-
-  grad_fn = jax.grad(loss_fn, has_aux=True)
-  grads, (logits, updates) = grad_fn(state.variables['params'])
-  deltas, opt_state = tx.update(grads, state.opt_state)
-  params = optax.apply_updates(state.variables['params'], deltas)
-  state = TrainState(
-    state.step + 1,
-    {**state.variables, **updates, 'params': params},
-    opt_state,
-  )
-  return state, {
-    **_sums(logits, batch),
-    'grad_norm': optax.tree.norm(grads),
-  }
-
-
-def _eval_step(model, variables, batch):
-  logits = model.apply(variables, batch['audio'], train=False)
-  return _sums(logits, batch)
-
-
-def _sums(logits, batch):
-  valid = batch['valid']
-  correct = jnp.argmax(logits, -1) == batch['label']
-  return {
-    'loss': jnp.sum(losses.cross_entropy(logits, batch['label']) * valid),
-    'num_correct': jnp.sum(correct * valid),
-    'num_clips': jnp.sum(valid),
-  }
+# Steps timed at the start of a session to turn seconds between saves to steps.
+_TIMED_STEPS = 5
+_METRICS = ('loss', 'num_correct', 'num_clips', 'grad_norm')
 
 
 def evaluate(
@@ -162,19 +45,19 @@ def evaluate(
   mesh: sharding.Mesh,
 ) -> dict[str, float]:
   """Returns `loss`, `accuracy` and `num_clips` over a whole split."""
-  sums = [
-    evaluate_step(variables, _arrays(batch))
-    for batch in input_pipeline.batches(split, batch_size, mesh)
-  ]
-  return _means(jax.device_get(sums))
+  sums = []
+  for batch in input_pipeline.batches(split, batch_size, mesh):
+    preemption.check()
+    sums.append(evaluate_step(variables, _arrays(batch)))
+  sums = jax.device_get(sums)
+  return _means({key: sum(float(s[key]) for s in sums) for key in sums[0]})
 
 
 def _arrays(batch):
   return {key: batch[key] for key in ('audio', 'label', 'valid')}
 
 
-def _means(sums):
-  total = {key: float(sum(s[key] for s in sums)) for key in sums[0]}
+def _means(total):
   return {
     'loss': total['loss'] / total['num_clips'],
     'accuracy': total['num_correct'] / total['num_clips'],
@@ -183,7 +66,7 @@ def _means(sums):
 
 
 def describe(
-  config: ml_collections.ConfigDict,
+  config: 'ml_collections.ConfigDict',
   model_name: str,
   seed: int,
   classes: Sequence[str],
@@ -199,23 +82,29 @@ def describe(
     'task': config.task,
     'classes': list(classes),
     'seed': seed,
+    'training': {
+      key: value
+      for key, value in config.training.to_dict().items()
+      if key != 'save_every_s'
+    },
     'clip_samples': clip_samples,
     'sample_rate_hz': audio.SAMPLE_RATE_HZ,
   }
 
 
 def train_and_evaluate(
-  config: ml_collections.ConfigDict,
+  config: 'ml_collections.ConfigDict',
   workdir: str,
   *,
   model_name: str,
   seed: int,
   splits: Mapping[str, input_pipeline.Split],
   classes: tuple[str, ...],
+  mesh: sharding.Mesh | None = None,
 ) -> dict[str, Any]:
   """Trains one classifier to its last epoch and returns its summary.
 
-  Resumes from the last epoch saved in `workdir`: on the same devices the final
+  Goes on from the last step saved in `workdir`: on the same devices the final
   parameters are those of an uninterrupted run, bit for bit. The best epoch by
   validation accuracy is the one tested.
 
@@ -227,44 +116,249 @@ def train_and_evaluate(
     seed: Of initialisation and of the order of clips.
     splits: Clips to train, validate and test on.
     classes: Class names.
+    mesh: Devices to train on; all if None.
 
   Raises:
     errors.InputError: If the batch size does not fit the device count, the
       folder holds another model, or the loss stops being finite.
+    preemption.Stopped: If a signal asked for it; everything is saved.
   """
-  mesh = parallel.make_mesh()
-  training = config.training
+  mesh = mesh or parallel.make_mesh()
   parallel.check_batch_size(
-    'config.training.batch_size', training.batch_size, mesh
+    'config.training.batch_size', config.training.batch_size, mesh
   )
   clip_samples = splits['train'].pcm.shape[1]
   metadata = describe(config, model_name, seed, classes, clip_samples)
-  steps_an_epoch = input_pipeline.num_batches(
-    splits['train'], training.batch_size
-  )
-  schedule = learning_rate(training, training.num_epochs * steps_an_epoch)
-  model = models.create_model(**metadata['model'])
-  steps = make_steps(model, optax.adam(schedule), clip_samples, mesh)
-  with checkpoint.Checkpoints(workdir) as checkpoints:
-    first_epoch = checkpoints.latest_epoch or 0
-    if first_epoch:
-      like = parallel.abstract_replicated(
-        functools.partial(steps.init, jax.random.key(seed)), mesh
-      )
-      trees = checkpoints.restore(first_epoch, metadata, **_trees(like))
-      state = TrainState(variables=trees['variables'], **trees['optimizer'])
-      logger.info('%s: resumed after epoch %d', workdir, first_epoch)
-    else:
-      state = steps.init(jax.random.key(seed))
-    with _Records(workdir, first_epoch) as records:
-      run = _Run(config, steps, schedule, mesh, splits, seed)
-      for epoch, trained, metrics in run.epochs(state, first_epoch):
-        # Records first: on resuming, those past the checkpoint are dropped.
-        records.write(epoch, int(trained.step), metrics)
-        ranking = {key: metrics[key] for key in checkpoint.RANKING}
-        checkpoints.save(epoch, metadata, ranking, **_trees(trained))
-        logger.info('%s', _epoch_line(workdir, training.num_epochs, metrics))
+  with (
+    preemption.deferred(),
+    checkpoint.Checkpoints(workdir) as checkpoints,
+  ):
+    _Run(config, workdir, metadata, splits, mesh, checkpoints).to_the_end()
   return _summarise(workdir, config, metadata, splits, mesh)
+
+
+@dataclasses.dataclass
+class _Progress:
+  """What a run has reached, besides the arrays; saved as JSON.
+
+  Attributes:
+    num_epochs: Epochs trained and validated.
+    sums: Of this epoch's steps so far, by metric.
+    best: Rank of the best epoch.
+  """
+
+  num_epochs: int = 0
+  sums: dict[str, float] = dataclasses.field(
+    default_factory=lambda: dict.fromkeys(_METRICS, 0.0)
+  )
+  best: list[float] | None = None
+
+
+class _Run:
+  """One classifier's way from its last checkpoint to its last epoch."""
+
+  def __init__(self, config, workdir, metadata, splits, mesh, checkpoints):
+    self._training = config.training
+    self._workdir = workdir
+    self._metadata = metadata
+    self._splits = splits
+    self._mesh = mesh
+    self._checkpoints = checkpoints
+    self._steps_an_epoch = input_pipeline.num_batches(
+      splits['train'], self._training.batch_size
+    )
+    self._num_steps = self._training.num_epochs * self._steps_an_epoch
+    self._schedule = train_step.learning_rate(self._training, self._num_steps)
+    model = models.create_model(
+      **metadata['model'], precision=self._training.precision, norm_axis='data'
+    )
+    self._steps = train_step.make_steps(
+      model, optax.adam(self._schedule), metadata['clip_samples'], mesh
+    )
+    self._restore()
+
+  def _restore(self):
+    """Sets the state and the progress, from the last checkpoint if any."""
+    key = jax.random.key(self._metadata['seed'])
+    step = parallel.agree(lambda: self._checkpoints.latest_step or 0)
+    if step:
+      like = parallel.abstract_replicated(
+        functools.partial(self._steps.init, key), self._mesh
+      )
+      trees = self._checkpoints.restore(step, self._metadata, **_trees(like))
+      self._state = train_step.TrainState(
+        variables=trees['variables'], **trees['optimizer']
+      )
+      self._progress = _Progress(**self._checkpoints.progress(step))
+      if self._checkpoints.best_step is None:  # it was damaged
+        self._progress.best = None
+      logger.info('%s: going on from step %d', self._workdir, step)
+    else:
+      self._state = self._steps.init(key)
+      self._progress = _Progress()
+    self._step = self._saved_step = self._first_step = step
+    self._pending = None
+
+  def to_the_end(self) -> None:
+    """Trains, validates, records and saves to the last epoch."""
+    if self._progress.num_epochs == self._training.num_epochs:
+      return
+    self._train_step = self._compile()
+    self._save_every = self._num_steps
+    self._started = time.monotonic()
+    try:
+      with (
+        _log(self._workdir, self._progress.num_epochs) as log,
+        _bar(self._workdir, self._num_steps, self._step) as self._progress_bar,
+      ):
+        while self._progress.num_epochs < self._training.num_epochs:
+          self._train_epoch()
+          metrics = self._validate()
+          # Recorded first: on resuming, what the checkpoint lacks is dropped.
+          log(metrics)
+          self._save_epoch(metrics)
+    except preemption.Stopped:
+      if self._step > self._saved_step:
+        self._save(None)
+      self._checkpoints.wait()
+      logger.info('%s: saved at step %d', self._workdir, self._step)
+      raise
+
+  def _compile(self):
+    """Returns the compiled training step, and says how long that took."""
+    started = time.monotonic()
+    split = self._splits['train']
+    batches = input_pipeline.batches(
+      split, self._training.batch_size, self._mesh
+    )
+    batch = _arrays(next(batches))
+    compiled = self._steps.train.lower(self._state, batch).compile()
+    logger.info(
+      '%s: training step ready in %.1f s, %d steps to go',
+      os.path.basename(self._workdir),
+      time.monotonic() - started,
+      self._num_steps - self._step,
+    )
+    return compiled
+
+  def _train_epoch(self):
+    """Takes the steps that are left of the epoch."""
+    split, epoch = self._splits['train'], self._progress.num_epochs
+    order = input_pipeline.epoch_order(
+      len(split), self._metadata['seed'], epoch
+    )
+    done = self._step - epoch * self._steps_an_epoch
+    self._epoch_started, self._epoch_first_step = time.monotonic(), self._step
+    for batch in input_pipeline.batches(
+      split,
+      self._training.batch_size,
+      self._mesh,
+      order[done * self._training.batch_size :],
+    ):
+      preemption.check()
+      self._state, metrics = self._train_step(self._state, _arrays(batch))
+      # Read one step late, so that the device is never waited for.
+      self._read_metrics()
+      self._pending = metrics
+      self._step += 1
+      self._plan_saves()
+      if self._step - self._saved_step >= self._save_every:
+        self._save(None)
+    self._read_metrics()
+
+  def _read_metrics(self):
+    """Adds the last step's sums; stops at a loss that is not finite."""
+    if self._pending is None:
+      return
+    values = {k: float(v) for k, v in jax.device_get(self._pending).items()}
+    self._pending = None
+    loss = values['loss'] / values['num_clips']
+    self._check_finite(loss)
+    for key in _METRICS:
+      self._progress.sums[key] += values[key]
+    self._progress_bar.set_postfix(loss=f'{loss:.3f}', refresh=False)
+    self._progress_bar.update()
+
+  def _plan_saves(self):
+    """Turns seconds between saves into steps, the same on every process."""
+    if self._step - self._first_step == _TIMED_STEPS:
+      step_s = (time.monotonic() - self._started) / _TIMED_STEPS
+      self._save_every = parallel.agree(
+        lambda: max(1, round(self._training.save_every_s / step_s))
+      )
+
+  def _validate(self):
+    """Validates, ends the epoch and returns its metrics."""
+    validation = evaluate(
+      self._steps.evaluate,
+      self._state.variables,
+      self._splits['validation'],
+      self._training.batch_size,
+      self._mesh,
+    )
+    self._check_finite(validation['loss'])
+    sums, steps = self._progress.sums, self._step - self._epoch_first_step
+    self._progress.num_epochs += 1
+    self._progress.sums = _Progress().sums
+    trained = _means(sums)
+    now = time.monotonic()
+    steps_s = (now - self._started) / max(1, self._step - self._first_step)
+    return {
+      'epoch': self._progress.num_epochs,
+      'step': self._step,
+      'loss': trained['loss'],
+      'accuracy': trained['accuracy'],
+      'grad_norm': sums['grad_norm'] / self._steps_an_epoch,
+      'learning_rate': float(self._schedule(self._step - 1)),
+      'validation_accuracy': validation['accuracy'],
+      'validation_loss': validation['loss'],
+      'clips_per_s': len(self._splits['train'])
+      * (steps / self._steps_an_epoch)
+      / (now - self._epoch_started),
+      'seconds_left': (self._num_steps - self._step) * steps_s,
+    }
+
+  def _save_epoch(self, metrics):
+    """Saves the end of an epoch if it is the best, the last, or due."""
+    ranking = list(checkpoint.rank(metrics))
+    best = self._progress.best
+    is_best = best is None or ranking > best
+    if is_best:
+      self._progress.best = ranking
+    due = self._step - self._saved_step >= self._save_every
+    if is_best or due or self._step == self._num_steps:
+      # Only a new best is ranked: what else is saved depends on the clock.
+      self._save(
+        {key: metrics[key] for key in checkpoint.RANKING} if is_best else None
+      )
+    name, total = os.path.basename(self._workdir), self._training.num_epochs
+    logger.info(
+      f'{name}: epoch {metrics["epoch"]}/{total}, '
+      f'loss {metrics["loss"]:.3f}, accuracy {metrics["accuracy"]:.3f}, '
+      f'validation accuracy {metrics["validation_accuracy"]:.3f}, '
+      f'{metrics["clips_per_s"]:.0f} clips/s, '
+      f'{metrics["seconds_left"]:.0f} s left'
+    )
+
+  def _save(self, metrics):
+    self._read_metrics()
+    self._checkpoints.save(
+      self._step,
+      self._metadata,
+      dataclasses.asdict(self._progress),
+      metrics,
+      **_trees(self._state),
+    )
+    self._saved_step = self._step
+
+  def _check_finite(self, loss):
+    if not math.isfinite(loss):
+      step = self._step - 1
+      raise errors.InputError(
+        f'the loss became {loss} at step {step} with learning rate '
+        f'{float(self._schedule(step)):.3g}; lower '
+        '--config.training.learning_rate, in another --workdir'
+      )
 
 
 def _trees(state):
@@ -274,152 +368,33 @@ def _trees(state):
   }
 
 
-class _Run(NamedTuple):
-  """What an epoch needs besides the state."""
-
-  config: ml_collections.ConfigDict
-  steps: Steps
-  schedule: Callable[[int], Any]
-  mesh: sharding.Mesh
-  splits: Mapping[str, input_pipeline.Split]
-  seed: int
-
-  def epochs(
-    self, state: TrainState, first_epoch: int
-  ) -> Iterator[tuple[int, TrainState, dict[str, float]]]:
-    """Yields (epochs finished, state, metrics) after each epoch."""
-    training = self.config.training
-    split = self.splits['train']
-    num_steps = input_pipeline.num_batches(split, training.batch_size)
-    with tqdm.tqdm(
-      total=training.num_epochs * num_steps,
-      initial=first_epoch * num_steps,
-      desc='training',
-      unit='step',
-      disable=None,
-    ) as bar:
-      for epoch in range(first_epoch, training.num_epochs):
-        started = time.monotonic()
-        state, metrics = self._epoch(state, epoch, bar)
-        validation = evaluate(
-          self.steps.evaluate,
-          state.variables,
-          self.splits['validation'],
-          training.batch_size,
-          self.mesh,
-        )
-        self._check_finite(validation['loss'], int(state.step) - 1)
-        metrics['clips_per_s'] = len(split) / (time.monotonic() - started)
-        metrics['epoch'] = epoch + 1
-        metrics['learning_rate'] = float(self.schedule(int(state.step) - 1))
-        metrics['validation_accuracy'] = validation['accuracy']
-        metrics['validation_loss'] = validation['loss']
-        yield epoch + 1, state, metrics
-
-  def _epoch(self, state, epoch, bar):
-    """Returns the state and training metrics after one pass."""
-    split, batch_size = self.splits['train'], self.config.training.batch_size
-    order = input_pipeline.epoch_order(len(split), self.seed, epoch)
-    first_step = epoch * input_pipeline.num_batches(split, batch_size)
-    pending, sums = None, []
-    batches = input_pipeline.batches(split, batch_size, self.mesh, order)
-    for step, batch in enumerate(batches, first_step):
-      state, metrics = self.steps.train(state, _arrays(batch))
-      # Read one step late, so that the device is never waited for.
-      if pending:
-        sums.append(self._check(*pending, bar))
-      pending = step, metrics
-    sums.append(self._check(*pending, bar))
-    means = _means(sums)
-    grad_norm = sum(float(s['grad_norm']) for s in sums) / len(sums)
-    return state, {
-      'loss': means['loss'],
-      'accuracy': means['accuracy'],
-      'grad_norm': grad_norm,
-    }
-
-  def _check(self, step, metrics, bar):
-    """Returns a step's sums on the host; stops at a loss that is not finite."""
-    sums = jax.device_get(metrics)
-    loss = float(sums['loss'] / sums['num_clips'])
-    self._check_finite(loss, step)
-    accuracy = sums['num_correct'] / sums['num_clips']
-    bar.set_postfix(loss=f'{loss:.3f}', accuracy=f'{accuracy:.3f}')
-    bar.update()
-    return sums
-
-  def _check_finite(self, loss, step):
-    if not math.isfinite(loss):
-      raise errors.InputError(
-        f'the loss became {loss} at step {step} with learning rate '
-        f'{float(self.schedule(step)):.3g}; lower '
-        '--config.training.learning_rate, in another --workdir'
-      )
+@contextlib.contextmanager
+def _log(workdir, first_epoch):
+  """Yields a function that records metrics, on process 0 alone."""
+  if not parallel.is_lead():
+    yield lambda metrics: None
+    return
+  with training_log.TrainingLog(workdir, first_epoch) as log:
+    yield log.write
 
 
-def _epoch_line(workdir, num_epochs, metrics):
-  return (
-    f'{os.path.basename(workdir)}: epoch {metrics["epoch"]}/{num_epochs}, '
-    f'loss {metrics["loss"]:.3f}, accuracy {metrics["accuracy"]:.3f}, '
-    f'validation accuracy {metrics["validation_accuracy"]:.3f}, '
-    f'{metrics["clips_per_s"]:.0f} clips/s'
+def _bar(workdir, num_steps, first_step):
+  import tqdm
+
+  return tqdm.tqdm(
+    total=num_steps,
+    initial=first_step,
+    desc=os.path.basename(workdir),
+    unit='step',
+    # None: where there is a terminal.
+    disable=None if parallel.is_lead() else True,
   )
-
-
-class _Records:
-  """`metrics.jsonl` and TensorBoard events; a context manager.
-
-  On resuming, what was recorded after the checkpoint is dropped: those epochs
-  are run again.
-  """
-
-  def __init__(self, workdir: str, first_epoch: int):
-    import tensorboardX
-
-    self._path = os.path.join(workdir, 'metrics.jsonl')
-    kept = []
-    if os.path.exists(self._path):
-      with open(self._path, encoding='utf-8') as file:
-        kept = [line for line in file if _epoch_of(line) <= first_epoch]
-    with open(self._path, 'w', encoding='utf-8') as file:
-      file.writelines(kept)
-    self._file = open(self._path, 'a', encoding='utf-8')  # noqa: SIM115
-    self._events = tensorboardX.SummaryWriter(
-      os.path.join(workdir, 'tensorboard'), purge_step=first_epoch + 1
-    )
-
-  def __enter__(self):
-    return self
-
-  def __exit__(self, *exc_info):
-    self._file.close()
-    self._events.close()
-
-  def write(self, epoch: int, step: int, metrics: Mapping[str, float]) -> None:
-    """Appends an epoch's metrics."""
-    self._file.write(json.dumps({**metrics, 'step': step}) + '\n')
-    self._file.flush()
-    for key, value in metrics.items():
-      self._events.add_scalar(key, value, epoch)
-
-
-def _epoch_of(line: str) -> float:
-  """Returns a record's epoch; inf for a line cut short by a kill."""
-  try:
-    return json.loads(line)['epoch']
-  except json.JSONDecodeError:
-    return math.inf
 
 
 def _summarise(workdir, config, metadata, splits, mesh):
   """Tests the best epoch; writes and returns `summary.json`."""
-  classifier = checkpoint.load_classifier(workdir)
-  placed = parallel.replicated(mesh), parallel.sharded(mesh)
-  evaluate_step = jax.jit(
-    functools.partial(_eval_step, classifier.model),
-    in_shardings=placed,
-    out_shardings=placed[0],
-  )
+  classifier = checkpoint.load_classifier(workdir, metadata, mesh=mesh)
+  evaluate_step = train_step.make_eval_step(classifier.model, mesh)
   results = {
     name: evaluate(
       evaluate_step,
@@ -440,7 +415,9 @@ def _summarise(workdir, config, metadata, splits, mesh):
     'num_parameters': num_parameters,
     'num_clips': {name: len(split) for name, split in splits.items()},
     **results,
-    'device': parallel.device_summary(),
+    'device': parallel.device_summary(mesh),
   }
-  storage.write_json(os.path.join(workdir, 'summary.json'), summary)
+  if parallel.is_lead():
+    storage.write_json(os.path.join(workdir, 'summary.json'), summary)
+  parallel.barrier(f'{workdir} is summarised')
   return summary

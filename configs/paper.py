@@ -48,6 +48,14 @@ def get_config() -> ml_collections.ConfigDict:
         'learning_rate': 1e-3,
         # The rate falls smoothly to this share of itself.
         'decay_factor': 0.1,
+        # Of its computation: 'float32', 'tf32' or 'bfloat16'; parameters and
+        # loss are float32 in all.
+        'precision': 'float32',
+        # What kill -9 can cost; SIGTERM and Ctrl-C save first.
+        'save_every_s': 60.0,
+        # Where there are several devices, share them out among the models and
+        # seeds; False trains one after another, each on all devices.
+        'side_by_side': True,
       },
       'sweep': {
         # In the model's unit: half of full scale.
@@ -68,6 +76,9 @@ def get_config() -> ml_collections.ConfigDict:
         'attack_padding': True,
         'clip_to_range': True,
         'confidence': 0.95,
+        'precision': 'float32',
+        # Devices that share the epsilons; the others share the clips.
+        'epsilon_devices': 1,
         # Clips written as sound, and how strongly they are attacked.
         'num_examples': 2,
         'example_epsilon': 0.02,

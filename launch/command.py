@@ -2,8 +2,10 @@
 
 import logging
 import os
+import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Sequence
 
 from absl import app, flags
@@ -32,8 +34,32 @@ SKIP_BAD = flags.DEFINE_bool(
   False,
   'Leave out, and count, recordings that cannot be read, instead of stopping.',
 )
+_DISTRIBUTED = flags.DEFINE_enum(
+  'distributed',
+  'auto',
+  ['auto', 'on', 'off'],
+  'Whether several processes work together: auto where Slurm, a TPU pod or '
+  'the three flags below tell of them.',
+)
+_COORDINATOR_ADDRESS = flags.DEFINE_string(
+  'coordinator_address', None, 'host:port of process 0.'
+)
+_NUM_PROCESSES = flags.DEFINE_integer(
+  'num_processes', None, 'How many processes there are.'
+)
+_PROCESS_ID = flags.DEFINE_integer(
+  'process_id', None, 'Which of them this is, from 0.'
+)
+EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
+# EX_TEMPFAIL: stopped by SIGTERM with everything saved; run it again.
+EXIT_STOPPED = 75
 EXIT_INTERRUPTED = 130
+_CACHE_DIR = os.path.join(
+  os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache'),
+  'advspeech',
+  'xla',
+)
 
 
 def workdir() -> str:
@@ -57,28 +83,61 @@ def run(main: Callable[[], None]) -> None:
   def guarded(argv):
     if argv[1:]:
       _fail(f'unexpected argument {argv[1]!r}; options start with --')
+    # What was compiled once is not compiled again, in this run or the next.
+    os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', _CACHE_DIR)
     # Imported here: --help must not wait for JAX.
     from tqdm.contrib import logging as tqdm_logging
 
-    from advspeech import errors
+    from advspeech import errors, parallel, preemption
 
     # Only the program's own lines: Orbax and TFDS tell their lives at INFO.
     absl_logging.set_verbosity(absl_logging.WARNING)
     ours = logging.getLogger('advspeech')
     ours.addHandler(logging.StreamHandler())
-    ours.setLevel(logging.INFO)
     ours.propagate = False
+    code = 0
     try:
+      parallel.start(
+        _DISTRIBUTED.value,
+        _COORDINATOR_ADDRESS.value,
+        _NUM_PROCESSES.value,
+        _PROCESS_ID.value,
+      )
+      ours.setLevel(logging.INFO if parallel.is_lead() else logging.WARNING)
+      preemption.install()
       with tqdm_logging.logging_redirect_tqdm([ours]):
         main()
     except errors.InputError as e:
-      _fail(str(e))
-    except KeyboardInterrupt:
-      print('interrupted; the same command goes on from here', file=sys.stderr)
-      sys.exit(EXIT_INTERRUPTED)
-    print(f'done in {time.monotonic() - started:.0f} s', file=sys.stderr)
+      print(f'error: {e}', file=sys.stderr)
+      _end_at_once(EXIT_BAD_INPUT)
+    except preemption.Stopped as e:
+      interrupted = e.signal == signal.SIGINT
+      code = EXIT_INTERRUPTED if interrupted else EXIT_STOPPED
+      print(f'{e}; the same command goes on from here', file=sys.stderr)
+    except Exception:
+      traceback.print_exc()
+      if parallel.is_distributed():
+        print(
+          'error: this process failed, or another one that it waited for; '
+          'start all of them again with the same command to go on',
+          file=sys.stderr,
+        )
+      _end_at_once(EXIT_FAILED)
+    if not code and parallel.is_lead():
+      print(f'done in {time.monotonic() - started:.0f} s', file=sys.stderr)
+    sys.exit(code)
 
   app.run(guarded, argv=_with_config(sys.argv), flags_parser=_parse_flags)
+
+
+def _end_at_once(code: int) -> None:
+  """Exits without JAX's farewell, which waits for processes that may be gone.
+
+  The others notice that this one is gone, and end too.
+  """
+  sys.stdout.flush()
+  sys.stderr.flush()
+  os._exit(code)
 
 
 def _with_config(argv: Sequence[str]) -> list[str]:

@@ -11,9 +11,9 @@ ROOT = pathlib.Path(__file__).parent.parent
 # A module may import those of lower levels, and its own package.
 LEVELS = [
   {'errors', 'storage'},
-  {'audio', 'statistics', 'tasks', 'parallel'},
-  {'attacks', 'models', 'corpora'},
-  {'checkpoint', 'input_pipeline'},
+  {'audio', 'statistics', 'tasks', 'parallel', 'training_log'},
+  {'attacks', 'models', 'corpora', 'preemption'},
+  {'checkpoint', 'input_pipeline', 'train_step', 'side_by_side'},
   {'train', 'sweep'},
   {'figures'},
   {'report'},
@@ -80,14 +80,15 @@ def test_every_module_imports_alone_and_without_tensorflow(name):
 
 
 @pytest.mark.parametrize(
-  'name', ['models', 'attacks', 'audio', 'checkpoint', 'train', 'sweep']
+  'name',
+  ['models', 'attacks', 'audio', 'checkpoint', 'train_step', 'train', 'sweep'],
 )
-def test_models_and_attacks_need_only_jax_and_its_kin(name):
-  """A bare accelerator machine has no TFDS, librosa or matplotlib."""
+def test_models_training_and_attacks_need_only_jax_and_its_kin(name):
+  """A bare accelerator machine has none of the others."""
   code = (
     'import sys\n'
     "for absent in ('tensorflow_datasets', 'librosa', 'soundfile',"
-    " 'matplotlib', 'jinja2'):\n"
+    " 'matplotlib', 'jinja2', 'ml_collections', 'tensorboardX', 'tqdm'):\n"
     '  sys.modules[absent] = None\n'
     f'import advspeech.{name}\n'
   )

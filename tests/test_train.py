@@ -1,15 +1,17 @@
 """Training: exact resume, sharding, the last batch, a loss that explodes."""
 
-import functools
 import json
+import re
 import shutil
+import signal
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 import optax
+import orbax.checkpoint as ocp
 import pytest
+import tiny
 from tensorboard.backend.event_processing import event_accumulator
 
 from advspeech import (
@@ -18,122 +20,220 @@ from advspeech import (
   input_pipeline,
   models,
   parallel,
+  preemption,
+  side_by_side,
   train,
+  train_step,
 )
-from configs import paper
-
-TIME = 2 * 640
-CLASSES = ('low', 'high')
 
 
 @pytest.fixture
 def config():
-  config = paper.get_config()
-  config.clip_s = TIME / 16_000
-  config.model.features = 3
-  config.model.hidden_features = 4
-  config.training.update(
-    ml_collections.ConfigDict(
-      {'batch_size': 8, 'num_epochs': 3, 'learning_rate': 3e-3}
-    )
-  )
-  return config
+  return tiny.get_config()
 
 
-def tones(num_clips, seed):
-  """Clips of a low or a high tone: a task a tiny model can learn."""
-  rng = np.random.default_rng(seed)
-  labels = rng.integers(0, 2, num_clips).astype(np.int32)
-  time_s = np.arange(TIME) / 16_000
-  hz = np.where(labels, 2000, 200) * rng.uniform(0.9, 1.1, num_clips)
-  wave = np.sin(
-    2 * np.pi * hz[:, None] * time_s + rng.uniform(0, 6, (num_clips, 1))
-  )
-  return input_pipeline.Split(
-    ids=np.array([f'{seed}-{i}' for i in range(num_clips)]),
-    pcm=np.rint(8000 * wave).astype(np.int16),
-    num_samples=np.full(num_clips, TIME),
-    labels=labels,
-  )
+def final_arrays(workdir):
+  """Returns every array of the last checkpoint, the optimiser's too."""
+  step = max(int(p.name) for p in (workdir / 'checkpoints').iterdir())
+  with ocp.StandardCheckpointer() as checkpointer:
+    return [
+      jax.tree.map(
+        np.asarray,
+        checkpointer.restore(workdir / 'checkpoints' / str(step) / name),
+      )
+      for name in ('variables', 'optimizer')
+    ]
 
 
-SPLITS = {
-  'train': tones(43, 0),  # not a multiple of the batch size
-  'validation': tones(10, 1),
-  'test': tones(21, 2),
-}
+def records(workdir):
+  """Returns what was recorded, less what the clock decides."""
+  lines = (workdir / 'metrics.jsonl').read_text().splitlines()
+  return [
+    {k: v for k, v in json.loads(line).items() if k not in CLOCK}
+    for line in lines
+  ]
 
 
-def run(config, workdir, model_name='wavecnn'):
-  workdir.mkdir(exist_ok=True)
-  return train.train_and_evaluate(
-    config,
-    str(workdir),
-    model_name=model_name,
-    seed=0,
-    splits=SPLITS,
-    classes=CLASSES,
-  )
+CLOCK = ('clips_per_s', 'seconds_left')
 
 
-def final_trees(config, workdir, epoch):
-  """Returns every array saved at an epoch, the optimiser's too."""
-  mesh = parallel.make_mesh()
-  with checkpoint.Checkpoints(str(workdir)) as checkpoints:
-    metadata = checkpoints.metadata(epoch)
-    description = metadata['model']
-    tx = optax.adam(train.learning_rate(config.training, 1))
-    steps = train.make_steps(models.create_model(**description), tx, TIME, mesh)
-    like = parallel.abstract_replicated(
-      functools.partial(steps.init, jax.random.key(0)), mesh
-    )
-    trees = checkpoints.restore(epoch, metadata, **train._trees(like))
-  return jax.tree.map(np.asarray, trees)
+@pytest.fixture
+def stop_at(monkeypatch):
+  """Returns a function: training stops at the n-th check of signals."""
+
+  def set_to(number):
+    calls = iter(range(1, 10**6))
+
+    def check():
+      if next(calls) == number:
+        raise preemption.Stopped(signal.SIGTERM)
+
+    monkeypatch.setattr(preemption, 'check', check)
+
+  return set_to
 
 
 @pytest.mark.parametrize('model_name', models.NAMES)
-def test_an_interrupted_run_ends_with_the_same_bits(
-  tmp_path, config, monkeypatch, model_name
+def test_a_stopped_run_ends_with_the_same_bits(
+  tmp_path, config, stop_at, model_name
 ):
-  straight = run(config, tmp_path / 'straight', model_name)
-
-  class Killed(BaseException):
-    pass
-
-  original = train._Records.write
-
-  def dies_in_epoch_3(self, epoch, step, metrics):
-    original(self, epoch, step, metrics)
-    if epoch == 3:
-      raise Killed
-
-  with monkeypatch.context() as patched:
-    patched.setattr(train._Records, 'write', dies_in_epoch_3)
-    with pytest.raises(Killed):
-      run(config, tmp_path / 'stopped', model_name)
-  with checkpoint.Checkpoints(str(tmp_path / 'stopped')) as checkpoints:
-    assert checkpoints.latest_epoch == 2
-  resumed = run(config, tmp_path / 'stopped', model_name)
-
-  a = final_trees(config, tmp_path / 'straight', 3)
-  b = final_trees(config, tmp_path / 'stopped', 3)
-  jax.tree.map(np.testing.assert_array_equal, a, b)
+  straight = tiny.run(config, tmp_path / 'straight', model_name)
+  # An epoch is 6 steps and 2 batches of validation: stopped between steps,
+  # before the first, between steps and validation, and within validation.
+  resumed = None
+  for number in (5, 1, 9, 2, 8):
+    stop_at(number)
+    with pytest.raises(preemption.Stopped):
+      tiny.run(config, tmp_path / 'stopped', model_name)
+  stop_at(0)
+  resumed = tiny.run(config, tmp_path / 'stopped', model_name)
+  jax.tree.map(
+    np.testing.assert_array_equal,
+    final_arrays(tmp_path / 'straight'),
+    final_arrays(tmp_path / 'stopped'),
+  )
   assert straight == resumed
-  records = [
-    [json.loads(line) for line in (tmp_path / d / 'metrics.jsonl').open()]
-    for d in ('straight', 'stopped')
+  assert records(tmp_path / 'straight') == records(tmp_path / 'stopped')
+  assert [r['epoch'] for r in records(tmp_path / 'stopped')] == [1, 2, 3]
+
+
+def test_saves_as_often_as_asked(tmp_path, config, monkeypatch):
+  saved = []
+  original = checkpoint.Checkpoints.save
+
+  def save(self, step, *args, **kwargs):
+    saved.append(step)
+    original(self, step, *args, **kwargs)
+
+  monkeypatch.setattr(checkpoint.Checkpoints, 'save', save)
+  config.training.save_every_s = 1e-9  # after the steps that are timed
+  tiny.run(config, tmp_path)
+  assert saved[-12:] == list(range(7, 19))
+  config.training.save_every_s = 1e9
+  saved.clear()
+  tiny.run(config, tmp_path / 'rarely')
+  assert set(saved) <= {6, 12, 18}
+  assert saved[-1] == 18
+
+
+def test_goes_on_with_another_number_of_devices(tmp_path, config, stop_at):
+  straight = tiny.run(config, tmp_path / 'straight')
+  stop_at(11)
+  with pytest.raises(preemption.Stopped):
+    tiny.run(config, tmp_path / 'moved')
+  stop_at(0)
+  mesh = parallel.make_mesh(devices=jax.devices()[:2])
+  moved = tiny.run(config, tmp_path / 'moved', mesh=mesh)
+  assert moved['device']['num_devices'] == 2
+  for a, b in zip(
+    records(tmp_path / 'straight'), records(tmp_path / 'moved'), strict=True
+  ):
+    # What the README promises.
+    assert a['loss'] == pytest.approx(b['loss'], abs=0.02)
+  assert straight['num_parameters'] == moved['num_parameters']
+
+
+def test_members_side_by_side_end_with_the_bits_of_one_after_another(
+  tmp_path, config
+):
+  meshes = [
+    parallel.make_mesh(devices=jax.devices()[i : i + 2]) for i in (0, 2)
   ]
-  for x, y in zip(*records, strict=True):
-    x.pop('clips_per_s')
-    y.pop('clips_per_s')
-    assert x == y
+  summaries = {}
+  for name, groups in (('beside', meshes), ('after', meshes[:1])):
+    summaries[name] = side_by_side.run(
+      lambda seed, mesh, name=name: tiny.run(
+        config, tmp_path / name / str(seed), mesh=mesh, seed=seed
+      ),
+      (0, 1, 2),
+      groups,
+    )
+  assert summaries['beside'] == summaries['after']
+  for seed in '012':
+    jax.tree.map(
+      np.testing.assert_array_equal,
+      final_arrays(tmp_path / 'beside' / seed),
+      final_arrays(tmp_path / 'after' / seed),
+    )
+
+
+def test_a_member_that_fails_leaves_the_others_to_finish(tmp_path, config):
+  meshes = [
+    parallel.make_mesh(devices=jax.devices()[i : i + 2]) for i in (0, 2)
+  ]
+
+  def train(seed, mesh):
+    own = config.copy_and_resolve_references()
+    if seed == 0:
+      own.model.norm, own.training.learning_rate = 'none', 1e30
+    tiny.run(own, tmp_path / str(seed), mesh=mesh, seed=seed)
+
+  with pytest.raises(errors.InputError, match='loss became'):
+    side_by_side.run(train, (0, 1), meshes)
+  assert (tmp_path / '1' / 'summary.json').exists()
+
+
+def num_all_reduces(model_name, norm):
+  mesh = parallel.make_mesh()
+  model = models.create_model(
+    model_name, 2, features=3, hidden_features=4, norm=norm, norm_axis='data'
+  )
+  steps = train_step.make_steps(model, optax.adam(1e-3), tiny.TIME, mesh)
+  batch = next(input_pipeline.batches(tiny.SPLITS['train'], 8, mesh))
+  compiled = steps.train.lower(
+    steps.init(jax.random.key(0)), train._arrays(batch)
+  ).compile()
+  communication = re.findall(
+    r' (all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)'
+    r'(?:-start)?\(',
+    compiled.as_text(),
+  )
+  assert set(communication) == {'all-reduce'}
+  # In a loop, one would be sent at every frame.
+  for body in re.findall(r'body=%?([\w.-]+)', compiled.as_text()):
+    text = compiled.as_text().split(f'\n%{body} ')[1].split('\n}')[0]
+    assert 'all-reduce' not in text
+  return len(communication)
+
+
+@pytest.mark.parametrize('model_name', models.NAMES)
+def test_a_step_sends_its_gradients_in_one_all_reduce(model_name):
+  assert num_all_reduces(model_name, 'none') == 1
+  layers = {'wavecnn': 14, 'wavernn': 8}[model_name]
+  # A mean and a variance, forward and backward.
+  assert num_all_reduces(model_name, 'batch') <= 1 + 4 * layers
+
+
+@pytest.mark.parametrize('model_name', models.NAMES)
+def test_bfloat16_computes_in_bfloat16_and_keeps_float32(model_name):
+  mesh = parallel.make_mesh()
+  model = models.create_model(
+    model_name,
+    2,
+    features=3,
+    hidden_features=4,
+    precision='bfloat16',
+    norm_axis='data',
+  )
+  steps = train_step.make_steps(model, optax.adam(1e-3), tiny.TIME, mesh)
+  batch = train._arrays(
+    next(input_pipeline.batches(tiny.SPLITS['train'], 8, mesh))
+  )
+  state = steps.init(jax.random.key(0))
+  text = str(jax.make_jaxpr(steps.train)(state, batch))
+  products = re.findall(r':(\w+)\[[^]]*\] = (?:conv_general|dot_gen)', text)
+  assert products
+  assert set(products) == {'bf16'}
+  state, sums = steps.train(state, batch)
+  for x in jax.tree.leaves((state, sums)):
+    assert x.dtype in (jnp.float32, jnp.int32)
 
 
 def test_learns_what_can_be_learnt_and_says_what_it_did(tmp_path, config):
   config.training.num_epochs = 24
   config.training.learning_rate = 1e-2
   config.model.norm_momentum = 0.5
-  summary = run(config, tmp_path)
+  summary = tiny.run(config, tmp_path)
   assert summary['test']['accuracy'] >= 0.9
   assert summary['test']['num_clips'] == 21
   assert summary['num_clips'] == {'train': 43, 'validation': 10, 'test': 21}
@@ -152,35 +252,34 @@ def test_learns_what_can_be_learnt_and_says_what_it_did(tmp_path, config):
   assert summary['best_epoch'] == best['epoch']
 
   classifier = checkpoint.load_classifier(str(tmp_path))
-  assert classifier.metadata['classes'] == list(CLASSES)
-  clips = SPLITS['test'].pcm / 65536.0 + 0.5
+  assert classifier.metadata['classes'] == list(tiny.CLASSES)
+  clips = tiny.SPLITS['test'].pcm / 65536.0 + 0.5
   predictions = jnp.argmax(classifier.logits_fn(jnp.asarray(clips)), -1)
-  accuracy = float((predictions == SPLITS['test'].labels).mean())
+  accuracy = float((predictions == tiny.SPLITS['test'].labels).mean())
   assert accuracy == pytest.approx(summary['test']['accuracy'])
 
 
 def test_tensorboard_reads_the_events(tmp_path, config):
   config.training.num_epochs = 2
-  run(config, tmp_path)
+  tiny.run(config, tmp_path)
   events = event_accumulator.EventAccumulator(str(tmp_path / 'tensorboard'))
   events.Reload()
   assert [e.step for e in events.Scalars('loss')] == [1, 2]
 
 
 def test_four_devices_compute_the_loss_and_gradient_of_one(config):
-  batch = next(input_pipeline.batches(SPLITS['train'], 8, parallel.make_mesh()))
+  batch = next(
+    input_pipeline.batches(tiny.SPLITS['train'], 8, parallel.make_mesh())
+  )
   batch = train._arrays(batch)
-  model = models.create_model('wavecnn', 2, features=3, hidden_features=4)
+  model = models.create_model(
+    'wavecnn', 2, features=3, hidden_features=4, norm_axis='data'
+  )
   # Plain gradient descent with rate 1: the step is the gradient.
   results = []
   for devices in (jax.devices(), jax.devices()[:1]):
-    mesh = jax.make_mesh(
-      (len(devices),),
-      ('data',),
-      devices=devices,
-      axis_types=(jax.sharding.AxisType.Auto,),
-    )
-    steps = train.make_steps(model, optax.sgd(1.0), TIME, mesh)
+    mesh = parallel.make_mesh(devices=devices)
+    steps = train_step.make_steps(model, optax.sgd(1.0), tiny.TIME, mesh)
     state = steps.init(jax.random.key(0))
     before = jax.tree.map(np.asarray, state.variables)
     placed = parallel.shard_batch(jax.tree.map(np.asarray, batch), mesh)
@@ -201,12 +300,14 @@ def test_four_devices_compute_the_loss_and_gradient_of_one(config):
 
 def test_rows_that_are_not_valid_move_no_parameter():
   mesh = parallel.make_mesh()
-  model = models.create_model('wavecnn', 2, features=3, hidden_features=4)
-  steps = train.make_steps(model, optax.sgd(1.0), TIME, mesh)
-  batch = next(input_pipeline.batches(SPLITS['train'], 4, mesh))
+  model = models.create_model(
+    'wavecnn', 2, features=3, hidden_features=4, norm_axis='data'
+  )
+  steps = train_step.make_steps(model, optax.sgd(1.0), tiny.TIME, mesh)
+  batch = next(input_pipeline.batches(tiny.SPLITS['train'], 4, mesh))
   batch = jax.tree.map(np.asarray, train._arrays(batch))
   filled = {
-    'audio': np.concatenate([batch['audio'], np.full((4, TIME), 0.9)]),
+    'audio': np.concatenate([batch['audio'], np.full((4, tiny.TIME), 0.9)]),
     'label': np.concatenate([batch['label'], np.ones(4)]),
     'valid': np.array([1, 1, 1, 1, 0, 0, 0, 0]),
   }
@@ -228,9 +329,9 @@ def test_rows_that_are_not_valid_move_no_parameter():
 def test_rows_that_are_not_valid_count_for_nothing_in_evaluation():
   mesh = parallel.make_mesh()
   model = models.create_model('wavernn', 2, features=3, hidden_features=4)
-  steps = train.make_steps(model, optax.sgd(1.0), TIME, mesh)
+  steps = train_step.make_steps(model, optax.sgd(1.0), tiny.TIME, mesh)
   variables = steps.init(jax.random.key(0)).variables
-  split = SPLITS['test']
+  split = tiny.SPLITS['test']
   whole = train.evaluate(steps.evaluate, variables, split, 24, mesh)
   parts = train.evaluate(steps.evaluate, variables, split, 8, mesh)
   logits = model.apply(
@@ -252,22 +353,22 @@ def test_a_loss_that_is_not_finite_names_the_step_and_the_rate(
     errors.InputError,
     match=r'loss became (nan|inf) at step \d+ with learning rate .*e\+',
   ):
-    run(config, tmp_path)
+    tiny.run(config, tmp_path)
 
 
 def test_a_checkpoint_of_another_model_is_not_resumed(tmp_path, config):
   config.training.num_epochs = 1
-  run(config, tmp_path / 'a')
+  tiny.run(config, tmp_path / 'a')
   config.training.num_epochs = 2
   config.model.hidden_features = 5
   shutil.rmtree(tmp_path / 'a' / 'tensorboard')
   with pytest.raises(
     errors.InputError, match='hidden_features=4 where 5 is expected'
   ):
-    run(config, tmp_path / 'a')
+    tiny.run(config, tmp_path / 'a')
 
 
 def test_a_batch_that_does_not_fit_the_devices_is_refused(tmp_path, config):
   config.training.batch_size = 6
   with pytest.raises(errors.InputError, match='got 6 and 4; use 4 or 8'):
-    run(config, tmp_path)
+    tiny.run(config, tmp_path)

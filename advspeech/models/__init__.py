@@ -1,8 +1,7 @@
 """WaveCNN and WaveRNN (paper, Table 1) from one description."""
 
-from typing import Any
-
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from advspeech import errors
@@ -10,6 +9,13 @@ from advspeech.models import frontend, wavecnn, wavernn
 
 NAMES = ('wavecnn', 'wavernn')
 NORMS = ('batch', 'none')
+# Type of the computation, and precision of its products on devices that round
+# the factors of float32 products (TF32 on GPUs, bfloat16 on TPUs) unless told.
+PRECISIONS = {
+  'float32': (jnp.float32, jax.lax.Precision.HIGHEST),
+  'tf32': (jnp.float32, jax.lax.Precision.HIGH),
+  'bfloat16': (jnp.bfloat16, jax.lax.Precision.DEFAULT),
+}
 
 
 def create_model(
@@ -24,7 +30,8 @@ def create_model(
   norm: str = 'batch',
   norm_momentum: float = 0.9,
   forget_bias: float = 1.0,
-  dtype: Any = jnp.float32,
+  precision: str = 'float32',
+  norm_axis: str | None = None,
 ) -> nn.Module:
   """Returns an unbound model; the defaults are `configs/paper.py`'s.
 
@@ -39,19 +46,23 @@ def create_model(
     norm: One of `NORMS`; 'none' is Table 1 to the letter.
     norm_momentum: Decay of batch norm's running statistics.
     forget_bias: Initial bias of the LSTM's forget gate.
-    dtype: Type of the computation; parameters stay float32.
+    precision: One of `PRECISIONS`; parameters and logits are float32 in all.
+    norm_axis: Mesh axis over which batch norm sums, for a training step that
+      runs in jax.shard_map.
 
   Raises:
-    errors.InputError: If `name` or `norm` is unknown.
+    errors.InputError: If `name`, `norm` or `precision` is unknown.
   """
-  if name not in NAMES:
-    raise errors.InputError(
-      f'a model must be one of {", ".join(NAMES)}, got {name!r}'
-    )
-  if norm not in NORMS:
-    raise errors.InputError(
-      f'config.model.norm must be one of {", ".join(NORMS)}, got {norm!r}'
-    )
+  for what, value, choices in (
+    ('a model', name, NAMES),
+    ('config.model.norm', norm, NORMS),
+    ('a precision', precision, PRECISIONS),
+  ):
+    if value not in choices:
+      raise errors.InputError(
+        f'{what} must be one of {", ".join(choices)}, got {value!r}'
+      )
+  dtype, products = PRECISIONS[precision]
   front = frontend.FrontEnd(
     features=features,
     frame_samples=frame_samples,
@@ -59,7 +70,9 @@ def create_model(
     center_input=center_input,
     norm=norm,
     norm_momentum=norm_momentum,
+    norm_axis=norm_axis,
     dtype=dtype,
+    precision=products,
   )
   if name == 'wavecnn':
     return wavecnn.WaveCNN(num_classes, front, hidden_features)

@@ -26,7 +26,9 @@ class FrontEnd(nn.Module):
       outweighs the speech in it by far.
     norm: 'batch' or 'none'.
     norm_momentum: Decay of batch norm's running statistics.
+    norm_axis: Mesh axis over which batch norm sums, in jax.shard_map.
     dtype: Type of the computation.
+    precision: Of its products.
   """
 
   features: int
@@ -35,7 +37,9 @@ class FrontEnd(nn.Module):
   center_input: bool
   norm: str
   norm_momentum: float
+  norm_axis: str | None = None
   dtype: Any = jnp.float32
+  precision: jax.lax.Precision | None = None
 
   @nn.compact
   def __call__(self, audio: jax.Array, *, train: bool, valid=None):
@@ -57,7 +61,9 @@ class FrontEnd(nn.Module):
         self.features,
         self.norm,
         self.norm_momentum,
+        self.norm_axis,
         self.dtype,
+        self.precision,
         name=f'layer_{i}',
       )(x, train=train, valid=valid)
     return x

@@ -1,5 +1,7 @@
 """WaveCNN: the front end, then convolutions over all frames (Table 1)."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -41,15 +43,18 @@ class WaveCNN(nn.Module):
         features,
         front.norm,
         front.norm_momentum,
+        front.norm_axis,
         front.dtype,
+        front.precision,
         name=f'layer_{i}',
       )(x, train=train, valid=valid)
     x = x.reshape(batch, -1)
-    glorot = nn.initializers.glorot_uniform()
-    x = nn.Dense(
-      self.hidden_features, kernel_init=glorot, dtype=front.dtype, name='hidden'
-    )(x)
-    x = nn.Dense(
-      self.num_classes, kernel_init=glorot, dtype=front.dtype, name='logits'
-    )(nn.relu(x))
+    dense = functools.partial(
+      nn.Dense,
+      kernel_init=nn.initializers.glorot_uniform(),
+      dtype=front.dtype,
+      precision=front.precision,
+    )
+    x = dense(self.hidden_features, name='hidden')(x)
+    x = dense(self.num_classes, name='logits')(nn.relu(x))
     return x.astype(jnp.float32)

@@ -17,10 +17,12 @@ class LSTMCell(nn.Module):
   Attributes:
     features: Units.
     dtype: Type of the computation.
+    precision: Of its products.
   """
 
   features: int
   dtype: Any = jnp.float32
+  precision: jax.lax.Precision | None = None
 
   @nn.compact
   def __call__(self, carry, projected: jax.Array):
@@ -31,6 +33,7 @@ class LSTMCell(nn.Module):
       use_bias=False,
       kernel_init=nn.initializers.orthogonal(),
       dtype=self.dtype,
+      precision=self.precision,
       name='recurrent',
     )(hidden)
     i, f, g, o = jnp.split(gates, 4, axis=-1)
@@ -73,7 +76,7 @@ class WaveRNN(nn.Module):
         running ones, collection 'batch_stats').
       valid: [batch], 1 on rows that count in them; None for all.
     """
-    dtype = self.frontend.dtype
+    dtype, precision = self.frontend.dtype, self.frontend.precision
     x = self.frontend(audio, train=train, valid=valid)
     x = x.reshape(*x.shape[:2], -1)
     # Every frame's input projection at once; the scan is left with h's.
@@ -82,6 +85,7 @@ class WaveRNN(nn.Module):
       kernel_init=nn.initializers.glorot_uniform(),
       bias_init=_gate_bias(self.forget_bias),
       dtype=dtype,
+      precision=precision,
       name='input',
     )(x)
     lstm = nn.scan(
@@ -90,13 +94,14 @@ class WaveRNN(nn.Module):
       split_rngs={'params': False},
       in_axes=1,
       out_axes=1,
-    )(self.hidden_features, dtype, name='lstm')
+    )(self.hidden_features, dtype, precision, name='lstm')
     zeros = jnp.zeros((x.shape[0], self.hidden_features), dtype)
     (_, hidden), _ = lstm((zeros, zeros), projected)
     x = nn.Dense(
       self.num_classes,
       kernel_init=nn.initializers.glorot_uniform(),
       dtype=dtype,
+      precision=precision,
       name='logits',
     )(hidden)
     return x.astype(jnp.float32)

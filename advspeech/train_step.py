@@ -1,0 +1,156 @@
+"""One step of training or evaluation, compiled for the mesh."""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from jax import sharding
+
+from advspeech import audio, parallel
+from advspeech.attacks import losses
+
+
+class TrainState(NamedTuple):
+  """All that training changes.
+
+  Attributes:
+    step: Optimisation steps done, int32 scalar.
+    variables: 'params' and, with batch norm, 'batch_stats'.
+    opt_state: Adam's moments.
+  """
+
+  step: jax.Array
+  variables: dict[str, Any]
+  opt_state: Any
+
+
+class Steps(NamedTuple):
+  """The compiled functions of a training run.
+
+  Attributes:
+    init: Maps a PRNG key to the first `TrainState`.
+    train: Maps (state, batch) to (state, sums over valid rows).
+    evaluate: Maps (variables, batch) to sums over valid rows.
+  """
+
+  init: Callable[..., TrainState]
+  train: Callable[..., tuple[TrainState, dict[str, jax.Array]]]
+  evaluate: Callable[..., dict[str, jax.Array]]
+
+
+def learning_rate(training: Mapping[str, Any], num_steps: int):
+  """Returns the schedule rate * factor^(step / num_steps) (paper: "0.1")."""
+  return optax.exponential_decay(
+    training['learning_rate'], num_steps, training['decay_factor']
+  )
+
+
+def make_steps(
+  model: nn.Module,
+  tx: optax.GradientTransformation,
+  clip_samples: int,
+  mesh: sharding.Mesh,
+) -> Steps:
+  """Returns init, train and evaluate steps, compiled for the mesh.
+
+  Parameters are replicated and batches sharded. The training step is written
+  for one device's rows, with one sum over all devices at its end: left to the
+  partitioner, the gradient of the LSTM's kernel is summed over devices at
+  every frame of the backward loop. Batch norm's statistics are those of the
+  global batch.
+
+  Args:
+    model: Unbound Linen module, its `norm_axis` set to 'data'.
+    tx: Optimiser.
+    clip_samples: Length of a clip, for initialisation.
+    mesh: Where to run.
+  """
+  copies, rows = parallel.replicated(mesh), parallel.sharded(mesh)
+  train = jax.shard_map(
+    functools.partial(_train_step, model, tx),
+    mesh=mesh,
+    in_specs=(copies.spec, rows.spec),
+    out_specs=copies.spec,
+    # Without it JAX would sum the gradients on its own, each by itself.
+    check_vma=False,
+  )
+  return Steps(
+    init=jax.jit(
+      functools.partial(_init, model, tx, clip_samples), out_shardings=copies
+    ),
+    train=jax.jit(
+      train,
+      in_shardings=(copies, rows),
+      out_shardings=copies,
+      donate_argnums=0,
+    ),
+    evaluate=make_eval_step(model, mesh),
+  )
+
+
+def make_eval_step(
+  model: nn.Module, mesh: sharding.Mesh
+) -> Callable[..., dict[str, jax.Array]]:
+  """Returns the evaluation step alone; see `Steps`."""
+  copies, rows = parallel.replicated(mesh), parallel.sharded(mesh)
+  return jax.jit(
+    functools.partial(_eval_step, model),
+    in_shardings=(copies, rows),
+    out_shardings=copies,
+  )
+
+
+def _init(model, tx, clip_samples, key):
+  clip = jnp.full((1, clip_samples), audio.SILENCE)
+  variables = dict(model.init(key, clip, train=False))
+  opt_state = tx.init(variables['params'])
+  return TrainState(jnp.zeros((), jnp.int32), variables, opt_state)
+
+
+def _train_step(model, tx, state, batch):
+  """Returns the next state and the sums, for one device's rows."""
+  valid = batch['valid']
+
+  def loss_fn(params):
+    logits, updates = model.apply(
+      {**state.variables, 'params': params},
+      batch['audio'],
+      train=True,
+      valid=valid,
+      mutable=['batch_stats'],
+    )
+    loss = losses.cross_entropy(logits, batch['label'])
+    return jnp.sum(loss * valid), (logits, updates)
+
+  grads, (logits, updates) = jax.grad(loss_fn, has_aux=True)(
+    state.variables['params']
+  )
+  grads, sums = jax.lax.psum((grads, _sums(logits, batch)), 'data')
+  grads = jax.tree.map(lambda g: g / sums['num_clips'], grads)
+  deltas, opt_state = tx.update(grads, state.opt_state)
+  params = optax.apply_updates(state.variables['params'], deltas)
+  state = TrainState(
+    state.step + 1,
+    {**state.variables, **updates, 'params': params},
+    opt_state,
+  )
+  return state, {**sums, 'grad_norm': optax.tree.norm(grads)}
+
+
+def _eval_step(model, variables, batch):
+  logits = model.apply(variables, batch['audio'], train=False)
+  return _sums(logits, batch)
+
+
+def _sums(logits, batch):
+  valid = batch['valid']
+  correct = jnp.argmax(logits, -1) == batch['label']
+  return {
+    'loss': jnp.sum(losses.cross_entropy(logits, batch['label']) * valid),
+    'num_correct': jnp.sum(correct * valid),
+    'num_clips': jnp.sum(valid),
+  }
