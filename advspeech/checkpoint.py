@@ -136,6 +136,7 @@ class Checkpoints:
   @property
   def best_step(self) -> int | None:
     """The best step by validation, None if there is none."""
+    self.wait()
     best = self._manager.best_step()
     if best is None or self._manager.metrics(best) == _UNRANKED:
       return None

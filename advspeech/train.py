@@ -262,7 +262,9 @@ class _Run:
       self._pending = metrics
       self._step += 1
       self._plan_saves()
-      if self._step - self._saved_step >= self._save_every:
+      # The last step of an epoch is saved once it is validated.
+      within = self._step % self._steps_an_epoch
+      if within and self._step - self._saved_step >= self._save_every:
         self._save(None)
     self._read_metrics()
 

@@ -1,9 +1,14 @@
-"""Checkpoints: the best and the last are kept, another model's is refused."""
+"""Checkpoints: the best and the last are kept, a damaged one is never read."""
+
+import logging
+import pathlib
+import shutil
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tiny
 
 from advspeech import checkpoint, errors, parallel
 
@@ -14,63 +19,68 @@ def tree(value):
   return {'w': jnp.full((3,), float(value))}
 
 
-def save(checkpoints, epoch, accuracy, loss):
+def save(checkpoints, step, accuracy=None, loss=1.0):
+  ranking = {'validation_accuracy': accuracy, 'validation_loss': loss}
   checkpoints.save(
-    epoch,
+    step,
     {'model': MODEL},
-    {'validation_accuracy': accuracy, 'validation_loss': loss},
-    variables=tree(epoch),
+    {'num_epochs': step},
+    None if accuracy is None else ranking,
+    variables=tree(step),
   )
 
 
-def restore(checkpoints, epoch, model=MODEL):
+def restore(checkpoints, step, model=MODEL):
   like = parallel.abstract_replicated(lambda: tree(0), parallel.make_mesh())
-  return checkpoints.restore(epoch, {'model': model}, variables=like)[
+  return checkpoints.restore(step, {'model': model}, variables=like)[
     'variables'
   ]
 
 
-def test_the_last_two_and_the_best_are_kept_and_a_tie_goes_to_lower_loss(
-  tmp_path,
-):
-  results = [
-    (0.5, 1.0),
-    (0.9, 0.5),
-    (0.9, 0.3),
-    (0.9, 0.4),
-    (0.8, 0.1),
-    (0.7, 1),
-  ]
+def test_the_last_two_and_the_best_are_kept(tmp_path):
   with checkpoint.Checkpoints(str(tmp_path)) as checkpoints:
-    for epoch, (accuracy, loss) in enumerate(results, 1):
-      save(checkpoints, epoch, accuracy, loss)
+    save(checkpoints, 1)
+    save(checkpoints, 2)
+    assert checkpoints.best_step is None
+    save(checkpoints, 3, 0.5, 1.0)
+    save(checkpoints, 4)
+    save(checkpoints, 5, 0.9, 0.5)
+    save(checkpoints, 6, 0.9, 0.3)  # as accurate, at a lower loss
+    save(checkpoints, 7)
+    save(checkpoints, 8)
+    save(checkpoints, 9)
   with checkpoint.Checkpoints(str(tmp_path)) as checkpoints:
-    assert checkpoints.best_epoch == 3
-    assert checkpoints.latest_epoch == 6
+    assert checkpoints.best_step == 6
+    assert checkpoints.latest_step == 9
     kept = sorted(int(p.name) for p in (tmp_path / 'checkpoints').iterdir())
-    assert kept == [3, 5, 6]
-    np.testing.assert_array_equal(restore(checkpoints, 3)['w'], [3, 3, 3])
+    assert kept == [6, 8, 9]
+    np.testing.assert_array_equal(restore(checkpoints, 6)['w'], [6, 6, 6])
+    assert checkpoints.progress(8) == {'num_epochs': 8}
+
+
+def test_a_step_saved_again_is_replaced(tmp_path):
+  with checkpoint.Checkpoints(str(tmp_path)) as checkpoints:
+    save(checkpoints, 4)
+    save(checkpoints, 4, 0.5)
+    assert checkpoints.best_step == 4
 
 
 def test_arrays_come_back_bit_for_bit_on_every_device(tmp_path):
   value = jax.random.normal(jax.random.key(0), (257,))
-  metrics = {'validation_accuracy': 1.0, 'validation_loss': 0.0}
   with checkpoint.Checkpoints(str(tmp_path)) as checkpoints:
-    checkpoints.save(1, {'model': MODEL}, metrics, variables={'w': value})
-  like = parallel.abstract_replicated(
-    lambda: {'w': value}, parallel.make_mesh()
-  )
-  with checkpoint.Checkpoints(str(tmp_path)) as checkpoints:
-    back = checkpoints.restore(1, {'model': MODEL}, variables=like)[
-      'variables'
-    ]['w']
-  np.testing.assert_array_equal(back, value)
-  assert len(back.addressable_shards) == 4
+    checkpoints.save(1, {'model': MODEL}, {}, None, variables={'w': value})
+  for num_devices in (4, 2):
+    mesh = parallel.make_mesh(devices=jax.devices()[:num_devices])
+    like = parallel.abstract_replicated(lambda: {'w': value}, mesh)
+    with checkpoint.Checkpoints(str(tmp_path)) as checkpoints:
+      back = checkpoints.restore(1, {'model': MODEL}, variables=like)
+    np.testing.assert_array_equal(back['variables']['w'], value)
+    assert len(back['variables']['w'].addressable_shards) == num_devices
 
 
 def test_a_checkpoint_from_another_model_is_refused(tmp_path):
   with checkpoint.Checkpoints(str(tmp_path)) as checkpoints:
-    save(checkpoints, 1, 0.5, 1.0)
+    save(checkpoints, 1)
   with (
     checkpoint.Checkpoints(str(tmp_path)) as checkpoints,
     pytest.raises(
@@ -92,8 +102,113 @@ def test_a_folder_without_checkpoints_is_told(tmp_path):
 
 def test_nothing_on_disk_is_a_pickle(tmp_path):
   with checkpoint.Checkpoints(str(tmp_path)) as checkpoints:
-    save(checkpoints, 1, 0.5, 1.0)
+    save(checkpoints, 1)
   for path in tmp_path.rglob('*'):
     if path.is_file():
       assert path.suffix != '.pkl'
       assert not path.read_bytes().startswith((b'\x80\x04', b'\x80\x05'))
+
+
+def delete(path):
+  path.unlink()
+
+
+def truncate(path):
+  path.write_bytes(path.read_bytes()[:-1])
+
+
+def flip(path):
+  content = bytearray(path.read_bytes())
+  if content:
+    content[len(content) // 2] ^= 1
+  else:  # nothing to flip
+    content = b'x'
+  path.write_bytes(content)
+
+
+def files(folder):
+  return sorted(
+    str(p.relative_to(folder)) for p in folder.rglob('*') if p.is_file()
+  )
+
+
+@pytest.mark.parametrize('damage', [delete, truncate, flip])
+def test_damage_to_any_file_is_seen_and_the_step_before_is_used(
+  tmp_path, damage, caplog
+):
+  caplog.set_level(logging.WARNING, 'advspeech')
+  root = tmp_path / 'checkpoints'
+  with checkpoint.Checkpoints(str(tmp_path)) as checkpoints:
+    save(checkpoints, 1, 0.5)
+    save(checkpoints, 2)
+  whole = tmp_path / 'whole'
+  shutil.copytree(root / '2', whole)
+  names = files(whole)
+  assert len(names) > 5
+  for name in names:
+    shutil.copytree(whole, root / '2', dirs_exist_ok=True)
+    path = root / '2' / name
+    if not path.stat().st_size and damage is truncate:
+      continue
+    damage(path)
+    caplog.clear()
+    with checkpoint.Checkpoints(str(tmp_path)) as checkpoints:
+      assert checkpoints.latest_step == 1, name
+      np.testing.assert_array_equal(restore(checkpoints, 1)['w'], [1, 1, 1])
+      message = caplog.text
+      assert 'going on from step 1' in message
+      if name != 'digests.json':
+        assert name in message
+      assert (tmp_path / 'damaged' / '2').is_dir()
+
+
+def test_a_stray_folder_with_a_number_is_no_checkpoint(tmp_path, caplog):
+  caplog.set_level(logging.WARNING, 'advspeech')
+  with checkpoint.Checkpoints(str(tmp_path)) as checkpoints:
+    save(checkpoints, 1)
+  (tmp_path / 'checkpoints' / '7').mkdir()
+  with checkpoint.Checkpoints(str(tmp_path)) as checkpoints:
+    assert checkpoints.latest_step == 1
+  assert '7: its save did not end' in caplog.text
+
+
+def test_with_none_left_it_says_so_and_loses_nothing(tmp_path):
+  with checkpoint.Checkpoints(str(tmp_path)) as checkpoints:
+    save(checkpoints, 1, 0.5)
+    save(checkpoints, 2)
+  root = tmp_path / 'checkpoints'
+  for step in '12':
+    flip(root / step / 'metadata' / 'metadata')
+  before = files(root)
+  with pytest.raises(
+    errors.InputError,
+    match=r'holds no checkpoint that can be used \(1: metadata/metadata was '
+    r'changed; 2: metadata/metadata was changed\); put them back from a copy',
+  ):
+    checkpoint.Checkpoints(str(tmp_path))
+  with pytest.raises(
+    errors.InputError, match=r'is damaged \(metadata/metadata'
+  ):
+    checkpoint.load_classifier(str(tmp_path))
+  assert files(root) == before
+
+
+def test_a_first_save_that_did_not_end_is_begun_again(tmp_path, caplog):
+  caplog.set_level(logging.WARNING, 'advspeech')
+  with checkpoint.Checkpoints(str(tmp_path)) as checkpoints:
+    save(checkpoints, 1)
+  (tmp_path / 'checkpoints' / '1' / 'digests.json').unlink()
+  with checkpoint.Checkpoints(str(tmp_path)) as checkpoints:
+    assert checkpoints.latest_step is None
+  assert 'going on from the beginning' in caplog.text
+
+
+def test_training_goes_on_from_the_step_before_to_the_same_bits(tmp_path):
+  config = tiny.get_config()
+  config.training.save_every_s = 1e-9
+  first = tiny.run(config, tmp_path / 'a')
+  damaged = tmp_path / 'a' / 'checkpoints' / '18'
+  arrays = next(p for p in pathlib.Path(damaged).rglob('d/*') if p.is_file())
+  flip(arrays)
+  (tmp_path / 'a' / 'summary.json').unlink()
+  assert tiny.run(config, tmp_path / 'a') == first

@@ -108,7 +108,7 @@ def test_saves_as_often_as_asked(tmp_path, config, monkeypatch):
   monkeypatch.setattr(checkpoint.Checkpoints, 'save', save)
   config.training.save_every_s = 1e-9  # after the steps that are timed
   tiny.run(config, tmp_path)
-  assert saved[-12:] == list(range(7, 19))
+  assert saved == list(range(5, 19))
   config.training.save_every_s = 1e9
   saved.clear()
   tiny.run(config, tmp_path / 'rarely')

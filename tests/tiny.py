@@ -5,6 +5,7 @@
 trains as `launch.train` would, to be killed by tests.
 """
 
+import logging
 import os
 import pathlib
 import sys
@@ -76,7 +77,10 @@ def main(workdir, *overrides):
   config = get_config()
   for override in overrides:
     key, value = override.split('=')
-    config.update_from_flattened_dict({key: float(value)})
+    section, name = key.split('.')
+    config[section][name] = type(config[section][name])(value)
+  logging.basicConfig(format='%(message)s', force=True)
+  logging.getLogger('advspeech').setLevel(logging.INFO)
   preemption.install()
   run(config, workdir, 'wavernn')
 
