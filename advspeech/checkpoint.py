@@ -55,9 +55,10 @@ class Checkpoints:
       errors.InputError: If there are checkpoints and all are damaged.
     """
     self._path = _folder(workdir)
-    if parallel.is_lead():
-      _set_damaged_aside(workdir)
-    parallel.barrier(f'damaged checkpoints of {workdir} are set aside')
+    parallel.on_lead(
+      lambda: _set_damaged_aside(workdir),
+      f'damaged checkpoints of {workdir} are set aside',
+    )
     self._manager = ocp.CheckpointManager(
       self._path,
       options=ocp.CheckpointManagerOptions(

@@ -1,4 +1,4 @@
-"""The one exception type whose message is written for the user."""
+"""The exceptions whose message is written for the user."""
 
 
 class InputError(ValueError):
@@ -7,3 +7,7 @@ class InputError(ValueError):
   Launchers print it as one sentence; every other exception is a defect and
   keeps its traceback.
   """
+
+
+class NonFiniteLossError(InputError):
+  """The loss of a training became infinite or not a number."""

@@ -18,7 +18,9 @@ from advspeech import (
   checkpoint,
   corpora,
   errors,
+  figures,
   input_pipeline,
+  lr_search,
   models,
   parallel,
   preemption,
@@ -77,6 +79,8 @@ def validate(config: ml_collections.ConfigDict) -> None:
     ('training', 'save_every_s'),
     ('sweep', 'batch_size'),
     ('sweep', 'epsilon_devices'),
+    ('lr_search', 'num_epochs'),
+    ('lr_search', 'num_rounds'),
   ):
     if config[section][key] <= 0:
       raise errors.InputError(
@@ -93,6 +97,11 @@ def validate(config: ml_collections.ConfigDict) -> None:
         f'an epsilon must lie in [0, 1] (the model hears [0, 1]), got '
         f'{epsilon}; the paper uses 0 to 0.032'
       )
+  if not 0 < config.lr_search.low < config.lr_search.high:
+    raise errors.InputError(
+      'config.lr_search.low must be positive and below config.lr_search.high, '
+      f'got {config.lr_search.low} and {config.lr_search.high}'
+    )
   if not 0 < config.sweep.confidence < 1:
     raise errors.InputError(
       'config.sweep.confidence must lie between 0 and 1, got '
@@ -160,9 +169,9 @@ def claim_workdir(config: ml_collections.ConfigDict, workdir: str) -> None:
   Raises:
     errors.InputError: If the folder holds results of another config.
   """
-  if parallel.is_lead():
-    _claim(config, workdir)
-  parallel.barrier(f'{workdir} is claimed')
+  parallel.on_lead(
+    lambda: _claim(config, workdir), f'{workdir} belongs to this config'
+  )
 
 
 def _claim(config, workdir):
@@ -178,7 +187,10 @@ def _claim(config, workdir):
       return
     attack = os.path.join(workdir, 'attack')
     only_sweep = all(key.startswith('sweep.') for key in different)
-    trained = glob.glob(os.path.join(workdir, '*', 'checkpoints', '[0-9]*'))
+    trained = [
+      *glob.glob(os.path.join(workdir, '*', 'checkpoints', '[0-9]*')),
+      *glob.glob(os.path.join(workdir, 'lr_search', '*', 'checkpoints')),
+    ]
     attacked = os.path.isdir(attack) and os.listdir(attack)
     if attacked or (trained and not only_sweep):
       changes = '; '.join(
@@ -223,9 +235,7 @@ def prepare(config: ml_collections.ConfigDict, skip_bad: bool = False) -> str:
     )
 
   # Process 0 prepares, the others then find it prepared.
-  if parallel.is_lead():
-    prepare_corpus()
-  parallel.barrier('the corpus is prepared')
+  parallel.on_lead(prepare_corpus, 'the corpus is prepared')
   path = prepare_corpus()
   logger.info('corpus %s: %s', config.corpus.name, path)
   return path
@@ -260,6 +270,67 @@ def _load(config):
   return task, splits
 
 
+def run_lr_search(
+  config: ml_collections.ConfigDict,
+  workdir: str,
+  model_names: Sequence[str] | None = None,
+) -> dict[str, float]:
+  """Searches each model's learning rate; returns them by model.
+
+  Beside the probes `lr_search/` then holds a table and a figure a model, and
+  `<model>.json`, which `run_training` goes by where `config.lr_search.enabled`.
+
+  Args:
+    config: See configs/paper.py.
+    workdir: The run's folder.
+    model_names: Only these of the config's models.
+  """
+  validate(config)
+  for name in model_names or ():
+    _check_choice('models', name, config.models)
+  for mesh in parallel.submeshes(lr_search.MAX_PROBES_A_ROUND):
+    parallel.check_batch_size(
+      'config.training.batch_size', config.training.batch_size, mesh
+    )
+  claim_workdir(config, workdir)
+  missing = [
+    name
+    for name in model_names or config.models
+    if not _exists(_found_rate(workdir, name))
+  ]
+  if missing:
+    task, splits = _load(config)
+  for name in missing:
+    rate, rows = lr_search.search(
+      config, workdir, model_name=name, splits=splits, classes=task.classes
+    )
+
+    def write(name=name, rate=rate, rows=rows):
+      path = _found_rate(workdir, name)
+      figure = figures.accuracy_against_learning_rate(rows, name)
+      figures.save(figure, path.removesuffix('.json'))
+      storage.write_json(path, {'learning_rate': rate})
+
+    parallel.on_lead(write, f'the learning rate of {name} is written')
+  return {
+    name: storage.read_json(_found_rate(workdir, name))['learning_rate']
+    for name in model_names or config.models
+  }
+
+
+def _found_rate(workdir, model_name):
+  return os.path.join(workdir, 'lr_search', f'{model_name}.json')
+
+
+def _with_found_rate(config, workdir, model_name):
+  """Returns the config of one model: with its rate if that is searched."""
+  if config.lr_search.enabled:
+    config = config.copy_and_resolve_references()
+    found = storage.read_json(_found_rate(workdir, model_name))
+    config.training.learning_rate = found['learning_rate']
+  return config
+
+
 def run_training(
   config: ml_collections.ConfigDict,
   workdir: str,
@@ -292,6 +363,8 @@ def run_training(
   ]
   if not missing:
     return
+  if config.lr_search.enabled:
+    run_lr_search(config, workdir, sorted({name for name, _ in missing}))
   task, splits = _load(config)
 
   def train_one(member, mesh):
@@ -299,7 +372,7 @@ def run_training(
     folder = classifier_dir(workdir, name, seed)
     os.makedirs(folder, exist_ok=True)
     summary = train.train_and_evaluate(
-      config,
+      _with_found_rate(config, workdir, name),
       folder,
       model_name=name,
       seed=seed,
@@ -349,7 +422,13 @@ def run_attack(config: ml_collections.ConfigDict, workdir: str) -> None:
     classifiers = {
       name: checkpoint.load_classifier(
         classifier_dir(workdir, name, seed),
-        train.describe(config, name, seed, task.classes, clip_samples(config)),
+        train.describe(
+          _with_found_rate(config, workdir, name),
+          name,
+          seed,
+          task.classes,
+          clip_samples(config),
+        ),
         precision=config.sweep.precision,
       )
       for name in config.models
@@ -365,13 +444,15 @@ def run_attack(config: ml_collections.ConfigDict, workdir: str) -> None:
       examples = sweep.write_examples(
         os.path.join(folder, 'audio'), classifiers[config.source], test, config
       )
-  if parallel.is_lead():
+
+  def write():
     storage.write_json(os.path.join(folder, 'examples.json'), examples)
     storage.write_table(
       os.path.join(folder, 'samples.csv'), sweep.SAMPLE_COLUMNS, samples
     )
     storage.write_table(table, sweep.SWEEP_COLUMNS, rows)
-  parallel.barrier(f'{table} is written')
+
+  parallel.on_lead(write, f'{table} is written')
 
 
 def _judgements(config, folder, seed, classifiers, split):
@@ -404,9 +485,7 @@ def _judgements(config, folder, seed, classifiers, split):
 def run_report(workdir: str) -> str:
   """Draws the figures and the page from the tables; returns its path."""
   page = os.path.join(workdir, 'report', 'index.html')
-  if parallel.is_lead():
-    page = report.write(workdir)
-  parallel.barrier(f'{page} is written')
+  parallel.on_lead(lambda: report.write(workdir), f'{page} is written')
   return page
 
 

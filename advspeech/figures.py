@@ -136,6 +136,49 @@ def _snr_axis(panel, rows):
   above.grid(visible=False)
 
 
+def accuracy_against_learning_rate(
+  rows: Sequence[Mapping[str, Any]], model_name: str
+) -> figure.Figure:
+  """Returns validation accuracy over the rates tried, the best one marked.
+
+  Args:
+    rows: Of the table of one model's search (`lr_search.COLUMNS`).
+    model_name: For the title.
+  """
+  with mpl.rc_context(fname=STYLE):
+    fig = figure.Figure(figsize=(5, 3.6))
+    panel = fig.subplots()
+    rows = sorted(rows, key=lambda row: row['learning_rate'])
+    rates = [row['learning_rate'] for row in rows]
+    accuracy = [100 * row['validation_accuracy'] for row in rows]
+    panel.plot(rates, accuracy, color='0.7', zorder=1)
+    for number in sorted({row['round'] for row in rows}):
+      at = [i for i, row in enumerate(rows) if row['round'] == number]
+      panel.scatter(
+        [rates[i] for i in at],
+        [accuracy[i] for i in at],
+        color=f'C{number}',
+        label=f'round {number}',
+      )
+    best = max(
+      rows, key=lambda r: (r['validation_accuracy'], -r['validation_loss'])
+    )
+    panel.annotate(
+      f'{best["learning_rate"]:g}',
+      (best['learning_rate'], 100 * best['validation_accuracy']),
+      xytext=(0, 8),
+      textcoords='offset points',
+      ha='center',
+    )
+    panel.set_xscale('log')
+    panel.set_ylim(0, 108)
+    panel.set_xlabel('learning rate')
+    panel.set_ylabel('validation accuracy in %')
+    panel.set_title(MODEL_TITLES[model_name])
+    panel.legend(fontsize=8)
+    return fig
+
+
 def save(fig: figure.Figure, path: str) -> None:
   """Writes a figure as `path`.png and `path`.svg, the same bytes each time."""
   with mpl.rc_context(fname=STYLE):

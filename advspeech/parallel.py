@@ -77,9 +77,16 @@ def is_lead() -> bool:
   return jax.process_index() == 0
 
 
-def barrier(name: str) -> None:
-  """Waits until every process has come here."""
-  multihost_utils.sync_global_devices(name)
+def on_lead(action: Callable[[], Any], done: str) -> None:
+  """Does something on process 0, while the others wait.
+
+  Args:
+    action: What to do.
+    done: What is true then; all processes must mean the same.
+  """
+  if is_lead():
+    action()
+  multihost_utils.sync_global_devices(done)
 
 
 def agree(make: Callable[[], int]) -> int:

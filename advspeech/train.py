@@ -119,11 +119,35 @@ def train_and_evaluate(
     mesh: Devices to train on; all if None.
 
   Raises:
-    errors.InputError: If the batch size does not fit the device count, the
-      folder holds another model, or the loss stops being finite.
+    errors.InputError: If the batch size does not fit the device count, or the
+      folder holds another model.
+    errors.NonFiniteLossError: If the loss stops being finite.
     preemption.Stopped: If a signal asked for it; everything is saved.
   """
   mesh = mesh or parallel.make_mesh()
+  what = {'model_name': model_name, 'seed': seed, 'classes': classes}
+  train(config, workdir, **what, splits=splits, mesh=mesh)
+  metadata = describe(config, **what, clip_samples=splits['train'].pcm.shape[1])
+  return _summarise(workdir, config, metadata, splits, mesh)
+
+
+def train(
+  config: 'ml_collections.ConfigDict',
+  workdir: str,
+  *,
+  model_name: str,
+  seed: int,
+  splits: Mapping[str, input_pipeline.Split],
+  classes: Sequence[str],
+  mesh: sharding.Mesh,
+) -> dict[str, float]:
+  """Trains one classifier to its last epoch, without a look at the test clips.
+
+  Takes and raises what `train_and_evaluate` does.
+
+  Returns:
+    `validation_accuracy` and `validation_loss` of the best epoch, `best_epoch`.
+  """
   parallel.check_batch_size(
     'config.training.batch_size', config.training.batch_size, mesh
   )
@@ -133,8 +157,8 @@ def train_and_evaluate(
     preemption.deferred(),
     checkpoint.Checkpoints(workdir) as checkpoints,
   ):
-    _Run(config, workdir, metadata, splits, mesh, checkpoints).to_the_end()
-  return _summarise(workdir, config, metadata, splits, mesh)
+    run = _Run(config, workdir, metadata, splits, mesh, checkpoints)
+    return run.to_the_end()
 
 
 @dataclasses.dataclass
@@ -145,6 +169,7 @@ class _Progress:
     num_epochs: Epochs trained and validated.
     sums: Of this epoch's steps so far, by metric.
     best: Rank of the best epoch.
+    best_epoch: Which it is; 0 before the first.
   """
 
   num_epochs: int = 0
@@ -152,6 +177,7 @@ class _Progress:
     default_factory=lambda: dict.fromkeys(_METRICS, 0.0)
   )
   best: list[float] | None = None
+  best_epoch: int = 0
 
 
 class _Run:
@@ -199,10 +225,19 @@ class _Run:
     self._step = self._saved_step = self._first_step = step
     self._pending = None
 
-  def to_the_end(self) -> None:
-    """Trains, validates, records and saves to the last epoch."""
-    if self._progress.num_epochs == self._training.num_epochs:
-      return
+  def to_the_end(self) -> dict[str, float]:
+    """Trains to the last epoch; returns what the best one reached."""
+    if self._progress.num_epochs < self._training.num_epochs:
+      self._train()
+    accuracy, minus_loss = self._progress.best
+    return {
+      'validation_accuracy': accuracy,
+      'validation_loss': -minus_loss,
+      'best_epoch': self._progress.best_epoch,
+    }
+
+  def _train(self):
+    """Trains, validates, records and saves; saves too when it is stopped."""
     self._train_step = self._compile()
     self._save_every = self._num_steps
     self._started = time.monotonic()
@@ -327,6 +362,7 @@ class _Run:
     is_best = best is None or ranking > best
     if is_best:
       self._progress.best = ranking
+      self._progress.best_epoch = metrics['epoch']
     due = self._step - self._saved_step >= self._save_every
     if is_best or due or self._step == self._num_steps:
       # Only a new best is ranked: what else is saved depends on the clock.
@@ -356,7 +392,7 @@ class _Run:
   def _check_finite(self, loss):
     if not math.isfinite(loss):
       step = self._step - 1
-      raise errors.InputError(
+      raise errors.NonFiniteLossError(
         f'the loss became {loss} at step {step} with learning rate '
         f'{float(self._schedule(step)):.3g}; lower '
         '--config.training.learning_rate, in another --workdir'
@@ -419,7 +455,8 @@ def _summarise(workdir, config, metadata, splits, mesh):
     **results,
     'device': parallel.device_summary(mesh),
   }
-  if parallel.is_lead():
-    storage.write_json(os.path.join(workdir, 'summary.json'), summary)
-  parallel.barrier(f'{workdir} is summarised')
+  path = os.path.join(workdir, 'summary.json')
+  parallel.on_lead(
+    lambda: storage.write_json(path, summary), f'{path} is written'
+  )
   return summary

@@ -57,6 +57,14 @@ def get_config() -> ml_collections.ConfigDict:
         # seeds; False trains one after another, each on all devices.
         'side_by_side': True,
       },
+      # The paper's search of the rate; `enabled` makes training go by it.
+      'lr_search': {
+        'enabled': False,
+        'low': 1e-5,
+        'high': 1e-2,
+        'num_epochs': 5,
+        'num_rounds': 3,
+      },
       'sweep': {
         # In the model's unit: half of full scale.
         'epsilons': (

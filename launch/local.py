@@ -4,8 +4,8 @@
 
 For trials of what a cluster does, and for tests: JAX's own runtime joins the
 processes (gloo on CPUs). Process 0 speaks on this console, the others in
-`<output_dir>/process-<i>.log`. When one fails, or this is stopped, the others are
-told with SIGTERM and, after `--grace_s`, killed.
+`<output_dir>/process-<i>.log`. When one fails, or this is stopped, the others
+are told with SIGTERM and, after `--grace_s`, killed.
 """
 
 import os
@@ -32,7 +32,9 @@ _GRACE_S = flags.DEFINE_float(
   'grace_s', 60.0, 'Seconds from SIGTERM to SIGKILL.', lower_bound=0
 )
 _OUTPUT_DIR = flags.DEFINE_string(
-  'output_dir', None, 'Where processes but the first write; a new folder if none.'
+  'output_dir',
+  None,
+  'Where processes but the first write; a new folder if none.',
 )
 _DRY_RUN = flags.DEFINE_bool('dry_run', False, 'Only print what would run.')
 _POLL_S = 0.1

@@ -15,6 +15,7 @@ LEVELS = [
   {'attacks', 'models', 'corpora', 'preemption'},
   {'checkpoint', 'input_pipeline', 'train_step', 'side_by_side'},
   {'train', 'sweep'},
+  {'lr_search'},
   {'figures'},
   {'report'},
   {'experiment'},
