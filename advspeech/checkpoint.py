@@ -13,6 +13,7 @@ import hashlib
 import logging
 import os
 import shutil
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -38,6 +39,11 @@ def rank(metrics: Mapping[str, float]) -> tuple[float, float]:
   """Returns the order of checkpoints: by accuracy, at a tie by lower loss."""
   accuracy, loss = RANKING
   return metrics[accuracy], -metrics[loss]
+
+
+# Saves of one process tell each other of their folders through numbers that
+# Orbax counts for the whole process: two at a time take each other's.
+_one_save_at_a_time = threading.Semaphore()
 
 
 class Checkpoints:
@@ -111,15 +117,23 @@ class Checkpoints:
     items = {name: ocp.args.StandardSave(tree) for name, tree in trees.items()}
     items['metadata'] = ocp.args.JsonSave(metadata)
     items['progress'] = ocp.args.JsonSave(progress)
-    self._manager.save(
-      step,
-      args=ocp.args.Composite(**items),
-      metrics=dict(metrics or _UNRANKED),
-    )
+    _one_save_at_a_time.acquire()
+    try:
+      self._manager.save(
+        step,
+        args=ocp.args.Composite(**items),
+        metrics=dict(metrics or _UNRANKED),
+      )
+    except BaseException:
+      _one_save_at_a_time.release()
+      raise
     self._sealing = self._thread.submit(self._seal, step)
 
   def _seal(self, step):
-    self._manager.wait_until_finished()
+    try:
+      self._manager.wait_until_finished()
+    finally:
+      _one_save_at_a_time.release()
     if parallel.is_lead():
       _write_digests(os.path.join(self._path, str(step)))
 

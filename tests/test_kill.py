@@ -46,19 +46,6 @@ def start_and_wait_for_steps(workdir):
   return process
 
 
-def same(a, b):
-  import jax
-  import numpy as np
-
-  jax.tree.map(
-    np.testing.assert_array_equal,
-    test_train.final_arrays(a),
-    test_train.final_arrays(b),
-  )
-  assert test_train.records(a) == test_train.records(b)
-  assert (a / 'summary.json').read_text() == (b / 'summary.json').read_text()
-
-
 @pytest.mark.slow
 def test_killed_at_random_moments_it_ends_with_the_same_bits(tmp_path):
   straight = tmp_path / 'straight'
@@ -91,7 +78,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(tmp_path):
       else:
         assert process.returncode == 0, process.stdout.read()
       process.stdout.close()
-    same(straight, workdir)
+    test_train.assert_same_bits(straight, workdir)
   print(
     f'{kills} kills in {run} runs of {length_s:.1f} s, {in_saves} in a save'
   )

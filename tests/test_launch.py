@@ -11,7 +11,14 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
-LAUNCHERS = ('prepare', 'train', 'attack', 'report', 'reproduce')
+LAUNCHERS = (
+  'prepare',
+  'search_lr',
+  'train',
+  'attack',
+  'report',
+  'reproduce',
+)
 TINY = (
   '--config.clip_s=0.4',
   '--config.model.features=2',
@@ -59,7 +66,7 @@ def test_leaves_models_tables_figure_and_page(tiny):
       summary = json.loads((folder / 'summary.json').read_text())
       assert summary['test']['num_clips'] == 240
       assert (folder / 'metrics.jsonl').exists()
-      assert (folder / 'checkpoints' / '1').is_dir()
+      assert (folder / 'checkpoints' / '15' / 'digests.json').exists()
       assert list((folder / 'tensorboard').iterdir())
   sweep = table(workdir / 'attack' / 'sweep.csv')
   assert len(sweep) == 2 * 2 * 2 * 2
@@ -130,7 +137,7 @@ def test_says_nothing_but_its_own_lines(tiny, tmp_path):
   lines = done.stderr.strip().splitlines()
   assert lines[0].startswith('train: 900 clips (450 female, 450 male)')
   assert re.fullmatch(r'done in \d+ s', lines[-1])
-  assert len(lines) == 6, done.stderr
+  assert len(lines) == 7, done.stderr
   assert [p.name for p in tmp_path.iterdir() if p.is_dir()] == ['wavernn-seed1']
 
 
@@ -176,6 +183,10 @@ def test_a_misspelt_config_key_is_named(tmp_path):
     ('--confg=x', 'Unknown command line flag'),
     ('quickstart', 'unexpected argument'),
     ('--config.sweep.epsilons=(0.0,2.0)', r'must lie in \[0, 1\]'),
+    ('--distributed=on', 'no cluster was detected; give --coordinator_address'),
+    ('--num_processes=2', 'go together, got .None, 2, None.; give all three'),
+    ('--config.training.precision=half', 'one of float32, tf32, bfloat16'),
+    ('--config.sweep.epsilon_devices=3', 'device count, got 3 and 1; use 1'),
     ('--config.task=age', 'gender, emotion, speaker'),
   ],
 )

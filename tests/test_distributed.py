@@ -1,0 +1,216 @@
+"""Two processes on one machine: the same results, and no one left waiting."""
+
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+import test_train
+
+ROOT = pathlib.Path(__file__).parent.parent
+TINY = (
+  '--config.clip_s=0.4',
+  '--config.model.features=2',
+  '--config.model.hidden_features=4',
+  '--config.seeds=(0,)',
+  '--config.training.batch_size=64',
+  '--config.sweep.batch_size=64',
+  '--config.sweep.epsilons=(0.0, 0.02, 0.04)',
+)
+ONE_MODEL = ('launch.train', *TINY, '--model=wavecnn')
+LONG = ('--config.training.num_epochs=200', '--config.training.save_every_s=2')
+# Ends the training of process 1 with an exception.
+FAILING = """
+import sys
+from advspeech import train
+from launch import command
+from launch import train as launcher
+plan = train._Run._plan_saves
+def fail(self):
+  if '--process_id=1' in sys.argv and self._step == 30:
+    raise OSError('the disk of this machine is full')
+  plan(self)
+train._Run._plan_saves = fail
+command.run(launcher.main)
+"""
+
+
+def environment(num_devices=1):
+  return {
+    **os.environ,
+    'XLA_FLAGS': f'--xla_force_host_platform_device_count={num_devices}',
+  }
+
+
+def start_pair(args, tmp_path, program=None):
+  """Returns two processes that work together, and their output files."""
+  with socket.socket() as s:
+    s.bind(('127.0.0.1', 0))
+    address = f'127.0.0.1:{s.getsockname()[1]}'
+  start = ['-c', program] if program else ['-m', args[0]]
+  pair = []
+  for i in (0, 1):
+    path = tmp_path / f'output-{i}'
+    with open(path, 'w') as output:
+      process = subprocess.Popen(
+        [
+          sys.executable,
+          *start,
+          *map(str, args[1:]),
+          f'--coordinator_address={address}',
+          '--num_processes=2',
+          f'--process_id={i}',
+        ],
+        cwd=ROOT,
+        env=environment(),
+        stdout=output,
+        stderr=output,
+      )
+    pair.append((process, path))
+  return pair
+
+
+def wait_for(pair, pattern, timeout_s=120):
+  """Waits until process 0 has written what the pattern describes."""
+  deadline = time.monotonic() + timeout_s
+  while not re.search(pattern, pair[0][1].read_text()):
+    assert time.monotonic() < deadline, pair[0][1].read_text()
+    assert pair[0][0].poll() is None, pair[0][1].read_text()
+    time.sleep(0.05)
+
+
+def end(pair, timeout_s):
+  """Returns both exit codes; kills and fails if one does not end in time."""
+  try:
+    return [process.wait(timeout_s) for process, _ in pair]
+  finally:
+    for process, _ in pair:
+      process.kill()
+
+
+def test_two_processes_end_with_the_tables_of_one(espeak_dir, tmp_path):
+  args = (*TINY, '--config.training.num_epochs=1')
+  data = f'--config.data_dir={espeak_dir}'
+  for folder, command in (
+    ('one', ['-m', 'launch.reproduce']),
+    (
+      'two',
+      ['-m', 'launch.local', '--num_processes=2', '--', 'launch.reproduce'],
+    ),
+  ):
+    done = subprocess.run(
+      [
+        sys.executable,
+        *command,
+        *args,
+        data,
+        '--config.training.side_by_side=False',
+        f'--workdir={tmp_path / folder}',
+      ],
+      cwd=ROOT,
+      env=environment(1 if folder == 'two' else 2),
+      capture_output=True,
+      text=True,
+      check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / folder / 'report' / 'index.html').exists()
+  one, two = (
+    (tmp_path / folder / 'attack' / 'sweep.csv').read_text()
+    for folder in ('one', 'two')
+  )
+  assert one == two
+  # Its epsilons shared out instead of its clips: nothing else changes.
+  again = tmp_path / 'two' / 'attack'
+  for stale in (again / 'sweep.csv', again / 'seed0.npz'):
+    stale.unlink()
+  config = tmp_path / 'two' / 'config.json'
+  config.write_text(
+    config.read_text().replace('"epsilon_devices": 1', '"epsilon_devices": 2')
+  )
+  done = subprocess.run(
+    [
+      sys.executable,
+      *('-m', 'launch.local', '--num_processes=2', '--', 'launch.attack'),
+      *args,
+      data,
+      '--config.training.side_by_side=False',
+      '--config.sweep.epsilon_devices=2',
+      f'--workdir={tmp_path / "two"}',
+    ],
+    cwd=ROOT,
+    env=environment(),
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.returncode == 0, done.stderr
+  assert (again / 'sweep.csv').read_text() == one
+
+
+def test_a_notice_to_one_stops_both_and_they_resume_to_the_same_bits(
+  espeak_dir, tmp_path
+):
+  args = (
+    *ONE_MODEL,
+    '--config.training.num_epochs=12',
+    f'--config.data_dir={espeak_dir}',
+  )
+  straight = (*args, f'--workdir={tmp_path / "straight"}')
+  assert end(start_pair(straight, tmp_path), 300) == [0, 0]
+  stopped = (*args, f'--workdir={tmp_path / "stopped"}')
+  pair = start_pair(stopped, tmp_path)
+  wait_for(pair, r'epoch 2/12')
+  pair[1][0].send_signal(signal.SIGTERM)
+  assert end(pair, 60) == [75, 75]
+  assert 'saved at step' in pair[0][1].read_text()
+  assert end(start_pair(stopped, tmp_path), 300) == [0, 0]
+  assert 'going on from step' in pair[0][1].read_text()
+  a, b = (tmp_path / d / 'wavecnn-seed0' for d in ('straight', 'stopped'))
+  test_train.assert_same_bits(a, b)
+
+
+@pytest.mark.parametrize('victim', [0, 1])
+def test_when_one_is_killed_the_other_ends_with_a_reason_and_both_resume(
+  espeak_dir, tmp_path, victim
+):
+  args = (
+    *ONE_MODEL,
+    *LONG,
+    f'--config.data_dir={espeak_dir}',
+    f'--workdir={tmp_path / "run"}',
+  )
+  pair = start_pair(args, tmp_path)
+  wait_for(pair, r'epoch 6/')
+  pair[victim][0].kill()
+  codes = end(pair, 60)
+  assert codes[victim] == -signal.SIGKILL
+  assert codes[1 - victim] != 0
+  assert re.search(
+    'another one that it waited for|coordination service|leader',
+    pair[1 - victim][1].read_text(),
+  )
+  pair = start_pair(args, tmp_path)
+  wait_for(pair, r'going on from step \d+')
+  pair[0][0].send_signal(signal.SIGTERM)
+  assert end(pair, 60) == [75, 75]
+
+
+def test_when_one_raises_the_other_ends_with_a_reason(espeak_dir, tmp_path):
+  args = (
+    *ONE_MODEL,
+    *LONG,
+    f'--config.data_dir={espeak_dir}',
+    f'--workdir={tmp_path / "run"}',
+  )
+  pair = start_pair(args, tmp_path, FAILING)
+  codes = end(pair, 120)
+  assert codes[1] == 1
+  assert codes[0] != 0
+  assert 'the disk of this machine is full' in pair[1][1].read_text()
+  assert 'another one that it waited for' in pair[0][1].read_text()

@@ -1,0 +1,48 @@
+"""The mesh, and what is shared out on it."""
+
+import jax
+import numpy as np
+import pytest
+
+from advspeech import errors, parallel
+
+
+def test_the_mesh_has_data_and_epsilon_and_auto_axes():
+  mesh = parallel.make_mesh(2)
+  assert mesh.axis_names == ('data', 'epsilon')
+  assert dict(mesh.shape) == {'data': 2, 'epsilon': 2}
+  assert set(mesh.axis_types) == {jax.sharding.AxisType.Auto}
+  assert dict(parallel.make_mesh().shape) == {'data': 4, 'epsilon': 1}
+
+
+def test_epsilon_devices_that_do_not_divide_are_refused():
+  with pytest.raises(errors.InputError, match='device count, got 3 and 4'):
+    parallel.make_mesh(3)
+
+
+@pytest.mark.parametrize(
+  ('members', 'sizes'), [(1, [4]), (2, [2, 2]), (3, [1] * 3), (9, [1] * 4)]
+)
+def test_devices_are_shared_out_without_overlap(members, sizes):
+  meshes = parallel.submeshes(members)
+  assert [mesh.size for mesh in meshes] == sizes
+  devices = [d for mesh in meshes for d in mesh.devices.flat]
+  assert len(set(devices)) == len(devices)
+
+
+def test_every_device_gets_its_rows():
+  rows = np.arange(8)
+  placed = parallel.shard_batch({'x': rows}, parallel.make_mesh())['x']
+  np.testing.assert_array_equal(parallel.fetch(placed), rows)
+  assert [s.data.tolist() for s in placed.addressable_shards] == [
+    [0, 1],
+    [2, 3],
+    [4, 5],
+    [6, 7],
+  ]
+
+
+@pytest.mark.parametrize('given', [('h:1', None, None), (None, 2, 0)])
+def test_half_of_the_flags_is_refused(given):
+  with pytest.raises(errors.InputError, match='go together, got'):
+    parallel.start('auto', *given)
