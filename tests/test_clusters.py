@@ -38,7 +38,7 @@ import json, os, sys
 with open({log!r}, 'a') as file:
   print(json.dumps(sys.argv), file=file)
 if {rest!r}:
-  rest = [a for a in sys.argv[1:]]
+  rest = sys.argv[1:]
   while rest[0].startswith('-'):
     del rest[0]
   os.execvp(rest[0], rest)
@@ -133,6 +133,34 @@ def test_slurm_hands_arguments_to_python_as_they_are(tmp_path, args, received):
   done = run('bash', '-c', line, env=environment)
   assert done.returncode == 0, done.stderr
   assert calls(tmp_path, 'python') == [received]
+
+
+@pytest.mark.parametrize(
+  ('code', 'state', 'requeued'),
+  [
+    (75, 'RUNNING', True),
+    (75, 'COMPLETING', False),  # cancelled
+    (75, 'PENDING', False),  # Slurm did it
+    (143, 'RUNNING', False),
+    (0, 'RUNNING', False),
+  ],
+)
+def test_slurm_queues_again_what_was_told_to_stop(
+  tmp_path, code, state, requeued
+):
+  # A pre-empting Slurm signals the shell of the job with the program.
+  (tmp_path / 'srun').write_text(f'#!/bin/sh\nkill $PPID; exit {code}')
+  (tmp_path / 'srun').chmod(0o755)
+  (tmp_path / 'squeue').write_text(f'#!/bin/sh\necho {state}')
+  (tmp_path / 'squeue').chmod(0o755)
+  environment = stubs(tmp_path, 'scontrol')
+  done = run('bash', SBATCH, env={**environment, 'SLURM_JOB_ID': '7'})
+  if requeued:
+    assert done.returncode == 0
+    assert calls(tmp_path, 'scontrol') == [['requeue', '7']]
+  else:
+    assert done.returncode == code
+    assert not (tmp_path / 'scontrol.jsonl').exists()
 
 
 # TPU pod slices.
