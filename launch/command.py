@@ -79,6 +79,8 @@ def _config_file():
 def run(main: Callable[[], None]) -> None:
   """Parses flags, runs `main`, and exits; bad input gets one sentence."""
   started = time.monotonic()
+  # Until there is anything to save; `preemption` takes over then.
+  signal.signal(signal.SIGTERM, lambda *_: os._exit(EXIT_STOPPED))
 
   def guarded(argv):
     if argv[1:]:
@@ -128,6 +130,14 @@ def run(main: Callable[[], None]) -> None:
     sys.exit(code)
 
   app.run(guarded, argv=_with_config(sys.argv), flags_parser=_parse_flags)
+
+
+def tell(result: str) -> None:
+  """Prints a result, on process 0 alone."""
+  from advspeech import parallel
+
+  if parallel.is_lead():
+    print(result)
 
 
 def _end_at_once(code: int) -> None:

@@ -6,7 +6,7 @@ from launch import command
 def main():
   from advspeech import experiment
 
-  print(experiment.run_report(command.workdir()))
+  command.tell(experiment.run_report(command.workdir()))
 
 
 if __name__ == '__main__':

@@ -16,7 +16,7 @@ def main():
     command.CONFIG.value, command.workdir(), _MODEL.value
   )
   for name, rate in rates.items():
-    print(f'{name} {rate:g}')
+    command.tell(f'{name} {rate:g}')
 
 
 if __name__ == '__main__':

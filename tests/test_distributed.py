@@ -18,11 +18,12 @@ TINY = (
   '--config.model.features=2',
   '--config.model.hidden_features=4',
   '--config.seeds=(0,)',
+  "--config.models=('wavecnn',)",
   '--config.training.batch_size=64',
   '--config.sweep.batch_size=64',
   '--config.sweep.epsilons=(0.0, 0.02, 0.04)',
 )
-ONE_MODEL = ('launch.train', *TINY, '--model=wavecnn')
+ONE_MODEL = ('launch.train', *TINY)
 LONG = ('--config.training.num_epochs=200', '--config.training.save_every_s=2')
 # Ends the training of process 1 with an exception.
 FAILING = """
@@ -158,14 +159,14 @@ def test_a_notice_to_one_stops_both_and_they_resume_to_the_same_bits(
 ):
   args = (
     *ONE_MODEL,
-    '--config.training.num_epochs=12',
+    '--config.training.num_epochs=8',
     f'--config.data_dir={espeak_dir}',
   )
   straight = (*args, f'--workdir={tmp_path / "straight"}')
   assert end(start_pair(straight, tmp_path), 300) == [0, 0]
   stopped = (*args, f'--workdir={tmp_path / "stopped"}')
   pair = start_pair(stopped, tmp_path)
-  wait_for(pair, r'epoch 2/12')
+  wait_for(pair, r'epoch 2/8')
   pair[1][0].send_signal(signal.SIGTERM)
   assert end(pair, 60) == [75, 75]
   assert 'saved at step' in pair[0][1].read_text()
@@ -175,7 +176,7 @@ def test_a_notice_to_one_stops_both_and_they_resume_to_the_same_bits(
   test_train.assert_same_bits(a, b)
 
 
-@pytest.mark.parametrize('victim', [0, 1])
+@pytest.mark.parametrize('victim', [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_when_one_is_killed_the_other_ends_with_a_reason_and_both_resume(
   espeak_dir, tmp_path, victim
 ):

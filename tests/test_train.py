@@ -35,14 +35,17 @@ def config():
 def final_arrays(workdir):
   """Returns every array of the last checkpoint, the optimiser's too."""
   step = max(int(p.name) for p in (workdir / 'checkpoints').iterdir())
-  with ocp.StandardCheckpointer() as checkpointer:
-    return [
-      jax.tree.map(
-        np.asarray,
-        checkpointer.restore(workdir / 'checkpoints' / str(step) / name),
+  arrays = []
+  with ocp.PyTreeCheckpointer() as checkpointer:
+    for name in ('variables', 'optimizer'):
+      path = workdir / 'checkpoints' / str(step) / name
+      # As NumPy: wherever it was saved, by however many processes.
+      restore_args = jax.tree.map(
+        lambda _: ocp.RestoreArgs(restore_type=np.ndarray),
+        checkpointer.metadata(path).item_metadata.tree,
       )
-      for name in ('variables', 'optimizer')
-    ]
+      arrays.append(checkpointer.restore(path, restore_args=restore_args))
+  return arrays
 
 
 def records(workdir):
