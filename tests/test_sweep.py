@@ -1,6 +1,7 @@
 """The sweep: against a plain loop, its tables, and what it does not do."""
 
 import dataclasses
+import re
 
 import flax.linen as nn
 import jax
@@ -187,13 +188,8 @@ def test_one_gradient_serves_every_epsilon(split):
 
 def test_one_device_says_what_four_say(classifiers, split, monkeypatch):
   four = judge(classifiers, split)
-  one_device = jax.make_mesh(
-    (1,),
-    ('data',),
-    devices=jax.devices()[:1],
-    axis_types=(jax.sharding.AxisType.Auto,),
-  )
-  monkeypatch.setattr(parallel, 'make_mesh', lambda: one_device)
+  one_device = parallel.make_mesh(devices=jax.devices()[:1])
+  monkeypatch.setattr(parallel, 'make_mesh', lambda num_epsilon: one_device)
   on_one = {
     name: dataclasses.replace(
       c, variables=jax.device_put(c.variables, parallel.replicated(one_device))
@@ -203,6 +199,44 @@ def test_one_device_says_what_four_say(classifiers, split, monkeypatch):
   one = judge(on_one, split)
   np.testing.assert_array_equal(one.clean, four.clean)
   np.testing.assert_array_equal(one.predictions, four.predictions)
+
+
+@pytest.mark.parametrize('epsilon_devices', [2, 4])
+def test_sharing_out_the_epsilons_changes_nothing(
+  classifiers, split, epsilon_devices
+):
+  # Three epsilons on two or four devices: the last group is filled up.
+  shared = judge(classifiers, split, epsilon_devices=epsilon_devices)
+  plain = judge(classifiers, split)
+  np.testing.assert_array_equal(shared.clean, plain.clean)
+  np.testing.assert_array_equal(shared.predictions, plain.predictions)
+  np.testing.assert_allclose(shared.snr_db, plain.snr_db, rtol=1e-5)
+
+
+@pytest.mark.parametrize('epsilon_devices', [1, 2])
+def test_the_attack_sends_nothing_between_devices(
+  classifiers, split, epsilon_devices
+):
+  mesh = parallel.make_mesh(epsilon_devices)
+  step = sweep._judge_step(
+    tuple(c.model for c in classifiers.values()), 0, True, (0.0, 1.0), mesh
+  )
+  batch = next(input_pipeline.batches(split, 4, mesh))
+  text = (
+    step.lower(
+      tuple(c.variables for c in classifiers.values()),
+      {key: batch[key] for key in ('audio', 'label', 'mask')},
+      parallel.shard_batch(np.zeros(4, np.uint32), mesh),
+      np.int32(0),
+      np.zeros(4, np.float32),
+    )
+    .compile()
+    .as_text()
+  )
+  assert 'num_partitions=4' in text
+  assert not re.search(
+    'all-reduce|all-gather|all-to-all|collective|reduce-scatter', text
+  )
 
 
 def test_no_examples_are_written_when_none_are_wanted(
