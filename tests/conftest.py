@@ -8,8 +8,9 @@ import tempfile
 os.environ['XLA_FLAGS'] = '--xla_force_host_platform_device_count=4'
 os.environ['JAX_PLATFORMS'] = 'cpu'
 # Tests compile the same tiny steps again and again, in processes of their own.
-_cache = tempfile.TemporaryDirectory()
-os.environ['JAX_COMPILATION_CACHE_DIR'] = _cache.name
+if 'PYTEST_XDIST_WORKER' not in os.environ:  # the workers share their parent's
+  _cache = tempfile.TemporaryDirectory()
+  os.environ['JAX_COMPILATION_CACHE_DIR'] = _cache.name
 os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0.2'
 
 ROOT = pathlib.Path(__file__).parent.parent
