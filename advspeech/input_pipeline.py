@@ -106,6 +106,11 @@ def batches(
     yield {**on_device, 'id': split.ids[rows]}
 
 
+def step_arrays(batch: Batch) -> Batch:
+  """Returns what steps of training and evaluation take, all on the mesh."""
+  return {key: batch[key] for key in ('audio', 'label', 'valid')}
+
+
 def epoch_order(num_clips: int, seed: int, epoch: int) -> np.ndarray:
   """Returns the permutation of an epoch's clips, from (seed, epoch) alone."""
   return np.random.default_rng([seed, epoch]).permutation(num_clips)

@@ -206,3 +206,24 @@ def device_summary(mesh: sharding.Mesh) -> dict[str, Any]:
     'num_devices': mesh.size,
     'num_processes': jax.process_count(),
   }
+
+
+def map_rows(fn: Callable[..., Any], at_once: int, *rows: Any) -> Any:
+  """Returns `fn(*rows)`, computed for a few rows at a time.
+
+  Args:
+    fn: Maps trees of [n, ...] to a tree of [n, ...], row by row, for any n.
+    at_once: Rows at a time; as many as divide their number evenly and are not
+      more than this.
+    *rows: Trees of [batch, ...].
+  """
+  num_rows = jax.tree.leaves(rows)[0].shape[0]
+  chunk = max(n for n in range(1, at_once + 1) if num_rows % n == 0)
+  if chunk == num_rows:
+    return fn(*rows)
+
+  def split(x):
+    return x.reshape(-1, chunk, *x.shape[1:])
+
+  out = jax.lax.map(lambda rows: fn(*rows), jax.tree.map(split, rows))
+  return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), out)

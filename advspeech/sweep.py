@@ -24,6 +24,7 @@ from advspeech import (
   audio,
   checkpoint,
   input_pipeline,
+  models,
   parallel,
   preemption,
   statistics,
@@ -174,14 +175,27 @@ def _judge_step(model_list, source, attack_padding, bounds, mesh):
     return model_list[target].apply(variables[target], clips, train=False)
 
   def step(variables, batch, noise_ids, seed, epsilons):
+    key = jax.random.key(seed)
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, noise_ids)
+    at_once = min(
+      models.clips_at_once(model, *batch['audio'].shape) for model in model_list
+    )
+    judged = parallel.map_rows(
+      lambda batch, keys: judge_clips(variables, batch, keys, epsilons),
+      at_once,
+      batch,
+      keys,
+    )
+    return tuple(jnp.moveaxis(x, 0, -1) for x in judged)
+
+  def judge_clips(variables, batch, keys, epsilons):
+    """Returns `step`'s results with the clips as the first axis."""
     clips, label = batch['audio'], batch['label']
     mask = None if attack_padding else batch['mask']
 
     def loss_fn(x):
       return attacks.cross_entropy(logits_fn(source, variables, x), label)
 
-    key = jax.random.key(seed)
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, noise_ids)
     directions = jnp.stack(
       [
         attacks.gradient_sign(loss_fn, clips, mask=mask),
@@ -212,7 +226,7 @@ def _judge_step(model_list, source, attack_padding, bounds, mesh):
       ),
       epsilons,
     )
-    return clean, predictions, snr_db
+    return tuple(jnp.moveaxis(x, -1, 0) for x in (clean, predictions, snr_db))
 
   copies, rows = PartitionSpec(), PartitionSpec('data')
   return jax.jit(

@@ -48,13 +48,9 @@ def evaluate(
   sums = []
   for batch in input_pipeline.batches(split, batch_size, mesh):
     preemption.check()
-    sums.append(evaluate_step(variables, _arrays(batch)))
+    sums.append(evaluate_step(variables, input_pipeline.step_arrays(batch)))
   sums = jax.device_get(sums)
   return _means({key: sum(float(s[key]) for s in sums) for key in sums[0]})
-
-
-def _arrays(batch):
-  return {key: batch[key] for key in ('audio', 'label', 'valid')}
 
 
 def _means(total):
@@ -266,7 +262,7 @@ class _Run:
     batches = input_pipeline.batches(
       split, self._training.batch_size, self._mesh
     )
-    batch = _arrays(next(batches))
+    batch = input_pipeline.step_arrays(next(batches))
     compiled = self._steps.train.lower(self._state, batch).compile()
     logger.info(
       '%s: training step ready in %.1f s, %d steps to go',
@@ -291,7 +287,9 @@ class _Run:
       order[done * self._training.batch_size :],
     ):
       preemption.check()
-      self._state, metrics = self._train_step(self._state, _arrays(batch))
+      self._state, metrics = self._train_step(
+        self._state, input_pipeline.step_arrays(batch)
+      )
       # Read one step late, so that the device is never waited for.
       self._read_metrics()
       self._pending = metrics

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 from jax import sharding
 
-from advspeech import audio, parallel
+from advspeech import audio, models, parallel
 from advspeech.attacks import losses
 
 
@@ -97,11 +97,14 @@ def make_eval_step(
 ) -> Callable[..., dict[str, jax.Array]]:
   """Returns the evaluation step alone; see `Steps`."""
   copies, rows = parallel.replicated(mesh), parallel.sharded(mesh)
-  return jax.jit(
+  evaluate = jax.shard_map(
     functools.partial(_eval_step, model),
-    in_shardings=(copies, rows),
-    out_shardings=copies,
+    mesh=mesh,
+    in_specs=(copies.spec, rows.spec),
+    out_specs=copies.spec,
+    check_vma=False,
   )
+  return jax.jit(evaluate, in_shardings=(copies, rows), out_shardings=copies)
 
 
 def _init(model, tx, clip_samples, key):
@@ -142,8 +145,14 @@ def _train_step(model, tx, state, batch):
 
 
 def _eval_step(model, variables, batch):
-  logits = model.apply(variables, batch['audio'], train=False)
-  return _sums(logits, batch)
+  """Returns the sums over all devices, from one device's rows."""
+  clips = batch['audio']
+  logits = parallel.map_rows(
+    lambda clips: model.apply(variables, clips, train=False),
+    models.clips_at_once(model, *clips.shape),
+    clips,
+  )
+  return jax.lax.psum(_sums(logits, batch), 'data')
 
 
 def _sums(logits, batch):

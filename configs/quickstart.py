@@ -21,7 +21,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.model.input_pool = 2
   config.model.norm_momentum = 0.8
   config.training.batch_size = 32
-  config.training.num_epochs = 6
+  config.training.num_epochs = 10
   config.training.learning_rate = 2e-3
   config.sweep.batch_size = 48
   return config

@@ -13,13 +13,12 @@ from absl import logging as absl_logging
 from ml_collections import config_flags
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-_DEFAULT_CONFIG = os.path.join(_ROOT, 'configs', 'quickstart.py')
 
 CONFIG = config_flags.DEFINE_config_file(
   'config',
   None,
   'The experiment: a file of configs/, with :variant where it has some; '
-  'configs/quickstart.py if it is not given. '
+  'if it is not given configs/quickstart.py, or paper.py for a benchmark. '
   'Values are overridden as --config.training.num_epochs=5.',
   lock_config=True,
 )
@@ -76,8 +75,13 @@ def _config_file():
   return config_flags.get_config_filename(flags.FLAGS['config'])
 
 
-def run(main: Callable[[], None]) -> None:
-  """Parses flags, runs `main`, and exits; bad input gets one sentence."""
+def run(main: Callable[[], None], default_config: str = 'quickstart') -> None:
+  """Parses flags, runs `main`, and exits; bad input gets one sentence.
+
+  Args:
+    main: What the command does.
+    default_config: File of configs/ used when --config is not given.
+  """
   started = time.monotonic()
   # Until there is anything to save; `preemption` takes over then.
   signal.signal(signal.SIGTERM, lambda *_: os._exit(EXIT_STOPPED))
@@ -129,7 +133,11 @@ def run(main: Callable[[], None]) -> None:
       print(f'done in {time.monotonic() - started:.0f} s', file=sys.stderr)
     sys.exit(code)
 
-  app.run(guarded, argv=_with_config(sys.argv), flags_parser=_parse_flags)
+  app.run(
+    guarded,
+    argv=_with_config(sys.argv, default_config),
+    flags_parser=_parse_flags,
+  )
 
 
 def tell(result: str) -> None:
@@ -150,15 +158,16 @@ def _end_at_once(code: int) -> None:
   os._exit(code)
 
 
-def _with_config(argv: Sequence[str]) -> list[str]:
+def _with_config(argv: Sequence[str], default: str) -> list[str]:
   """Returns the arguments with the default config where none is named.
 
   A default of the flag's own would be loaded, with the overrides, on import.
   """
   named = any(a.lstrip('-').partition('=')[0] == 'config' for a in argv[1:])
-  return (
-    [*argv] if named else [argv[0], f'--config={_DEFAULT_CONFIG}', *argv[1:]]
-  )
+  if named:
+    return [*argv]
+  path = os.path.join(_ROOT, 'configs', f'{default}.py')
+  return [argv[0], f'--config={path}', *argv[1:]]
 
 
 def _parse_flags(argv: Sequence[str]) -> list[str]:

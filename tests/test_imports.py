@@ -15,6 +15,8 @@ LEVELS = [
   {'attacks', 'models', 'corpora', 'preemption'},
   {'checkpoint', 'input_pipeline', 'train_step', 'side_by_side'},
   {'train', 'sweep'},
+  {'benchmark'},
+  {'peers'},
   {'lr_search'},
   {'figures'},
   {'report'},

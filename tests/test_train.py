@@ -181,7 +181,7 @@ def num_all_reduces(model_name, norm):
   steps = train_step.make_steps(model, optax.adam(1e-3), tiny.TIME, mesh)
   batch = next(input_pipeline.batches(tiny.SPLITS['train'], 8, mesh))
   compiled = steps.train.lower(
-    steps.init(jax.random.key(0)), train._arrays(batch)
+    steps.init(jax.random.key(0)), input_pipeline.step_arrays(batch)
   ).compile()
   communication = re.findall(
     r' (all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)'
@@ -216,7 +216,7 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_float32(model_name):
     norm_axis='data',
   )
   steps = train_step.make_steps(model, optax.adam(1e-3), tiny.TIME, mesh)
-  batch = train._arrays(
+  batch = input_pipeline.step_arrays(
     next(input_pipeline.batches(tiny.SPLITS['train'], 8, mesh))
   )
   state = steps.init(jax.random.key(0))
@@ -271,7 +271,7 @@ def test_four_devices_compute_the_loss_and_gradient_of_one(config):
   batch = next(
     input_pipeline.batches(tiny.SPLITS['train'], 8, parallel.make_mesh())
   )
-  batch = train._arrays(batch)
+  batch = input_pipeline.step_arrays(batch)
   model = models.create_model(
     'wavecnn', 2, features=3, hidden_features=4, norm_axis='data'
   )
@@ -305,7 +305,7 @@ def test_rows_that_are_not_valid_move_no_parameter():
   )
   steps = train_step.make_steps(model, optax.sgd(1.0), tiny.TIME, mesh)
   batch = next(input_pipeline.batches(tiny.SPLITS['train'], 4, mesh))
-  batch = jax.tree.map(np.asarray, train._arrays(batch))
+  batch = jax.tree.map(np.asarray, input_pipeline.step_arrays(batch))
   filled = {
     'audio': np.concatenate([batch['audio'], np.full((4, tiny.TIME), 0.9)]),
     'label': np.concatenate([batch['label'], np.ones(4)]),

@@ -17,6 +17,9 @@ PRECISIONS = {
   'bfloat16': (jnp.bfloat16, jax.lax.Precision.DEFAULT),
 }
 
+# 16 MB of float32: the first map of a clip at the paper's size is 12.
+_CACHED_FLOATS = 4 * 2**20
+
 
 def create_model(
   name: str,
@@ -77,3 +80,17 @@ def create_model(
   if name == 'wavecnn':
     return wavecnn.WaveCNN(num_classes, front, hidden_features)
   return wavernn.WaveRNN(num_classes, front, hidden_features, forget_bias)
+
+
+def clips_at_once(model: nn.Module, batch_size: int, num_samples: int) -> int:
+  """Returns how many of a batch's clips are best computed at a time.
+
+  On a CPU as many as have a first map that fits its cache, so that what one
+  layer writes is still there for the next: one clip at the paper's size, which
+  is 1.2 to 1.5 times as fast as four. An accelerator wants the whole batch.
+  """
+  if jax.default_backend() != 'cpu':
+    return batch_size
+  front = model.frontend
+  floats = num_samples // front.input_pool * front.features
+  return min(batch_size, max(1, _CACHED_FLOATS // floats))

@@ -43,7 +43,7 @@ class FrontEnd(nn.Module):
 
   @nn.compact
   def __call__(self, audio: jax.Array, *, train: bool, valid=None):
-    """Returns [batch, frames, length, features] for audio [batch, time]."""
+    """Returns [length, features, batch, frames] for audio [batch, time]."""
     batch, time = audio.shape
     if time % self.frame_samples or self.frame_samples % self.input_pool:
       raise ValueError(
@@ -55,7 +55,10 @@ class FrontEnd(nn.Module):
     x = audio.astype(self.dtype)
     if self.input_pool > 1:
       x = x.reshape(batch, -1, self.input_pool).mean(-1)
-    x = x.reshape(batch, time // self.frame_samples, -1, 1)
+    frames = time // self.frame_samples
+    x = x.reshape(batch * frames, -1).T[:, None]
+    if valid is not None:
+      valid = jnp.repeat(valid, frames)
     for i in range(NUM_LAYERS):
       x = layers.ConvBlock(
         self.features,
@@ -66,4 +69,4 @@ class FrontEnd(nn.Module):
         self.precision,
         name=f'layer_{i}',
       )(x, train=train, valid=valid)
-    return x
+    return x.reshape(*x.shape[:2], batch, frames)

@@ -36,8 +36,8 @@ class WaveCNN(nn.Module):
     """
     front = self.frontend
     x = front(audio, train=train, valid=valid)
-    batch, frames, length, features = x.shape
-    x = x.reshape(batch, frames * length, features)
+    length, features, batch, frames = x.shape
+    x = x.transpose(3, 0, 1, 2).reshape(frames * length, features, batch)
     for i in range(NUM_LAYERS):
       x = layers.ConvBlock(
         features,
@@ -48,7 +48,7 @@ class WaveCNN(nn.Module):
         front.precision,
         name=f'layer_{i}',
       )(x, train=train, valid=valid)
-    x = x.reshape(batch, -1)
+    x = x.reshape(-1, batch).T
     dense = functools.partial(
       nn.Dense,
       kernel_init=nn.initializers.glorot_uniform(),

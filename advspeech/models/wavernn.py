@@ -78,7 +78,7 @@ class WaveRNN(nn.Module):
     """
     dtype, precision = self.frontend.dtype, self.frontend.precision
     x = self.frontend(audio, train=train, valid=valid)
-    x = x.reshape(*x.shape[:2], -1)
+    x = x.reshape(-1, *x.shape[2:]).transpose(1, 2, 0)
     # Every frame's input projection at once; the scan is left with h's.
     projected = nn.Dense(
       4 * self.hidden_features,

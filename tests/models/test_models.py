@@ -68,20 +68,20 @@ def test_front_end_halves_each_of_150_frames_eight_times(name):
   shapes = layer_lengths(name)
   expected = [320, 160, 80, 40, 20, 10, 5, 3]
   for i, length in enumerate(expected):
-    assert shapes[f'frontend/layer_{i}'] == (1, 150, length, 32)
+    assert shapes[f'frontend/layer_{i}'] == (length, 32, 150)
 
 
 def test_input_pool_2_halves_every_length():
   shapes = layer_lengths('wavernn', input_pool=2)
   expected = [160, 80, 40, 20, 10, 5, 3, 2]
   for i, length in enumerate(expected):
-    assert shapes[f'frontend/layer_{i}'] == (1, 150, length, 32)
+    assert shapes[f'frontend/layer_{i}'] == (length, 32, 150)
 
 
 def test_wavecnn_back_end_halves_450_samples_six_times():
   shapes = layer_lengths('wavecnn')
   for i, length in enumerate([225, 113, 57, 29, 15, 8]):
-    assert shapes[f'layer_{i}'] == (1, length, 32)
+    assert shapes[f'layer_{i}'] == (length, 32, 1)
 
 
 def randomised(variables, seed):
@@ -92,8 +92,11 @@ def randomised(variables, seed):
     x = np.asarray(x)
     if path[-1] in ('bias', 'mean'):
       return x + rng.normal(0, 0.1, x.shape).astype(np.float32)
-    if path[-1] in ('scale', 'var'):
+    if path[-1] == 'var':
       return x * rng.uniform(0.5, 2, x.shape).astype(np.float32)
+    if path[-1] == 'scale':  # of either sign: pooling comes before it
+      size = rng.uniform(0.5, 2, x.shape)
+      return x * (size * rng.choice([-1, 1], x.shape)).astype(np.float32)
     return x
 
   flat = traverse_util.flatten_dict(variables)

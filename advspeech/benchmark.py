@@ -1,0 +1,637 @@
+"""How fast everything is, as ratios to what this machine can do.
+
+All calls are timed in one process, in turns, round after round: on a shared
+machine ratios hold where seconds do not. The roofline of a computation is the
+time that its direct convolutions would take at the rate of a large matrix
+product measured in the same run; forms with fewer operations may beat it.
+"""
+
+import dataclasses
+import functools
+import importlib.metadata
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from advspeech import (
+  attacks,
+  audio,
+  checkpoint,
+  input_pipeline,
+  models,
+  parallel,
+  sweep,
+  train_step,
+)
+from advspeech.models import convolution, frontend, layers, wavecnn
+
+if TYPE_CHECKING:  # a bare accelerator machine need not have it
+  import ml_collections
+
+NUM_EPSILONS = 20
+_MATMUL_SIZE = 2048
+_CLASSES = ('female', 'male')
+# Direct convolutions forward, and as many again for each gradient.
+_PASSES = {
+  'forward': 1,
+  'input gradient': 2,
+  'parameter gradient': 3,
+  'training step': 3,
+  'FGSM sweep': 2 + NUM_EPSILONS,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+  """A model with weights and clips to run it on.
+
+  Attributes:
+    name: 'wavecnn' or 'wavernn'.
+    config: See configs/paper.py.
+    variables: Random weights, with running statistics that fit the clips.
+    clips: [batch, time] in [0, 1].
+    label: [batch].
+  """
+
+  name: str
+  config: 'ml_collections.ConfigDict'
+  variables: dict[str, Any]
+  clips: jax.Array
+  label: jax.Array
+
+  def model(self, precision: str = 'float32', norm_axis: str | None = None):
+    """Returns the unbound module."""
+    return models.create_model(
+      self.name,
+      len(_CLASSES),
+      **self.config.model.to_dict(),
+      precision=precision,
+      norm_axis=norm_axis,
+    )
+
+
+def make_subject(
+  config: 'ml_collections.ConfigDict', name: str, num_clips: int
+) -> Subject:
+  """Returns a model of the config's size on random clips of its length."""
+  keys = jax.random.split(jax.random.key(0), 3)
+  shape = num_clips, round(config.clip_s * audio.SAMPLE_RATE_HZ)
+  clips = audio.SILENCE + 0.1 * jax.random.normal(keys[0], shape)
+  subject = Subject(
+    name,
+    config,
+    {},
+    jnp.clip(clips, 0, 1),
+    jax.random.randint(keys[1], shape[:1], 0, len(_CLASSES)),
+  )
+  variables = subject.model().init(keys[2], subject.clips[:1], train=False)
+  # A few updates of the running statistics; untrained ones are 0 and 1.
+  update = jax.jit(
+    lambda variables: {
+      **variables,
+      **subject.model().apply(
+        variables, subject.clips[:2], train=True, mutable=['batch_stats']
+      )[1],
+    }
+  )
+  for _ in range(20):
+    variables = update(variables)
+  return dataclasses.replace(subject, variables=variables)
+
+
+def direct_flops(config: 'ml_collections.ConfigDict', name: str) -> int:
+  """Returns operations a clip of the direct convolutions, forward."""
+  return sum(
+    2 * layers.KERNEL_SIZE * channels * config.model.features * length * rows
+    for length, channels, rows in layer_shapes(config, name)
+  )
+
+
+def layer_shapes(
+  config: 'ml_collections.ConfigDict', name: str
+) -> list[tuple[int, int, int]]:
+  """Returns (length, channels, rows a clip) of every convolution's input."""
+  frame_samples = frontend.FRAME_MS * audio.SAMPLE_RATE_HZ // 1000
+  samples = round(config.clip_s * audio.SAMPLE_RATE_HZ)
+  rows = samples // frame_samples
+  length, channels = frame_samples // config.model.input_pool, 1
+  shapes = []
+  for _ in range(frontend.NUM_LAYERS):
+    shapes.append((length, channels, rows))
+    length, channels = -(-length // 2), config.model.features
+  if name == 'wavecnn':
+    length *= rows
+    for _ in range(wavecnn.NUM_LAYERS):
+      shapes.append((length, channels, 1))
+      length = -(-length // 2)
+  return shapes
+
+
+def forward(subject: Subject, variables, clips) -> jax.Array:
+  """Returns logits, computed as `sweep` and evaluation do."""
+  model = subject.model()
+  return parallel.map_rows(
+    lambda clips: model.apply(variables, clips, train=False),
+    models.clips_at_once(model, *clips.shape),
+    clips,
+  )
+
+
+def input_gradient(subject: Subject, variables, clips, label) -> jax.Array:
+  """Returns the gradient of the loss to the clips, [batch, time]."""
+  model = subject.model()
+
+  def gradient(clips, label):
+    def loss(clips):
+      logits = model.apply(variables, clips, train=False)
+      return attacks.cross_entropy(logits, label).sum()
+
+    return jax.grad(loss)(clips)
+
+  at_once = models.clips_at_once(model, *clips.shape)
+  return parallel.map_rows(gradient, at_once, clips, label)
+
+
+def fgsm_sweep(subject: Subject, variables, clips, label, epsilons):
+  """Returns predictions, [batch, num_epsilons]: one gradient, E forwards."""
+  model = subject.model()
+
+  def logits_fn(clips):
+    return model.apply(variables, clips, train=False)
+
+  def predictions(clips, label):
+    direction = attacks.gradient_sign(
+      lambda x: attacks.cross_entropy(logits_fn(x), label), clips
+    )
+
+    def predict(epsilon):
+      perturbed = attacks.perturb(clips, direction, epsilon[None])[0]
+      return jnp.argmax(logits_fn(perturbed), -1).astype(jnp.int8)
+
+    return jax.lax.map(predict, epsilons).T
+
+  at_once = models.clips_at_once(model, *clips.shape)
+  return parallel.map_rows(predictions, at_once, clips, label)
+
+
+def epsilon_grid(num_epsilons: int = NUM_EPSILONS) -> jax.Array:
+  """Returns the radii swept, [num_epsilons]."""
+  return jnp.linspace(0.001, 0.02, num_epsilons)
+
+
+def _parameter_gradient(subject, variables, clips, label):
+  def loss(params):
+    logits, _ = subject.model().apply(
+      {**variables, 'params': params},
+      clips,
+      train=True,
+      mutable=['batch_stats'],
+    )
+    return attacks.cross_entropy(logits, label).mean()
+
+  return jax.grad(loss)(variables['params'])
+
+
+def model_calls(
+  config: 'ml_collections.ConfigDict', num_clips: int
+) -> dict[str, Callable[[], Any]]:
+  """Returns '<model> <computation>' by name, compiled at the first call."""
+  calls = {}
+  for name in models.NAMES:
+    subject = make_subject(config, name, num_clips)
+    variables, clips, label = subject.variables, subject.clips, subject.label
+
+    def call(fn, *args, subject=subject):
+      return functools.partial(jax.jit(functools.partial(fn, subject)), *args)
+
+    calls[f'{name} forward'] = call(forward, variables, clips)
+    calls[f'{name} input gradient'] = call(
+      input_gradient, variables, clips, label
+    )
+    calls[f'{name} parameter gradient'] = call(
+      _parameter_gradient, variables, clips, label
+    )
+    calls[f'{name} training step'] = _training_call(subject)
+    calls[f'{name} FGSM sweep'] = call(
+      fgsm_sweep, variables, clips, label, epsilon_grid()
+    )
+  return calls
+
+
+def _training_parts(subject, batch_size):
+  """Returns the compiled steps, a state and a split of `batch_size` clips."""
+  mesh = parallel.make_mesh(devices=jax.devices()[:1])
+  model = subject.model(subject.config.training.precision, 'data')
+  steps = train_step.make_steps(
+    model, optax.adam(1e-3), subject.clips.shape[1], mesh
+  )
+  split = _random_split(batch_size, subject.clips.shape[1])
+  return steps, steps.init(jax.random.key(0)), split, mesh
+
+
+def _random_split(num_clips, num_samples):
+  rng = np.random.default_rng(0)
+  return input_pipeline.Split(
+    ids=np.array([f'clip-{i}' for i in range(num_clips)]),
+    pcm=rng.normal(0, 3000, (num_clips, num_samples)).astype(np.int16),
+    num_samples=np.full(num_clips, num_samples),
+    labels=rng.integers(0, len(_CLASSES), num_clips).astype(np.int32),
+  )
+
+
+def _training_call(subject):
+  steps, state, split, mesh = _training_parts(subject, len(subject.clips))
+  batch = input_pipeline.step_arrays(
+    next(input_pipeline.batches(split, len(split), mesh))
+  )
+  box = [state]
+
+  def step():
+    box[0], sums = steps.train(box[0], batch)  # the old state is donated
+    return sums
+
+  return step
+
+
+def time_calls(
+  calls: Mapping[str, Callable[[], Any]], rounds: int
+) -> dict[str, list[float]]:
+  """Returns seconds of each call, one a round, the calls taking turns.
+
+  Each is called once beforehand, which compiles it.
+  """
+  for call in calls.values():
+    jax.block_until_ready(call())
+  seconds = {name: [] for name in calls}
+  for _ in range(rounds):
+    for name, call in calls.items():
+      started = time.perf_counter()
+      jax.block_until_ready(call())
+      seconds[name].append(time.perf_counter() - started)
+  return seconds
+
+
+def matmul_call() -> Callable[[], jax.Array]:
+  """Returns a product of two large square float32 matrices."""
+  a = jax.random.normal(jax.random.key(0), (_MATMUL_SIZE, _MATMUL_SIZE))
+  product = jax.jit(
+    functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
+  )
+  return functools.partial(product, a, a)
+
+
+def measure_models(config, num_clips, rounds, extra=None) -> dict[str, Any]:
+  """Returns the matmul rate and, by computation, time and share of roofline.
+
+  Args:
+    config: See configs/paper.py.
+    num_clips: Clips a call.
+    rounds: Times each call is timed.
+    extra: Further calls, timed in the same turns.
+  """
+  calls = {
+    'matmul': matmul_call(),
+    **model_calls(config, num_clips),
+    **(extra or {}),
+  }
+  seconds = time_calls(calls, rounds)
+  peak = 2 * _MATMUL_SIZE**3 / min(seconds.pop('matmul'))
+  results = {'matmul_gflop_per_s': peak / 1e9, 'computations': {}}
+  for name, times in seconds.items():
+    model, _, what = name.partition(' ')
+    row = _seconds(times, num_clips)
+    if what in _PASSES:
+      flops = direct_flops(config, model) * _PASSES[what]
+      row['direct_gflop_per_clip'] = flops / 1e9
+      row['gflop_per_s'] = flops / row['seconds_per_clip'] / 1e9
+      row['ratio_to_roofline'] = row['seconds_per_clip'] * peak / flops
+    results['computations'][name] = row
+  return results
+
+
+def _seconds(times, num_clips):
+  return {
+    'seconds_per_clip': min(times) / num_clips,
+    'median_seconds_per_clip': statistics.median(times) / num_clips,
+  }
+
+
+def measure_sweep(config, rounds) -> dict[str, Any]:
+  """Returns how the sweep's time grows with clips and with epsilons.
+
+  The model is seconds = clips * (a + b * epsilons): a is the gradient's share
+  and b a forward's; the largest relative distance from it is told too. `judge`
+  is the attack of `launch.attack`: two models, noise control, saved formats.
+  """
+  counts = [(clips, num) for clips in (1, 2, 4) for num in (5, 10, 20, 40)]
+  calls = {}
+  for clips, num in counts:
+    subject = make_subject(config, 'wavecnn', clips)
+    run = jax.jit(functools.partial(fgsm_sweep, subject))
+    calls[f'{clips} {num}'] = functools.partial(
+      run, subject.variables, subject.clips, subject.label, epsilon_grid(num)
+    )
+  subject = make_subject(config, 'wavecnn', 1)
+  calls['forward'] = functools.partial(
+    jax.jit(functools.partial(forward, subject)),
+    subject.variables,
+    subject.clips,
+  )
+  calls['gradient'] = functools.partial(
+    jax.jit(functools.partial(input_gradient, subject)),
+    subject.variables,
+    subject.clips,
+    subject.label,
+  )
+  calls['judge'] = _judge_call(config)
+  seconds = {k: min(v) for k, v in time_calls(calls, rounds).items()}
+  design = np.array([(c, c * n) for c, n in counts], float)
+  times = np.array([seconds[f'{c} {n}'] for c, n in counts])
+  weights = 1 / times
+  (base, slope), *_ = np.linalg.lstsq(
+    design * weights[:, None], times * weights, rcond=None
+  )
+  fitted = design @ (base, slope)
+  return {
+    'seconds': {
+      f'{c} clips, {n} epsilons': seconds[f'{c} {n}'] for c, n in counts
+    },
+    'seconds_per_clip_and_epsilon': slope,
+    'seconds_per_clip': base,
+    'largest_relative_residual': float(np.abs(times / fitted - 1).max()),
+    'forward_seconds_per_clip': seconds['forward'],
+    'input_gradient_seconds_per_clip': seconds['gradient'],
+    'judge_seconds_per_clip': seconds['judge'],
+    'judge_forwards_per_clip': _JUDGE_EPSILONS
+    * len(models.NAMES)
+    * len(sweep.ATTACKS)
+    * len(sweep.FORMATS),
+  }
+
+
+_JUDGE_EPSILONS = 2
+
+
+def _judge_call(config):
+  subjects = {name: make_subject(config, name, 1) for name in models.NAMES}
+  classifiers = {
+    name: checkpoint.Classifier(
+      model=subject.model(),
+      variables=subject.variables,
+      metadata={'classes': list(_CLASSES)},
+      epoch=0,
+    )
+    for name, subject in subjects.items()
+  }
+  split = _random_split(1, subjects['wavecnn'].clips.shape[1])
+
+  def judge():
+    return sweep.judge(
+      classifiers,
+      'wavecnn',
+      split,
+      [0.001] * _JUDGE_EPSILONS,
+      seed=0,
+      batch_size=1,
+    )
+
+  return judge
+
+
+def measure_convolutions(config, rounds) -> list[dict[str, Any]]:
+  """Returns, for each layer's shape and each form, milliseconds a clip.
+
+  Of convolution, bias, pooling and ReLU: forward, with the gradient to the
+  input, and with both gradients.
+  """
+  size, features = layers.KERNEL_SIZE, config.model.features
+  calls = {}
+  for length, channels, rows in dict.fromkeys(layer_shapes(config, 'wavernn')):
+    keys = jax.random.split(jax.random.key(0), 3)
+    x = jax.random.normal(keys[0], (length, channels, rows))
+    kernel = jax.random.normal(keys[1], (size, channels, features))
+    weight = jax.random.normal(keys[2], (-(-length // 2), features, rows))
+    for form in _forms(length, channels):
+      block = functools.partial(_block, _FORMS[form])
+      for what, fn in (
+        ('forward', lambda x, k, w, f=block: f(x, k)),
+        (
+          'input gradient',
+          lambda x, k, w, f=block: jax.vjp(lambda x: f(x, k), x)[1](w),
+        ),
+        ('both gradients', lambda x, k, w, f=block: jax.vjp(f, x, k)[1](w)),
+      ):
+        calls[length, channels, form, what] = functools.partial(
+          jax.jit(fn), x, kernel, weight
+        )
+  seconds = time_calls(calls, rounds)
+  rows = {}
+  for (length, channels, form, what), times in seconds.items():
+    row = rows.setdefault(
+      (length, form), {'length': length, 'channels': channels, 'form': form}
+    )
+    row[what] = min(times) * 1e3
+  return list(rows.values())
+
+
+_FORMS = {
+  'direct': convolution.conv1d_direct,
+  'toeplitz': convolution.conv1d_toeplitz,
+  'blocks of 8': functools.partial(convolution.conv1d_toeplitz, block=8),
+  'spectral': convolution.conv1d_spectral,
+}
+
+
+def _forms(length, channels):
+  """Yields the forms worth timing: some are hundreds of times too slow."""
+  if length >= layers.KERNEL_SIZE:
+    yield 'direct'
+  if length <= 2 * layers.KERNEL_SIZE:
+    yield 'toeplitz'
+  if channels == 1:
+    yield 'blocks of 8'
+  else:
+    yield 'spectral'
+
+
+def _block(form, x, kernel):
+  return jax.nn.relu(layers.max_pool(form(x, kernel)) + 0.1)
+
+
+def measure_training(config, num_clips, num_steps=6) -> dict[str, Any]:
+  """Returns what feeding the training step costs, and the LSTM's share.
+
+  `stall` is the share of a step's time spent getting the next batch ready,
+  measured as the training loop runs: against the same batch again and again.
+  """
+  subject = make_subject(config, 'wavecnn', 1)
+  steps, state, split, mesh = _training_parts(subject, num_clips * num_steps)
+  fixed = next(input_pipeline.batches(split, num_clips, mesh))
+  state, _ = steps.train(state, input_pipeline.step_arrays(fixed))
+
+  def epoch(state, batches):
+    jax.block_until_ready(state)
+    started, waited = time.perf_counter(), 0.0
+    for _ in range(num_steps):
+      asked = time.perf_counter()
+      batch = input_pipeline.step_arrays(next(batches))
+      waited += time.perf_counter() - asked
+      state, sums = steps.train(state, batch)
+    jax.block_until_ready((state, sums))
+    return state, time.perf_counter() - started, waited
+
+  state, again_s, _ = epoch(state, iter([fixed] * num_steps))
+  state, fed_s, waited_s = epoch(
+    state, input_pipeline.batches(split, num_clips, mesh)
+  )
+  whole, front = _lstm_calls(config, num_clips)
+  seconds = time_calls({'whole': whole, 'front end': front}, 5)
+  return {
+    'clips_per_s': num_clips * num_steps / fed_s,
+    'same_batch_clips_per_s': num_clips * num_steps / again_s,
+    'host_waited_share': waited_s / fed_s,
+    'lstm_share_of_forward': 1
+    - min(seconds['front end']) / min(seconds['whole']),
+  }
+
+
+def _lstm_calls(config, num_clips):
+  subject = make_subject(config, 'wavernn', num_clips)
+  model = subject.model()
+  variables, clips = subject.variables, subject.clips
+  inner = {key: value['frontend'] for key, value in variables.items()}
+  at_once = models.clips_at_once(model, *clips.shape)
+
+  def front(variables, clips):
+    def run(clips):
+      maps = model.frontend.apply(variables, clips, train=False)
+      return maps.sum((0, 1, 3))
+
+    return parallel.map_rows(run, at_once, clips)
+
+  whole = jax.jit(functools.partial(forward, subject))
+  return (
+    functools.partial(whole, variables, clips),
+    functools.partial(jax.jit(front), inner, clips),
+  )
+
+
+def measure_memory(config, batch_size) -> dict[str, Any]:
+  """Returns bytes of working memory, as the compiler plans it."""
+  results = {}
+  for precision in ('float32', 'bfloat16'):
+    subject = make_subject(config, 'wavecnn', 1)
+    model = subject.model(precision)
+
+    def gradient(variables, clips, label, model=model):
+      return jax.grad(
+        lambda x: attacks.cross_entropy(
+          model.apply(variables, x, train=False), label
+        ).sum()
+      )(clips)
+
+    results[f'input gradient, {precision}, a clip'] = _temporary_bytes(
+      jax.jit(gradient), subject.variables, subject.clips, subject.label
+    )
+  for name in models.NAMES:
+    subject = make_subject(config, name, 1)
+    steps, state, _, _ = _training_parts(subject, 1)
+    batch = {
+      'audio': jax.ShapeDtypeStruct(
+        (batch_size, subject.clips.shape[1]), jnp.float32
+      ),
+      'label': jax.ShapeDtypeStruct((batch_size,), jnp.int32),
+      'valid': jax.ShapeDtypeStruct((batch_size,), jnp.float32),
+    }
+    results[f'{name} training step, batch {batch_size}'] = _temporary_bytes(
+      steps.train, state, batch
+    )
+  return results
+
+
+def _temporary_bytes(fn, *args):
+  return fn.lower(*args).compile().memory_analysis().temp_size_in_bytes
+
+
+_IMPORTS = """
+import sys, time
+import jax, jax.numpy, flax.linen, optax
+started = time.perf_counter()
+from advspeech import attacks, models, parallel, train_step
+print(time.perf_counter() - started)
+"""
+
+
+def measure_start(config, num_clips) -> dict[str, float]:
+  """Returns seconds of imports beyond JAX, Flax and Optax, and of compiling."""
+  done = subprocess.run(
+    [sys.executable, '-c', _IMPORTS], capture_output=True, text=True, check=True
+  )
+  results = {'import': float(done.stdout)}
+  for name in models.NAMES:
+    subject = make_subject(config, name, num_clips)
+    steps, state, split, mesh = _training_parts(subject, num_clips)
+    batch = input_pipeline.step_arrays(
+      next(input_pipeline.batches(split, num_clips, mesh))
+    )
+    run = jax.jit(functools.partial(fgsm_sweep, subject))
+    for what, fn, args in (
+      ('training step', steps.train, (state, batch)),
+      (
+        'FGSM sweep',
+        run,
+        (subject.variables, subject.clips, subject.label, epsilon_grid()),
+      ),
+    ):
+      started = time.perf_counter()
+      fn.lower(*args).compile()
+      results[f'compile {name} {what}'] = time.perf_counter() - started
+  return results
+
+
+def environment() -> dict[str, str]:
+  """Returns the device and the versions that results belong to."""
+  return {
+    'device': parallel.device_summary(parallel.make_mesh()),
+    'python': sys.version.split()[0],
+    **{
+      name: importlib.metadata.version(name)
+      for name in ('jax', 'flax', 'numpy')
+    },
+  }
+
+
+def format_models(results: Mapping[str, Any]) -> str:
+  """Returns a table of `measure_models`."""
+  lines = [
+    f'matrix product: {results["matmul_gflop_per_s"]:.0f} GFLOP/s',
+    f'{"":36}{"ms a clip":>10}{"GFLOP/s":>9}{"x roofline":>12}',
+  ]
+  for name, row in results['computations'].items():
+    line = f'{name:36}{row["seconds_per_clip"] * 1e3:10.1f}'
+    if 'ratio_to_roofline' in row:
+      line += f'{row["gflop_per_s"]:9.0f}{row["ratio_to_roofline"]:12.2f}'
+    lines.append(line)
+  return '\n'.join(lines)
+
+
+def format_rows(rows: Sequence[Mapping[str, Any]]) -> str:
+  """Returns a table of rows that share their keys."""
+  header = list(rows[0])
+  cells = [header] + [
+    [f'{v:.2f}' if isinstance(v, float) else str(v) for v in row.values()]
+    for row in rows
+  ]
+  widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+  return '\n'.join(
+    '  '.join(c.rjust(w) for c, w in zip(line, widths, strict=True))
+    for line in cells
+  )

@@ -1,0 +1,132 @@
+"""The convolution's forms are one function, to float64, with both gradients."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import signal
+
+from advspeech.models import convolution
+
+FORMS = {
+  'conv1d': convolution.conv1d,
+  'direct': convolution.conv1d_direct,
+  'toeplitz': convolution.conv1d_toeplitz,
+  'blocks': functools.partial(convolution.conv1d_toeplitz, block=8),
+  'spectral': convolution.conv1d_spectral,
+}
+
+
+def correlate(x, kernel):
+  """The same correlation by SciPy, [length, features, rows] in float64."""
+  size = kernel.shape[0]
+  padded = np.pad(x, (((size - 1) // 2, size // 2), (0, 0), (0, 0)))
+  return np.stack(
+    [
+      np.stack(
+        [
+          sum(
+            signal.correlate(padded[:, c, r], kernel[:, c, f], 'valid')
+            for c in range(kernel.shape[1])
+          )
+          for f in range(kernel.shape[2])
+        ],
+        -1,
+      )
+      for r in range(x.shape[2])
+    ],
+    -1,
+  )
+
+
+def gradients(x, kernel, weight):
+  """Those of sum(correlate(x, kernel) * weight), one sample at a time."""
+  size, length = kernel.shape[0], x.shape[0]
+  before = (size - 1) // 2
+  x_gradient, kernel_gradient = np.zeros_like(x), np.zeros_like(kernel)
+  for out in range(length):
+    for tap in range(size):
+      i = out + tap - before
+      if 0 <= i < length:
+        x_gradient[i] += kernel[tap] @ weight[out]
+        kernel_gradient[tap] += x[i] @ weight[out].T
+  return x_gradient, kernel_gradient
+
+
+def assert_close(actual, expected):
+  error = np.abs(actual - expected).max()
+  assert error <= 1e-5 * np.abs(expected).max()
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+  length=st.integers(1, 90),
+  channels=st.integers(1, 3),
+  features=st.integers(1, 3),
+  size=st.sampled_from([1, 2, 3, 17, 40]),
+  seed=st.integers(0, 1000),
+)
+def test_every_form_equals_scipy_forward_and_backward(
+  length, channels, features, size, seed
+):
+  rng = np.random.default_rng(seed)
+  x = rng.normal(size=(length, channels, 2))
+  kernel = rng.normal(size=(size, channels, features))
+  weight = rng.normal(size=(length, features, 2))
+  expected = correlate(x, kernel), *gradients(x, kernel, weight)
+  x, kernel, weight = (jnp.asarray(a, jnp.float32) for a in (x, kernel, weight))
+  for form in FORMS.values():
+    out, pull_back = jax.vjp(form, x, kernel)
+    for actual, wanted in zip((out, *pull_back(weight)), expected, strict=True):
+      assert_close(actual, wanted)
+
+
+@pytest.mark.parametrize(
+  ('length', 'channels'), [(640, 1), (320, 32), (20, 32)]
+)
+def test_every_form_is_exact_at_the_papers_size(length, channels):
+  rng = np.random.default_rng(0)
+  x = rng.normal(size=(length, channels, 2))
+  kernel = rng.normal(size=(40, channels, 32))
+  expected = correlate(x, kernel)
+  for form in FORMS.values():
+    actual = form(x.astype(np.float32), kernel.astype(np.float32))
+    assert_close(actual, expected)
+
+
+def test_a_gradient_of_a_gradient_goes_through_the_spectral_form():
+  keys = jax.random.split(jax.random.key(0), 3)
+  x, direction = jax.random.normal(keys[0], (2, 50, 2, 1))
+  kernel = jax.random.normal(keys[1], (40, 2, 3))
+
+  def curvature(form):
+    def loss(x):
+      return jnp.sum(jnp.tanh(form(x, kernel)))
+
+    return jax.grad(lambda x: jnp.vdot(jax.grad(loss)(x), direction))(x)
+
+  assert_close(
+    curvature(convolution.conv1d_spectral),
+    curvature(convolution.conv1d_direct),
+  )
+
+
+@pytest.mark.parametrize(
+  ('x_shape', 'dtype', 'platform', 'form'),
+  [
+    ((320, 32, 150), jnp.float32, 'cpu', 'conv1d_spectral'),
+    ((20, 32, 150), jnp.float32, 'cpu', 'conv1d_toeplitz'),
+    ((320, 32, 150), jnp.bfloat16, 'cpu', 'conv1d_direct'),
+    ((320, 32, 150), jnp.float32, 'gpu', 'conv1d_direct'),
+    ((40, 32, 150), jnp.bfloat16, 'tpu', 'conv1d_toeplitz'),
+  ],
+)
+def test_the_form_is_chosen_by_shape_type_and_platform(
+  x_shape, dtype, platform, form
+):
+  chosen = convolution.choose(x_shape, (40, 32, 32), dtype, platform)
+  assert chosen is getattr(convolution, form)
