@@ -192,7 +192,10 @@ class _Run:
     self._num_steps = self._training.num_epochs * self._steps_an_epoch
     self._schedule = train_step.learning_rate(self._training, self._num_steps)
     model = models.create_model(
-      **metadata['model'], precision=self._training.precision, norm_axis='data'
+      **metadata['model'],
+      precision=self._training.precision,
+      norm_axis='data',
+      rematerialize=self._training.rematerialize,
     )
     self._steps = train_step.make_steps(
       model, optax.adam(self._schedule), metadata['clip_samples'], mesh

@@ -51,6 +51,8 @@ def get_config() -> ml_collections.ConfigDict:
         # Of its computation: 'float32', 'tf32' or 'bfloat16'; parameters and
         # loss are float32 in all.
         'precision': 'float32',
+        # Less memory, more time: maps are computed anew for the gradient.
+        'rematerialize': False,
         # What kill -9 can cost; SIGTERM and Ctrl-C save first.
         'save_every_s': 60.0,
         # Where there are several devices, share them out among the models and

@@ -35,6 +35,7 @@ def create_model(
   forget_bias: float = 1.0,
   precision: str = 'float32',
   norm_axis: str | None = None,
+  rematerialize: bool = False,
 ) -> nn.Module:
   """Returns an unbound model; the defaults are `configs/paper.py`'s.
 
@@ -52,6 +53,7 @@ def create_model(
     precision: One of `PRECISIONS`; parameters and logits are float32 in all.
     norm_axis: Mesh axis over which batch norm sums, for a training step that
       runs in jax.shard_map.
+    rematerialize: See `layers.conv_block`.
 
   Raises:
     errors.InputError: If `name`, `norm` or `precision` is unknown.
@@ -76,6 +78,7 @@ def create_model(
     norm_axis=norm_axis,
     dtype=dtype,
     precision=products,
+    rematerialize=rematerialize,
   )
   if name == 'wavecnn':
     return wavecnn.WaveCNN(num_classes, front, hidden_features)

@@ -19,22 +19,25 @@ from jax import lax
 # input / with both gradients. 2 cores, JAX 0.12.0.1, 2026-11-24.
 #
 # features  length     direct              toeplitz            spectral
-#     32       640     1.4/ 7.9/12.4       1.7/ 3.5/18.8 (8)
+#     32       640     1.4/ 7.9/12.4       1.2/ 3.7/ 6.9 (10)
 #     32       320    10.2/20.2/32.5      17.4/33.7/54.8 (40)   4.1/ 8.2/14.1
 #     32       160     5.1/10.2/15.9       9.0/17.3/27.2 (40)   2.3/ 4.3/ 6.3
 #     32        80     2.6/ 5.1/ 7.9       4.9/ 9.2/15.0 (40)   1.2/ 2.3/ 4.1
 #     32        40                         1.5/ 4.0/ 5.3        0.6/ 1.3/ 1.6
 #     32        20                         0.4/ 1.0/ 1.7        0.6/ 1.3/ 1.7
-#      8       640     1.2/ 3.4/ 4.1       0.3/ 0.9/ 1.4 (8)
+#      8       640     1.2/ 3.4/ 4.1       0.4/ 1.1/ 1.5 (10)
 #      8       320     2.0/ 4.0/ 5.9                             0.8/ 2.0/ 2.2
 #      8        80     0.6/ 1.3/ 1.9                             0.4/ 0.6/ 0.8
 #      8        40                         0.2/ 0.4/ 0.7        0.2/ 0.4/ 0.4
 #      8        20                         0.1/ 0.2/ 0.2        0.2/ 0.4/ 0.4
 #
-# (8) and (40) are outputs a block, otherwise the whole map. Direct on a map of
+# (10) and (40) are outputs a block, otherwise the whole map. Direct on a map of
 # 20, shorter than the kernel, takes 26 ms and its gradient 0.4 s.
 _TOEPLITZ_MAX_LENGTH = 20
-_ONE_CHANNEL_BLOCK = 8
+_ONE_CHANNEL_BLOCK = 10
+# Rows whose map is this large are transformed at once: 150 of the paper's
+# second layer, 6 MB, with spectra of 12 that a cache still holds.
+_CHUNK_FLOATS = 320 * 32 * 150
 # Nothing has been measured on accelerators: there the direct form is left to
 # cuDNN and XLA, except where padding is most of what the kernel sees.
 
@@ -145,8 +148,9 @@ def conv1d_spectral(
   channels and rows. A tile takes under a quarter of the direct form's
   operations when there are many channels.
 
-  The gradient to `x` is taken as what it is, a convolution with the kernel
-  turned round, for which JAX would otherwise run every step backwards.
+  Spectra are twice the size of what they are made of, so rows are taken a few
+  at a time. The gradient to `x` is taken as what it is, a convolution with the
+  kernel turned round, for which JAX would run every step backwards.
 
   Args:
     x: [length, channels, rows].
@@ -165,17 +169,52 @@ def _spectral_backward(precision, saved, cotangent):
   size = kernel.shape[0]
   turned = kernel[::-1].transpose(0, 2, 1)
   x_gradient = _spectral(cotangent, turned, size // 2, precision)
-  _, pull_back = jax.vjp(
-    lambda kernel: _spectral(x, kernel, (size - 1) // 2, precision), kernel
+  chunk = _rows_at_once(x.shape)
+
+  def add(i, total):
+    _, pull_back = jax.vjp(
+      lambda kernel: _spectral_rows(
+        _rows(x, i, chunk), kernel, (size - 1) // 2, precision
+      ),
+      kernel,
+    )
+    return total + pull_back(_rows(cotangent, i, chunk))[0]
+
+  kernel_gradient = lax.fori_loop(
+    0, x.shape[2] // chunk, add, jnp.zeros_like(kernel)
   )
-  return x_gradient, *pull_back(cotangent)
+  return x_gradient, kernel_gradient
 
 
 conv1d_spectral.defvjp(_spectral_forward, _spectral_backward)
 
 
+def _rows_at_once(shape):
+  """Returns the rows of a chunk, a divisor of all rows."""
+  length, channels, rows = shape
+  most = max(1, _CHUNK_FLOATS // (length * channels))
+  return max(n for n in range(1, min(most, rows) + 1) if rows % n == 0)
+
+
+def _rows(x, i, chunk):
+  return lax.dynamic_slice_in_dim(x, i * chunk, chunk, axis=2)
+
+
 def _spectral(x, kernel, before, precision):
   """Returns `conv1d_spectral` with `before` zeros before the first sample."""
+  chunk = _rows_at_once(x.shape)
+  if chunk == x.shape[2]:
+    return _spectral_rows(x, kernel, before, precision)
+
+  def put(i, out):
+    part = _spectral_rows(_rows(x, i, chunk), kernel, before, precision)
+    return lax.dynamic_update_slice_in_dim(out, part, i * chunk, axis=2)
+
+  out = jnp.zeros((x.shape[0], kernel.shape[2], x.shape[2]), x.dtype)
+  return lax.fori_loop(0, x.shape[2] // chunk, put, out)
+
+
+def _spectral_rows(x, kernel, before, precision):
   length, channels, rows = x.shape
   size, _, features = kernel.shape
   tile = size + size % 2

@@ -29,6 +29,7 @@ class FrontEnd(nn.Module):
     norm_axis: Mesh axis over which batch norm sums, in jax.shard_map.
     dtype: Type of the computation.
     precision: Of its products.
+    rematerialize: See `layers.conv_block`; of everything built on this.
   """
 
   features: int
@@ -40,6 +41,7 @@ class FrontEnd(nn.Module):
   norm_axis: str | None = None
   dtype: Any = jnp.float32
   precision: jax.lax.Precision | None = None
+  rematerialize: bool = False
 
   @nn.compact
   def __call__(self, audio: jax.Array, *, train: bool, valid=None):
@@ -60,7 +62,7 @@ class FrontEnd(nn.Module):
     if valid is not None:
       valid = jnp.repeat(valid, frames)
     for i in range(NUM_LAYERS):
-      x = layers.ConvBlock(
+      x = layers.conv_block(self.rematerialize)(
         self.features,
         self.norm,
         self.norm_momentum,
@@ -68,5 +70,5 @@ class FrontEnd(nn.Module):
         self.dtype,
         self.precision,
         name=f'layer_{i}',
-      )(x, train=train, valid=valid)
+      )(x, train, valid)
     return x.reshape(*x.shape[:2], batch, frames)

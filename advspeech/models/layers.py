@@ -142,7 +142,7 @@ class ConvBlock(nn.Module):
   precision: lax.Precision | None = None
 
   @nn.compact
-  def __call__(self, x: jax.Array, *, train: bool, valid: jax.Array | None):
+  def __call__(self, x: jax.Array, train: bool, valid: jax.Array | None):
     """Returns [ceil(length / 2), features, rows].
 
     Args:
@@ -168,3 +168,13 @@ class ConvBlock(nn.Module):
       bias = self.param('bias', nn.initializers.zeros, (self.features,))
       x = max_pool(x) + _per_feature(bias.astype(self.dtype))
     return nn.relu(x.astype(self.dtype))
+
+
+def conv_block(rematerialize: bool) -> type[ConvBlock]:
+  """Returns `ConvBlock`, or one that keeps nothing but its input.
+
+  The latter computes its maps anew for the gradient: less memory, more time.
+  """
+  if not rematerialize:
+    return ConvBlock
+  return nn.remat(ConvBlock, static_argnums=(2,))

@@ -39,7 +39,7 @@ class WaveCNN(nn.Module):
     length, features, batch, frames = x.shape
     x = x.transpose(3, 0, 1, 2).reshape(frames * length, features, batch)
     for i in range(NUM_LAYERS):
-      x = layers.ConvBlock(
+      x = layers.conv_block(front.rematerialize)(
         features,
         front.norm,
         front.norm_momentum,
@@ -47,7 +47,7 @@ class WaveCNN(nn.Module):
         front.dtype,
         front.precision,
         name=f'layer_{i}',
-      )(x, train=train, valid=valid)
+      )(x, train, valid)
     x = x.reshape(-1, batch).T
     dense = functools.partial(
       nn.Dense,
