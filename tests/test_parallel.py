@@ -46,3 +46,18 @@ def test_every_device_gets_its_rows():
 def test_half_of_the_flags_is_refused(given):
   with pytest.raises(errors.InputError, match='go together, got'):
     parallel.start('auto', *given)
+
+
+@pytest.mark.parametrize('at_once', [1, 4, 5, 12, 100])
+def test_rows_mapped_a_few_at_a_time_are_all_rows_in_order(at_once):
+  seen = []
+
+  def fn(a, b):
+    seen.append(a.shape[0])
+    return a + b, a * 2
+
+  a, b = np.arange(12.0), np.arange(12.0) * 10
+  total, double = parallel.map_rows(fn, at_once, a, b)
+  np.testing.assert_array_equal(total, a + b)
+  np.testing.assert_array_equal(double, a * 2)
+  assert set(seen) == {{1: 1, 4: 4, 5: 4, 12: 12, 100: 12}[at_once]}

@@ -105,7 +105,7 @@ class BatchNorm(nn.Module):
 
     def total(x):
       # Over the length first, in which the sums of all rows run side by side.
-      return jnp.sum(jnp.sum(x, 0) * rows, -1)
+      return jnp.sum(jnp.sum(x, 0) * rows[None], -1)
 
     # Two passes: the first map's mean is a thousand times its variance.
     sums, num_rows = over_devices((total(x), jnp.sum(rows)))

@@ -205,3 +205,40 @@ def test_unknown_names_list_the_legal_ones():
     models.create_model('wavenet', 2)
   with pytest.raises(errors.InputError, match='batch, none'):
     models.create_model('wavecnn', 2, norm='layer')
+
+
+@pytest.mark.parametrize('name', models.NAMES)
+def test_rematerialized_gradients_are_the_same(name):
+  audio = jax.random.uniform(jax.random.key(0), (3, 5 * 640))
+  label = jnp.array([0, 1, 1])
+
+  def gradient(rematerialize):
+    model = models.create_model(
+      name, 2, features=4, hidden_features=4, rematerialize=rematerialize
+    )
+    variables = model.init(jax.random.key(1), audio, train=False)
+
+    def loss(params):
+      logits, updates = model.apply(
+        {**variables, 'params': params},
+        audio,
+        train=True,
+        mutable=['batch_stats'],
+      )
+      return attacks.cross_entropy(logits, label).sum(), updates
+
+    return jax.grad(loss, has_aux=True)(variables['params'])
+
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
+    gradient(True),
+    gradient(False),
+  )
+
+
+def test_a_cpu_takes_as_many_clips_at_once_as_its_cache_holds():
+  papers = models.create_model('wavecnn', 2)
+  assert models.clips_at_once(papers, 100, SIX_SECONDS) == 1
+  small = models.create_model('wavecnn', 2, features=8, input_pool=2)
+  assert models.clips_at_once(small, 100, 25_600) == 40
+  assert models.clips_at_once(small, 16, 25_600) == 16
