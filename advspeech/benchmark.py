@@ -92,7 +92,8 @@ def make_subject(
     jnp.clip(clips, 0, 1),
     jax.random.randint(keys[1], shape[:1], 0, len(_CLASSES)),
   )
-  variables = subject.model().init(keys[2], subject.clips[:1], train=False)
+  init = functools.partial(subject.model().init, train=False)
+  variables = jax.jit(init)(keys[2], subject.clips[:1])
   # A few updates of the running statistics; untrained ones are 0 and 1.
   update = jax.jit(
     lambda variables: {

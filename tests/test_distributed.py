@@ -94,6 +94,7 @@ def end(pair, timeout_s):
       process.kill()
 
 
+@pytest.mark.slow
 def test_two_processes_end_with_the_tables_of_one(espeak_dir, tmp_path):
   args = (*TINY, '--config.training.num_epochs=1')
   data = f'--config.data_dir={espeak_dir}'

@@ -76,10 +76,12 @@ def test_a_folder_belongs_to_the_config_that_made_it(tmp_path):
   experiment.claim_workdir(config, str(tmp_path))
   (tmp_path / 'wavecnn-seed0' / 'checkpoints' / '1').mkdir(parents=True)
   experiment.claim_workdir(config, str(tmp_path))
+  epochs = config.training.num_epochs
   config.training.num_epochs += 1
   with pytest.raises(
     errors.InputError,
-    match=r'another config \(training.num_epochs is 6 there and 7 now\); use',
+    match=rf'another config \(training.num_epochs is {epochs} there and '
+    rf'{epochs + 1} now\); use',
   ):
     experiment.claim_workdir(config, str(tmp_path))
 

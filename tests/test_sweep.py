@@ -1,6 +1,7 @@
 """The sweep: against a plain loop, its tables, and what it does not do."""
 
 import dataclasses
+import functools
 import re
 import types
 
@@ -48,7 +49,8 @@ def classifiers():
   result = {}
   for i, name in enumerate(models.NAMES):
     model = models.create_model(name, 3, features=6, hidden_features=8)
-    variables = model.init(jax.random.key(i), jnp.zeros((1, TIME)), train=False)
+    init = functools.partial(model.init, train=False)
+    variables = jax.jit(init)(jax.random.key(i), jnp.zeros((1, TIME)))
     # Wide logits, so that perturbations change answers.
     variables['params']['logits']['kernel'] *= 50
     result[name] = checkpoint.Classifier(model, variables, {}, 1)
@@ -62,24 +64,27 @@ def judge(classifiers, split, epsilons=EPSILONS, **kwargs):
 
 def test_equals_a_plain_loop_over_clips_epsilons_and_models(classifiers, split):
   result = judge(classifiers, split)
-  source = classifiers['wavecnn']
+  logits_fns = {k: jax.jit(c.logits_fn) for k, c in classifiers.items()}
+  gradient_fn = jax.jit(
+    jax.grad(
+      lambda x, label: attacks.cross_entropy(
+        logits_fns['wavecnn'](x), label
+      ).sum()
+    )
+  )
   base_key = jax.random.key(5)
   num_compared = 0
   for i in range(NUM_CLIPS):
     clip = audio.from_pcm(jnp.asarray(split.pcm[i : i + 1]))
     label = split.labels[i : i + 1]
-    gradient = jax.grad(
-      lambda x, label=label: attacks.cross_entropy(
-        source.logits_fn(x), label
-      ).sum()
-    )(clip)
+    gradient = gradient_fn(clip, label)
     key = jax.random.fold_in(base_key, sweep._noise_id(str(split.ids[i])))
     noise = jax.random.rademacher(key, (1, TIME), jnp.float32)
     for e, epsilon in enumerate(EPSILONS):
       for a, direction in enumerate((jnp.sign(gradient), noise)):
         perturbed = jnp.clip(clip + np.float32(epsilon) * direction, 0, 1)
-        for t, target in enumerate(classifiers.values()):
-          logits = np.asarray(target.logits_fn(perturbed)[0])
+        for t, logits_fn in enumerate(logits_fns.values()):
+          logits = np.asarray(logits_fn(perturbed)[0])
           top = np.sort(logits)
           if top[-1] - top[-2] < 1e-3 * np.abs(logits).max():
             continue  # too close for two summation orders to agree

@@ -1,5 +1,7 @@
 """Table 1: lengths, parameter counts, and a second implementation."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +13,16 @@ from advspeech import attacks, errors, models
 from advspeech.models import layers
 
 SIX_SECONDS = 96_000
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def init(model, seed, audio):
+  return model.init(jax.random.key(seed), audio, train=False)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def apply(model, variables, audio):
+  return model.apply(variables, audio, train=False)
 
 
 def num_parameters(model, time=SIX_SECONDS):
@@ -118,13 +130,11 @@ def test_logits_and_input_gradients_equal_a_numpy_version(name, options):
   rng = np.random.default_rng(1)
   audio = rng.uniform(0, 1, (2, 10 * 640)).astype(np.float32)
   label = np.array([2, 0])
-  variables = model.init(jax.random.key(3), audio, train=False)
+  variables = init(model, 3, audio)
   variables = randomised(variables, 4)
-  logits = model.apply(variables, audio, train=False)
+  logits = apply(model, variables, audio)
   gradient = jax.grad(
-    lambda x: attacks.cross_entropy(
-      model.apply(variables, x, train=False), label
-    ).sum()
+    lambda x: attacks.cross_entropy(apply(model, variables, x), label).sum()
   )(audio)
 
   as_float64 = jax.tree.map(lambda x: np.asarray(x, np.float64), variables)
@@ -148,18 +158,19 @@ def test_logits_and_input_gradients_equal_a_numpy_version(name, options):
 def test_a_clips_logits_do_not_depend_on_its_neighbours_when_attacked(name):
   model = models.create_model(name, 2, features=4, hidden_features=4)
   audio = jax.random.uniform(jax.random.key(0), (3, 5 * 640))
-  variables = model.init(jax.random.key(1), audio, train=False)
-  together = model.apply(variables, audio, train=False)
+  variables = init(model, 1, audio)
+  together = apply(model, variables, audio)
   for i in range(3):
-    alone = model.apply(variables, audio[i : i + 1], train=False)
+    alone = apply(model, variables, audio[i : i + 1])
     np.testing.assert_allclose(alone[0], together[i], rtol=1e-5, atol=1e-7)
 
 
 def test_rows_that_are_not_valid_leave_batch_norm_alone():
   model = models.create_model('wavecnn', 2, features=4, hidden_features=4)
   audio = jax.random.uniform(jax.random.key(0), (3, 5 * 640))
-  variables = model.init(jax.random.key(1), audio, train=False)
+  variables = init(model, 1, audio)
 
+  @jax.jit
   def train(audio, valid):
     return model.apply(
       variables, audio, train=True, valid=valid, mutable=['batch_stats']
@@ -168,7 +179,7 @@ def test_rows_that_are_not_valid_leave_batch_norm_alone():
   logits, updates = train(audio, jnp.ones(3))
   filled = jnp.concatenate([audio, jnp.full((2, 5 * 640), 0.9)])
   logits_filled, updates_filled = train(filled, jnp.array([1, 1, 1, 0, 0]))
-  np.testing.assert_allclose(logits_filled[:3], logits, rtol=1e-4, atol=1e-5)
+  np.testing.assert_allclose(logits_filled[:3], logits, rtol=1e-4, atol=1e-4)
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
     updates_filled,
@@ -181,7 +192,7 @@ def test_forget_bias_is_the_second_quarter_of_the_input_bias():
     model = models.create_model(
       'wavernn', 2, features=4, hidden_features=3, forget_bias=forget_bias
     )
-    variables = model.init(jax.random.key(0), jnp.zeros((1, 640)), train=False)
+    variables = init(model, 0, jnp.zeros((1, 640)))
     np.testing.assert_array_equal(
       variables['params']['input']['bias'],
       [0] * 3 + [forget_bias] * 3 + [0] * 6,
@@ -190,7 +201,7 @@ def test_forget_bias_is_the_second_quarter_of_the_input_bias():
 
 def test_there_is_no_bias_before_a_batch_norm():
   model = models.create_model('wavecnn', 2, features=4, hidden_features=4)
-  variables = model.init(jax.random.key(0), jnp.zeros((1, 640)), train=False)
+  variables = init(model, 0, jnp.zeros((1, 640)))
   assert set(variables['params']['frontend']['layer_0']) == {'kernel', 'norm'}
 
 
@@ -216,7 +227,7 @@ def test_rematerialized_gradients_are_the_same(name):
     model = models.create_model(
       name, 2, features=4, hidden_features=4, rematerialize=rematerialize
     )
-    variables = model.init(jax.random.key(1), audio, train=False)
+    variables = init(model, 1, audio)
 
     def loss(params):
       logits, updates = model.apply(
@@ -227,13 +238,13 @@ def test_rematerialized_gradients_are_the_same(name):
       )
       return attacks.cross_entropy(logits, label).sum(), updates
 
-    return jax.grad(loss, has_aux=True)(variables['params'])
+    return jax.jit(jax.grad(loss, has_aux=True))(variables['params'])
 
-  jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
-    gradient(True),
-    gradient(False),
+  anew, kept = (
+    jnp.concatenate([x.ravel() for x in jax.tree.leaves(gradient(choice))])
+    for choice in (True, False)
   )
+  assert jnp.linalg.norm(anew - kept) < 1e-4 * jnp.linalg.norm(kept)
 
 
 def test_a_cpu_takes_as_many_clips_at_once_as_its_cache_holds():
