@@ -472,10 +472,12 @@ def _block(form, x, kernel):
 
 
 def measure_training(config, num_clips, num_steps=6) -> dict[str, Any]:
-  """Returns what feeding the training step costs, and the LSTM's share.
+  """Returns what feeding the training step and evaluating cost.
 
-  `stall` is the share of a step's time spent getting the next batch ready,
-  measured as the training loop runs: against the same batch again and again.
+  `host_waited_share` is the share of a step's time spent getting the next batch
+  ready, measured as the training loop runs; `evaluation_over_forward` the time
+  of WaveCNN's evaluation step in its forward passes; `lstm_share_of_forward`
+  the part of WaveRNN's forward that is not its front end.
   """
   subject = make_subject(config, 'wavecnn', 1)
   steps, state, split, mesh = _training_parts(subject, num_clips * num_steps)
@@ -503,11 +505,28 @@ def measure_training(config, num_clips, num_steps=6) -> dict[str, Any]:
     fed.append(timing)
   (again_s, _), (fed_s, waited_s) = min(again), min(fed)
   whole, front = _lstm_calls(config, num_clips)
-  seconds = time_calls({'whole': whole, 'front end': front}, 5)
+  subject = make_subject(config, 'wavecnn', num_clips)
+  seconds = time_calls(
+    {
+      'whole': whole,
+      'front end': front,
+      'forward': functools.partial(
+        jax.jit(functools.partial(forward, subject)),
+        subject.variables,
+        subject.clips,
+      ),
+      'evaluation': functools.partial(
+        steps.evaluate, state.variables, input_pipeline.step_arrays(fixed)
+      ),
+    },
+    5,
+  )
   return {
     'clips_per_s': num_clips * num_steps / fed_s,
     'same_batch_clips_per_s': num_clips * num_steps / again_s,
     'host_waited_share': waited_s / fed_s,
+    'evaluation_over_forward': min(seconds['evaluation'])
+    / min(seconds['forward']),
     'lstm_share_of_forward': 1
     - min(seconds['front end']) / min(seconds['whole']),
   }

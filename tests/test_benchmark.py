@@ -71,6 +71,13 @@ def test_every_form_of_every_layer_is_timed(tiny_config):
   assert len(benchmark.format_rows(rows).splitlines()) == len(rows) + 1
 
 
+def test_feeding_and_evaluating_are_measured(tiny_config):
+  results = benchmark.measure_training(tiny_config, num_clips=2, num_steps=2)
+  assert results['evaluation_over_forward'] > 0
+  assert 0 <= results['host_waited_share'] <= 1
+  assert results['lstm_share_of_forward'] < 1
+
+
 def test_the_command_writes_what_it_measured(tmp_path):
   output = tmp_path / 'results.json'
   done = subprocess.run(
