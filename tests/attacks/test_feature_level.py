@@ -72,8 +72,8 @@ def test_on_a_linear_map_moves_every_feature_by_epsilon_times_the_sign(
     0.9 * (CLIPS @ LINEAR.matrix + e * sign) @ inverse for e in (0, 0.1, 0.5)
   ]
   attack = {
-    'fgsm': lambda: feature_level.feature_fgsm(linear(through), [0, 0.1, 0.5]),
-    'pgd': lambda: feature_level.feature_pgd(
+    'fgsm': lambda: attacks.feature_fgsm(linear(through), [0, 0.1, 0.5]),
+    'pgd': lambda: attacks.feature_pgd(
       linear(through), [0, 0.1, 0.5], num_steps=5
     ),
   }[method]
@@ -115,10 +115,8 @@ def test_zero_perturbation_is_exactly_the_conversion_loss(representation):
 @pytest.mark.parametrize('through', feature_level.THROUGH)
 def test_raises_the_loss_of_what_is_rebuilt(through):
   attacked = problem(through=through)
-  out = jax.jit(lambda: feature_level.feature_fgsm(attacked, [0.0, 0.3]))()
-  more = jax.jit(
-    lambda: feature_level.feature_pgd(attacked, [0.3], num_steps=4)
-  )()
+  out = jax.jit(lambda: attacks.feature_fgsm(attacked, [0.0, 0.3]))()
+  more = jax.jit(lambda: attacks.feature_pgd(attacked, [0.3], num_steps=4))()
   base, once = (np.asarray(wave_loss(x)) for x in out)
   assert (once > base).all()
   assert (np.asarray(wave_loss(more[0])) > once).all()
@@ -128,7 +126,7 @@ def test_on_the_waveform_itself_fgsm_is_fgsm():
   attacked = problem(features.waveform())
   epsilons = [0.0, 0.01, 0.3]
   np.testing.assert_array_equal(
-    feature_level.feature_fgsm(attacked, epsilons),
+    attacks.feature_fgsm(attacked, epsilons),
     attacks.fgsm(wave_loss, jnp.asarray(AUDIO), epsilons),
   )
 
@@ -163,7 +161,7 @@ def test_a_clip_alone_is_the_same_clip_in_any_batch():
 def test_masked_samples_stay_bit_for_bit_and_bounds_are_kept():
   mask = jnp.broadcast_to(jnp.arange(AUDIO.shape[1])[None] < 4000, AUDIO.shape)
   attacked = problem(mask=mask, bounds=(0.375, 0.625))
-  out = feature_level.feature_fgsm(attacked, [20.0])[0]
+  out = attacks.feature_fgsm(attacked, [20.0])[0]
   np.testing.assert_array_equal(out[:, 4000:], AUDIO[:, 4000:])
   assert bool((out != AUDIO)[:, :4000].any())
   assert float(out[:, :4000].min()) >= 0.375
@@ -176,7 +174,7 @@ def test_new_radii_compile_nothing():
   @jax.jit
   def attack(epsilons):
     traces.append(1)
-    return feature_level.feature_fgsm(linear(), epsilons)
+    return attacks.feature_fgsm(linear(), epsilons)
 
   attack(jnp.array([0.1, 0.2]))
   attack(jnp.array([0.3, 0.5]))
@@ -229,4 +227,4 @@ def test_unknown_ways_and_bad_shapes_are_refused():
   with pytest.raises(ValueError, match='mask must have the shape of audio'):
     feature_level.prepare(linear(mask=jnp.ones((2, 3))))
   with pytest.raises(ValueError, match=r'one-dimensional.*wrap.*\[0.5\]'):
-    feature_level.feature_fgsm(linear(), 0.5)
+    attacks.feature_fgsm(linear(), 0.5)
