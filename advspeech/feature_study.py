@@ -28,6 +28,7 @@ from advspeech import (
   input_pipeline,
   parallel,
   preemption,
+  quality,
   statistics,
   storage,
 )
@@ -99,6 +100,7 @@ class Settings:
     num_steps: Gradients of PGD.
     num_halvings: Of the bisection that matches sizes.
     error_rates: At which the SNR of attacks is compared.
+    num_scored: Clips of every batch that STOI and PESQ (where installed) score.
     num_norm_clips: Clips that eq. 7 is tried on.
     num_norm_perturbations: Perturbations of each.
     confidence: Of intervals.
@@ -111,6 +113,7 @@ class Settings:
   num_steps: int = 8
   num_halvings: int = 9
   error_rates: tuple[float, ...] = (0.25, 0.5)
+  num_scored: int = 16
   num_norm_clips: int = 16
   num_norm_perturbations: int = 12
   confidence: float = 0.95
@@ -124,6 +127,12 @@ _MEASURES = (
   'conversion_lsd_db',
   'overall_lsd_db',
 )
+# Of other people's code, on the host: empty where not scored or not defined.
+_SCORES = tuple(
+  f'{part}_{name}'
+  for part in ('conversion', 'overall')
+  for name in ('stoi', 'pesq')
+)
 _POINT = ('task', 'seed', 'source', *Variant._fields, 'kind', 'budget')
 CLIP_COLUMNS = (
   *_POINT,
@@ -133,6 +142,7 @@ CLIP_COLUMNS = (
   'label',
   'feature_l2',
   *_MEASURES,
+  *_SCORES,
   'target',
   'clean_prediction',
   'unperturbed_prediction',
@@ -156,7 +166,8 @@ BUDGET_COLUMNS = (
   'unperturbed_ci_high',
   'conversion_larger',
   'mean_epsilon',
-  *(f'median_{name}' for name in _MEASURES),
+  *(f'median_{name}' for name in (*_MEASURES, *_SCORES)),
+  'num_scored',
 )
 EQUAL_COLUMNS = (
   *_POINT,
@@ -311,7 +322,9 @@ def compile_judge(model_list: tuple[Any, ...]) -> Callable[..., Any]:
       measures[f'{part}_max_norm'] = jnp.max(jnp.abs(change) * mask, -1)
       measures[f'{part}_l2'] = jnp.linalg.norm(change * mask, axis=-1)
     for part, other in (('conversion', unperturbed), ('overall', adversarial)):
-      measures[f'{part}_lsd_db'] = _log_spectral_distance_db(clip, other, mask)
+      measures[f'{part}_lsd_db'] = quality.log_spectral_distance_db(
+        clip, other, mask
+      )
     predictions = [
       [
         jnp.argmax(model.apply(v, heard, train=False), -1)
@@ -331,16 +344,6 @@ def _one_at_a_time(step):
   on CPU (JAX 0.10.2, 2026-11-24).
   """
   return lambda *args: jax.block_until_ready(step(*args))
-
-
-def _log_spectral_distance_db(clip, other, mask):
-  """Returns the root mean square over bins in dB, mean over frames, [batch]."""
-  analyse = features.spectrogram().analyse
-  squares = jnp.square(analyse(clip)[0] - analyse(other)[0]).mean(-1)
-  hop = features.speech_stft().hop_samples
-  recorded = jnp.pad(mask[:, ::hop], ((0, 0), (0, 1)))
-  recorded = recorded[:, : squares.shape[1]]
-  return jnp.sum(jnp.sqrt(squares) * recorded, -1) / jnp.sum(recorded, -1)
 
 
 def spread_clips(split: input_pipeline.Split, num: int) -> input_pipeline.Split:
@@ -439,6 +442,7 @@ class _Result(NamedTuple):
   attainable: Any
   feature_l2: Any
   measures: Any
+  scores: Any
   unperturbed: Any
   predictions: Any
 
@@ -464,6 +468,7 @@ def _attack_batch(
   num_rows = len(batch['label'])
   ones = jnp.ones(num_rows)
   alone = judge_batch(prepared.unperturbed, prepared.unperturbed)
+  alone_scores = _scores(batch, prepared.unperturbed, settings.num_scored)
   conversion_snr_db[variant.representation] = alone[0]['conversion_snr_db']
 
   def change(radii):
@@ -475,7 +480,7 @@ def _attack_batch(
 
   def result(kind, budget, epsilon, attainable, moved):
     if moved is None:
-      measures, predictions = alone
+      found, (measures, predictions) = prepared.unperturbed, alone
       norm = jnp.zeros(num_rows)
     else:
       found = steps.rebuild(batch, prepared, moved)
@@ -488,6 +493,17 @@ def _attack_batch(
       attainable,
       norm,
       measures,
+      {
+        **{f'conversion_{name}': x for name, x in alone_scores.items()},
+        **{
+          f'overall_{name}': x
+          for name, x in (
+            alone_scores
+            if moved is None
+            else _scores(batch, found, settings.num_scored)
+          ).items()
+        },
+      },
       alone[1][:, 0],
       predictions,
     )
@@ -528,6 +544,23 @@ def _attack_batch(
       epsilon, attainable = first.scale, first.attainable
     moved = _column(again.scale * attainable, direction) * direction
     yield result(kind, budget, epsilon, attainable, moved)
+
+
+def _scores(batch, heard, num_scored):
+  """Returns STOI and PESQ of a batch's first clips, '' for what has none."""
+  rows = slice(0, num_scored)
+  arrays = [np.asarray(x)[rows] for x in (batch['audio'], heard, batch['mask'])]
+  scores = {'stoi': quality.stoi(*arrays).values}
+  if quality.has_pesq():
+    scores['pesq'] = quality.pesq(*arrays).values
+  missing = [None] * len(batch['label'])
+  return {
+    name: [
+      '' if value is None else value
+      for value in (*scores.get(name, ()), *missing)
+    ]
+    for name in ('stoi', 'pesq')
+  }
 
 
 def _column(values, like):
@@ -572,6 +605,7 @@ def _clip_rows(point, result, clean, ids, labels, targets, classes):
           'label': classes[labels[i]],
           'feature_l2': float(result.feature_l2[i]),
           **{k: float(v[i]) for k, v in result.measures.items()},
+          **{k: v[i] for k, v in result.scores.items()},
           'target': target,
           'clean_prediction': classes[clean[t, 0, i]],
           'unperturbed_prediction': classes[result.unperturbed[t, i]],
@@ -652,6 +686,15 @@ def budget_rows(
           else float('nan')
           for name in _MEASURES
         },
+        **{
+          f'median_{name}': float(
+            np.median(
+              [row[name] for row in able if row[name] != ''] or [np.nan]
+            )
+          )
+          for name in _SCORES
+        },
+        'num_scored': sum(row['overall_stoi'] != '' for row in able),
       }
     )
   return table

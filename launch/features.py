@@ -13,6 +13,12 @@ _NUM_CLIPS = flags.DEFINE_integer(
 _BATCH_SIZE = flags.DEFINE_integer(
   'batch_size', 16, 'Clips at a time.', lower_bound=1
 )
+_NUM_SCORED = flags.DEFINE_integer(
+  'num_scored',
+  16,
+  'Clips of every batch that STOI and PESQ score; seconds a clip.',
+  lower_bound=0,
+)
 
 
 def main():
@@ -23,7 +29,9 @@ def main():
     command.workdir(),
     _MODELS.value or command.workdir(),
     feature_study.Settings(
-      num_clips=_NUM_CLIPS.value, batch_size=_BATCH_SIZE.value
+      num_clips=_NUM_CLIPS.value,
+      batch_size=_BATCH_SIZE.value,
+      num_scored=_NUM_SCORED.value,
     ),
   )
 

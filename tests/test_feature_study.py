@@ -38,6 +38,7 @@ def row(variant, kind, budget, number, *, wrong, attainable=1, alone=False):
     'label': 'a',
     'feature_l2': 1.0,
     **measures,
+    **dict.fromkeys(feature_study._SCORES, ''),
     'conversion_l2': 2.0 if number % 2 else 0.5,
     'target': 'wavecnn',
     'clean_prediction': 'a',
@@ -177,7 +178,11 @@ def attacked():
   variables = jax.jit(init)(jax.random.key(0), jnp.zeros((1, TIME)))
   classifiers = {'wavecnn': checkpoint.Classifier(model, variables, {}, 1)}
   settings = feature_study.Settings(
-    batch_size=2, snr_db=(20.0, 5.0), max_norms=(0.02,), num_steps=2
+    batch_size=2,
+    snr_db=(20.0, 5.0),
+    max_norms=(0.02,),
+    num_steps=2,
+    num_scored=1,
   )
   rows = feature_study.attack_clips(
     classifiers,
