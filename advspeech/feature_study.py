@@ -340,8 +340,8 @@ def compile_judge(model_list: tuple[Any, ...]) -> Callable[..., Any]:
 def _one_at_a_time(step):
   """Returns a compiled step that is waited for.
 
-  Another compiled beside it ends the process with a segmentation fault in XLA
-  on CPU (JAX 0.10.2, 2026-11-24).
+  Left to run while the next one was compiled or run, they ended the process
+  with a segmentation fault in XLA on CPU (JAX 0.10.2, 2026-11-24).
   """
   return lambda *args: jax.block_until_ready(step(*args))
 
