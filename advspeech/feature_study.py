@@ -536,7 +536,7 @@ def _attack_batch(
     if variant.method == 'pgd':
       # PGD in the radius that FGSM needed, then sized like it.
       direction = change(jnp.maximum(first.scale, 1e-7))
-      again = match(direction, KINDS.index(size), target, 30 * ones)
+      again = match(direction, KINDS.index(size), target, 4 * ones)
       epsilon = again.scale * first.scale
       attainable = first.attainable & again.attainable
     else:

@@ -28,6 +28,8 @@ RATES_HZ = (8_000, 16_000)
 POWER_FLOOR = 1e-10
 # Phases come from no smaller a magnitude than this, in Griffin-Lim.
 _SMALLEST_MAGNITUDE = 1e-8
+# Nothing is divided by less, whose square float32 could not hold either.
+_SMALLEST_IMAGE = 1e-16
 _EXACT = jax.lax.Precision.HIGHEST
 
 
@@ -251,7 +253,7 @@ def mel_to_power(
   def step(spectrum, _):
     image = jnp.matmul(spectrum, filters.T, precision=_EXACT)
     image = jnp.matmul(image, filters, precision=_EXACT)
-    return spectrum * target / jnp.where(image > 0, image, 1), None
+    return spectrum * (target / jnp.maximum(image, _SMALLEST_IMAGE)), None
 
   return jax.lax.scan(step, start, None, num_iterations)[0]
 

@@ -315,3 +315,15 @@ def test_unknown_rates_phases_and_too_many_coefficients_are_refused():
     features.spectrogram(phase='none')
   with pytest.raises(ValueError, match='got 41 and 40'):
     features.mfcc(41)
+
+
+def test_inverses_have_gradients_however_features_are_changed():
+  """What PGD does to silence: levels far below the floor, and far above."""
+  representation = features.mfcc(phase='original')
+  values, context = representation.analyse(AUDIO[:1])
+  signs = np.where(np.arange(values.shape[-1]) % 2, 1, -1)[None, None]
+  gradient_fn = jax.jit(
+    jax.grad(lambda f: jnp.sum(jnp.sin(representation.invert(f, context))))
+  )
+  for change in (-200 * np.abs(signs), -60 * np.abs(signs), 60 * signs):
+    assert bool(jnp.isfinite(gradient_fn(values + change)).all())

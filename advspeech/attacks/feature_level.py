@@ -226,8 +226,8 @@ class Matched(NamedTuple):
 
   Attributes:
     scale: [batch] by which the change was multiplied; 0 where unattainable.
-    attainable: [batch] whether the target lies between nothing but the
-      conversion loss and the largest scale tried.
+    attainable: [batch] whether the target is more than the conversion loss
+      alone and the smallest scale tried give, and no more than the largest.
   """
 
   scale: jax.Array
@@ -255,8 +255,11 @@ def match(
     smallest_ratio: Of the smallest scale tried to the largest.
     num_steps: Halvings.
   """
-  attainable = (size_fn(jnp.zeros_like(largest)) < target) & (
-    size_fn(largest) >= target
+  smallest = largest * smallest_ratio
+  attainable = (
+    (size_fn(jnp.zeros_like(largest)) < target)
+    & (size_fn(smallest) < target)
+    & (size_fn(largest) >= target)
   )
 
   def step(bracket, _):
@@ -266,7 +269,5 @@ def match(
     return (jnp.where(above, low, middle), jnp.where(above, middle, high)), None
 
   high = jnp.log(largest)
-  (_, high), _ = jax.lax.scan(
-    step, (high + jnp.log(smallest_ratio), high), None, num_steps
-  )
+  (_, high), _ = jax.lax.scan(step, (jnp.log(smallest), high), None, num_steps)
   return Matched(jnp.where(attainable, jnp.exp(high), 0), attainable)

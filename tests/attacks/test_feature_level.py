@@ -211,6 +211,13 @@ def test_matching_finds_a_closed_form_scale():
   np.testing.assert_allclose(found.scale, 3 / rates, rtol=2e-3)
 
 
+def test_a_size_below_that_of_the_smallest_scale_is_unattainable():
+  found = feature_level.match(
+    lambda scale: scale, jnp.full(1, 1e-7), jnp.full(1, 10.0)
+  )
+  assert not found.attainable.any()
+
+
 def test_a_size_below_the_conversion_loss_is_unattainable():
   attacked = problem(GRIFFIN_LIM)
   size_fn = sizes(attacked, feature_level.prepare(attacked))
