@@ -14,6 +14,7 @@ from advspeech import audio, features, figures, storage
 # Colour, marker and line of every attack drawn, in the order of the legend.
 _CURVES = {
   ('waveform', 'fgsm', 'waveform'): ('end to end', 'C0', 'o', '-'),
+  ('waveform', 'pgd', 'waveform'): ('end to end, PGD', 'C0', 'v', '--'),
   ('waveform', 'random_sign', 'waveform'): (
     'end to end, random signs',
     'C0',
@@ -21,10 +22,22 @@ _CURVES = {
     ':',
   ),
   ('spectrogram_original', 'fgsm', 'waveform'): (
-    'spectrogram, original phase',
+    'spectrogram',
     'C2',
     's',
     '-',
+  ),
+  ('spectrogram_original', 'pgd', 'waveform'): (
+    'spectrogram, PGD',
+    'C2',
+    '<',
+    '--',
+  ),
+  ('spectrogram_original', 'random_sign', 'waveform'): (
+    'spectrogram, random signs',
+    'C2',
+    's',
+    ':',
   ),
   ('mfcc13_original', 'fgsm', 'features'): (
     'MFCC, original phase',
@@ -57,11 +70,11 @@ _RANGE_DB = 70
 
 
 def error_against_snr(rows: Sequence[Mapping[str, Any]]) -> figure.Figure:
-  """Returns error against SNR, a panel a model, a curve an attack, FGSM only.
+  """Returns error against SNR, a panel a model, a curve an attack.
 
-  Bands are the intervals of the table. A curve starts where at least half the
-  clips can have the SNR at all: left of it the conversion loss is larger. The
-  hollow marker is the conversion loss alone.
+  Bars are the intervals of the table. A curve starts where at least half the
+  clips can have the SNR at all: left of it the conversion loss is larger. Thick
+  crosses are the conversion loss alone.
 
   Args:
     rows: Of `budgets.csv`, of one task and one seed.
@@ -95,14 +108,19 @@ def error_against_snr(rows: Sequence[Mapping[str, Any]]) -> figure.Figure:
           label=label,
           markerfacecolor='white' if line == ':' else color,
         )
-        panel.fill_between(
-          x,
-          [100 * row['ci_low'] for row in curve],
-          [100 * row['ci_high'] for row in curve],
-          color=color,
-          alpha=0.1,
-          linewidth=0,
-        )
+        if line == '-':  # of FGSM alone, lest intervals hide each other
+          panel.errorbar(
+            x,
+            [100 * row['error_rate'] for row in curve],
+            yerr=[
+              [100 * (row['error_rate'] - row['ci_low']) for row in curve],
+              [100 * (row['ci_high'] - row['error_rate']) for row in curve],
+            ],
+            color=color,
+            linewidth=0,
+            elinewidth=0.8,
+            capsize=2,
+          )
         alone = [
           row
           for row in of_variant
@@ -135,8 +153,8 @@ def error_against_snr(rows: Sequence[Mapping[str, Any]]) -> figure.Figure:
       handles,
       [*labels, 'conversion loss alone'],
       loc='lower center',
-      ncols=3,
-      bbox_to_anchor=(0.5, -0.16),
+      ncols=4,
+      bbox_to_anchor=(0.5, -0.2),
       fontsize=8,
     )
     fig.tight_layout()

@@ -75,6 +75,7 @@ REPRESENTATIONS = {
 # rebuilt waveform is the gradient through the features.
 VARIANTS = (
   Variant('spectrogram_original', 'fgsm', 'waveform'),
+  Variant('spectrogram_original', 'pgd', 'waveform'),
   Variant('spectrogram_original', 'random_sign', 'waveform'),
   Variant('mfcc13_original', 'fgsm', 'features'),
   Variant('spectrogram_griffin_lim', 'fgsm', 'features'),
