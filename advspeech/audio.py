@@ -8,6 +8,8 @@ One unit of model amplitude is half of full scale, which spans [-1, 1): a
 perturbation of 0.02 is 0.04 of full scale, 1310.72 LSB of 16 bit, -27.96 dBFS.
 """
 
+import dataclasses
+import math
 import os
 import re
 
@@ -24,11 +26,12 @@ FULL_SCALE_PER_UNIT = 2.0
 PCM_MIN, PCM_MAX = -32768, 32767
 
 
-def load(path: str | os.PathLike) -> np.ndarray:
-  """Returns a recording as int16 PCM, [time], mixed to mono and resampled.
+def read(path: str | os.PathLike) -> np.ndarray:
+  """Returns a recording's samples, [time] float32 in [-1, 1], unrounded.
 
   Channels are averaged; a rate other than 16 kHz is converted with soxr (high
-  quality) through librosa. 16-bit mono files at 16 kHz come back bit for bit.
+  quality) through librosa. Mono files at 16 kHz of 16 bit or float come back
+  bit for bit, float samples beyond full scale included.
 
   Args:
     path: Any file libsndfile reads (wav, flac, ogg, mp3).
@@ -61,7 +64,19 @@ def load(path: str | os.PathLike) -> np.ndarray:
     raise errors.InputError(
       f'{path} holds no samples; replace it or leave it out'
     )
-  return round_to_pcm(audio)
+  return audio
+
+
+def load(path: str | os.PathLike) -> np.ndarray:
+  """Returns a recording as int16 PCM, [time], rounded and saturated.
+
+  Args:
+    path: Any file that `read` reads; 16-bit ones come back bit for bit.
+
+  Raises:
+    errors.InputError: As `read` does.
+  """
+  return round_to_pcm(read(path))
 
 
 def save(path: str | os.PathLike, audio: np.ndarray, subtype: str) -> None:
@@ -69,8 +84,8 @@ def save(path: str | os.PathLike, audio: np.ndarray, subtype: str) -> None:
 
   Args:
     path: The file to write.
-    audio: [time] in [0, 1]; rounded to the format's nearest value, saturated
-      at full scale, never rescaled.
+    audio: [time] in model range; rounded to the format's nearest value, never
+      rescaled. Beyond [0, 1] 16-bit samples saturate; float ones are kept.
     subtype: 'PCM_16' or 'FLOAT' (32 bit).
 
   Raises:
@@ -143,6 +158,83 @@ def amplitude_units(epsilon: float) -> dict[str, float]:
     'epsilon_lsb': epsilon * LSB_PER_UNIT,
     'epsilon_dbfs': float(dbfs),
   }
+
+
+_EPSILON = re.compile(
+  r'\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*(fs|lsb|dbfs|dbsnr|)\s*',
+  re.IGNORECASE,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Epsilon:
+  """A max-norm radius in the unit its user thinks in.
+
+  Attributes:
+    value: The number before the unit.
+    unit: '' (the model's, half of full scale), 'fs' (full scale), 'lsb' (steps
+      of 16 bit), 'dbfs' (dB below full scale) or 'dbsnr' (dB below the clip).
+    text: Number and unit, as they label a point.
+  """
+
+  value: float
+  unit: str
+  text: str
+
+  def radii(self, signal_rms: jax.Array) -> jax.Array:
+    """Returns the max-norm radius of each clip in the model's unit, [batch].
+
+    In 'dbsnr' it is the radius at which a perturbation of +-radius on every
+    recorded sample has that SNR; clips then differ, and a silent one gets 0.
+
+    Args:
+      signal_rms: [batch] as `signal_rms` returns; other units use its shape.
+    """
+    if self.unit == 'dbsnr':
+      return signal_rms * 10 ** (-self.value / 20)
+    units = {
+      '': self.value,
+      'fs': self.value / FULL_SCALE_PER_UNIT,
+      'lsb': self.value / LSB_PER_UNIT,
+      'dbfs': 10 ** (self.value / 20) / FULL_SCALE_PER_UNIT,
+    }
+    return jnp.full_like(signal_rms, units[self.unit])
+
+
+def parse_epsilon(epsilon: str | float) -> Epsilon:
+  """Returns an epsilon given as a number or as text with a unit.
+
+  Args:
+    epsilon: 0.02 or '0.02' (the model's unit), '0.04fs', '1311lsb', '-28dbfs'
+      or '20dbsnr'; in any case, with or without spaces.
+
+  Raises:
+    errors.InputError: If it is none of these, negative where it is no
+      logarithm, or not finite.
+  """
+  text = epsilon if isinstance(epsilon, str) else repr(float(epsilon))
+  match = _EPSILON.fullmatch(text)
+  if match:
+    value, unit = float(match[1]), match[2].lower()
+    if math.isfinite(value) and (value >= 0 or unit.startswith('db')):
+      return Epsilon(value, unit, repr(value).removesuffix('.0') + unit)
+  raise errors.InputError(
+    "epsilon must be a number that is not negative in the model's unit or text "
+    "such as '0.02', '0.04fs', '1311lsb', '-28dbfs', '20dbsnr', got "
+    f'{epsilon!r}'
+  )
+
+
+def signal_rms(audio: jax.Array, mask: jax.Array) -> jax.Array:
+  """Returns root mean squares about silence over recorded samples, [...].
+
+  Args:
+    audio: [..., time] clips in model range.
+    mask: [..., time], 1 on recorded samples, 0 on padding; a clip without
+      recorded samples has 0.
+  """
+  energy = jnp.sum(mask * (audio - SILENCE) ** 2, axis=-1)
+  return jnp.sqrt(energy / jnp.maximum(jnp.sum(mask, axis=-1), 1))
 
 
 def snr_db(audio: jax.Array, noisy: jax.Array, mask: jax.Array) -> jax.Array:
