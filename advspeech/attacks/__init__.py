@@ -21,8 +21,11 @@ from advspeech.attacks.losses import (
   targeted_margin,
 )
 from advspeech.attacks.pgd import bim, mi_fgsm, pgd
+from advspeech.attacks.registry import Attack, Problem, make, names
 
 __all__ = [
+  'Attack',
+  'Problem',
   'add',
   'band_weights',
   'bim',
@@ -31,8 +34,10 @@ __all__ = [
   'fgsm',
   'gaussian_like',
   'gradient_sign',
+  'make',
   'margin',
   'mi_fgsm',
+  'names',
   'perturb',
   'pgd',
   'random_sign',
