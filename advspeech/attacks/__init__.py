@@ -14,17 +14,25 @@ from advspeech.attacks.fgsm import (
   perturb,
   unit_gradient,
 )
+from advspeech.attacks.lattice import repair, to_lattice
 from advspeech.attacks.losses import (
   cross_entropy,
   margin,
   targeted_cross_entropy,
   targeted_margin,
 )
+from advspeech.attacks.minimal import Minimal, minimal_perturbation
 from advspeech.attacks.pgd import bim, mi_fgsm, pgd
 from advspeech.attacks.registry import Attack, Problem, make, names
+from advspeech.attacks.universal import (
+  perturb_all,
+  universal,
+  universal_step,
+)
 
 __all__ = [
   'Attack',
+  'Minimal',
   'Problem',
   'add',
   'band_weights',
@@ -37,13 +45,19 @@ __all__ = [
   'make',
   'margin',
   'mi_fgsm',
+  'minimal_perturbation',
   'names',
   'perturb',
+  'perturb_all',
   'pgd',
   'random_sign',
   'random_sign_like',
+  'repair',
   'shuffled',
   'targeted_cross_entropy',
   'targeted_margin',
+  'to_lattice',
   'unit_gradient',
+  'universal',
+  'universal_step',
 ]
