@@ -9,11 +9,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
-from advspeech.attacks import constraints
 from advspeech.attacks.fgsm import gradient_sign, perturb, unit_gradient
 from advspeech.attacks.pgd import bim, mi_fgsm, pgd
+from advspeech.attacks.universal import perturb_all
 
 _TARGETED = '-targeted'
 
@@ -45,7 +44,7 @@ class Attack(NamedTuple):
 
   Attributes:
     norm: 'linf' or 'l2': what bounds its perturbations.
-    iterative: Whether `apply` takes gradients or queries of its own.
+    iterative: Whether it takes many gradients or queries an epsilon.
     targeted: Whether `Problem`'s functions are to ask for a chosen class.
     fitted: Whether `apply` takes a direction [time] that was learnt before on
       other clips, as its auxiliary.
@@ -88,7 +87,7 @@ def make(
   base = name.removesuffix(_TARGETED)
   targeted = base != name
   if base == 'universal':
-    return Attack('linf', False, targeted, True, _nothing, _add_learnt)
+    return Attack('linf', True, targeted, True, _nothing, _add_learnt)
   if base not in _MAKERS:
     raise ValueError(
       f'an attack must be one of {", ".join(names())}, got {name!r}'
@@ -115,11 +114,13 @@ def _nothing(problem):
 
 def _add_learnt(problem, direction, radii):
   """Returns the clips with one direction, [time], added to all."""
-  rows = jnp.broadcast_to(direction, problem.audio.shape)
-  rows = constraints.masked(rows, problem.mask)
-  return perturb(problem.audio, rows, radii[None], bounds=problem.bounds)[
-    0
-  ]
+  return perturb_all(
+    problem.audio,
+    direction[None],
+    radii[None],
+    mask=problem.mask,
+    bounds=problem.bounds,
+  )[0]
 
 
 def _single(norm, direction_fn):

@@ -7,6 +7,7 @@ in the same company, to the same bits, whatever the batch size and the number of
 devices.
 """
 
+import dataclasses
 import functools
 import hashlib
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ from advspeech import (
   input_pipeline,
   models,
   parallel,
+  preemption,
   quality,
   transforms,
 )
@@ -38,6 +40,8 @@ REPAIRED = 'repaired'
 # XLA's temporary memory (tests/sweep/test_engine.py holds it to the bound).
 _FORWARD_MAPS, _GRADIENT_MAPS = 4, 10
 _BYTES = 4
+# Epsilons that the steps towards a universal perturbation cover together.
+_UNIVERSAL_REACH = 2.5
 # Clips whose level is taken at a time.
 _DECODED = 64
 
@@ -251,6 +255,111 @@ def _program(
     np.uint32(source.seed),
     np.pad(radii, ((0, fill_epsilons), (0, fill_rows)), mode='edge'),
     np.pad(fitted, ((0, fill_epsilons), (0, 0)), mode='edge'),
+  )
+
+
+def fit_universal(
+  cell: cells_lib.Cell,
+  source: cells_lib.Member,
+  split: input_pipeline.Split,
+  attack: attacks.Attack,
+  settings: Settings,
+  *,
+  num_passes: int,
+) -> np.ndarray:
+  """Returns directions that break many clips, [num_epsilons, time].
+
+  Args:
+    cell: Of a fitted attack.
+    source: The member attacked; its labels are not these clips'.
+    split: Clips to learn on.
+    attack: The cell's.
+    settings: Of the sweep.
+    num_passes: Over the clips.
+  """
+  num_samples = split.pcm.shape[1]
+  num_batches = -(-len(split) // settings.batch_size)
+  rms = signal_rms(split)
+  radii = np.stack([epsilon.radii(rms) for epsilon in cell.epsilons])
+  columns = {
+    'pcm': split.pcm,
+    'num_samples': split.num_samples,
+    'goal': dataclasses.replace(source, labels=split.labels).goal(attack),
+    'row_id': _row_ids(split.ids),
+    'radii': radii.T,
+  }
+  step = _universal_step(
+    source.classifier.model,
+    masks.parse(cell.mask),
+    attack,
+    settings,
+    _UNIVERSAL_REACH / (num_passes * num_batches),
+  )
+  direction = np.zeros((len(cell.epsilons), num_samples), np.float32)
+  for _ in range(num_passes):
+    for start in range(0, len(split), settings.batch_size):
+      preemption.check()
+      batch = {}
+      for name, x in columns.items():
+        rows = x[start : start + settings.batch_size]
+        fill = settings.batch_size - len(rows)
+        batch[name] = np.pad(rows, [(0, fill)] + [(0, 0)] * (x.ndim - 1))
+      direction = step(
+        source.classifier.variables,
+        parallel.shard_batch(batch, settings.mesh),
+        direction,
+        np.uint32(source.seed),
+      )
+  return np.asarray(direction.addressable_data(0))
+
+
+def _universal_step(model, part, attack, settings, relative_step):
+  """Returns the compiled step behind `fit_universal`."""
+
+  def step(variables, batch, direction, seed):
+    clips, recorded = _decode(batch['pcm'], batch['num_samples'])
+
+    def loss_fn(x, batch, recorded):
+      keys = _keys(seed, batch['row_id'])
+      problem = _problem(
+        model,
+        variables,
+        x,
+        recorded,
+        batch['goal'],
+        keys,
+        attack,
+        part,
+        None,
+        settings.bounds,
+      )
+      return problem.loss_fn(x)
+
+    at_once = models.clips_at_once(model, 1, clips.shape[1])
+    # Rows that only fill a batch hold no samples, and so take no part.
+    touched = (batch['num_samples'][:, None] > 0) * jnp.ones_like(clips)
+    mask = part.samples(recorded)
+    return attacks.universal_step(
+      lambda x: parallel.map_rows(loss_fn, at_once, x, batch, recorded),
+      direction,
+      clips,
+      batch['radii'].T,
+      relative_step=relative_step,
+      mask=touched if mask is None else touched * mask,
+      band=part.band(clips.shape[1]),
+      bounds=settings.bounds,
+      axis_name='data',
+    )
+
+  copies, rows = PartitionSpec(), PartitionSpec('data')
+  return jax.jit(
+    jax.shard_map(
+      step,
+      mesh=settings.mesh,
+      in_specs=(copies, rows, copies, copies),
+      out_specs=copies,
+      check_vma=False,
+    )
   )
 
 
@@ -500,11 +609,12 @@ def _judge_chunk(program, source, targets, seed, fitted, batch, radii):
       for i, name in enumerate(cells_lib.CONTROLS)
       if name in program.variants
     ]
+    max_norm = jnp.abs(perturbed - clips).max(-1)
     saved = _saved(perturbed)
     if REPAIRED in program.variants:
       saved[REPAIRED] = attacks.repair(
-        problem.loss_fn, clips, perturbed, radius, mask=problem.mask
-      )
+        problem.loss_fn, clips, perturbed[None], max_norm[None]
+      )[0]
     heard = [saved[n] for n in program.variants if n in saved] + controls
     predictions = jax.lax.map(
       predict, jnp.stack(heard), batch_size=program.chunks.variants
@@ -514,7 +624,7 @@ def _judge_chunk(program, source, targets, seed, fitted, batch, radii):
       'snr_db': jnp.stack(
         [audio.snr_db(clips, x, recorded) for x in (perturbed, *controls)]
       ),
-      'max_norm': jnp.abs(perturbed - clips).max(-1),
+      'max_norm': max_norm,
       'segmental_snr_db': quality.segmental_snr_db(clips, perturbed, recorded),
       'log_spectral_distance_db': quality.log_spectral_distance_db(
         clips, perturbed, recorded

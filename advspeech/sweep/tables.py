@@ -299,7 +299,7 @@ def minimal_rows(sweep: work.Sweep, task: str) -> Iterator[dict[str, Any]]:
             'epsilon': float(found.epsilon[i]),
             'num_islands': int(found.num_islands[i]),
             'monotone': int(found.monotone[i]),
-            'bisected_epsilon': float(found.bisected_epsilon[i]),
+            'bisected_epsilon': float(found.bisected[i]),
           }
 
 

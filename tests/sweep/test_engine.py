@@ -109,9 +109,7 @@ def test_answers_do_not_depend_on_the_batch_size(
 def test_a_shard_says_what_the_whole_split_says(plain, members, split):
   part = judge(make_cell(), members, split, rows=slice(4, 8))
   np.testing.assert_array_equal(part.clean, plain.clean[:, 4:8])
-  np.testing.assert_array_equal(
-    part.predictions, plain.predictions[..., 4:8]
-  )
+  np.testing.assert_array_equal(part.predictions, plain.predictions[..., 4:8])
 
 
 @pytest.mark.parametrize(
