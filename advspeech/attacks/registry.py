@@ -10,8 +10,16 @@ from typing import Any, NamedTuple
 
 import jax
 
+from advspeech.attacks.apgd import apgd
 from advspeech.attacks.fgsm import gradient_sign, perturb, unit_gradient
+from advspeech.attacks.losses import (
+  cross_entropy,
+  margin,
+  targeted_cross_entropy,
+  targeted_margin,
+)
 from advspeech.attacks.pgd import bim, mi_fgsm, pgd
+from advspeech.attacks.square import square
 from advspeech.attacks.universal import perturb_all
 
 _TARGETED = '-targeted'
@@ -22,8 +30,9 @@ class Problem(NamedTuple):
 
   Attributes:
     audio: [batch, time] clean clips.
-    loss_fn: Maps audio [batch, time] to the loss to ascend, [batch].
-    margin_fn: Maps audio to [batch], positive where the goal is reached.
+    logits_fn: Maps audio [batch, time] to logits [batch, num_classes].
+    goal: [batch] classes to leave, or to reach if targeted.
+    targeted: Which of the two.
     keys: [batch] typed PRNG keys, one a clip.
     mask: [batch, time] or None; samples with 0 are not touched.
     band: [time // 2 + 1] weights of rfft bins, or None.
@@ -31,12 +40,31 @@ class Problem(NamedTuple):
   """
 
   audio: jax.Array
-  loss_fn: Callable[[jax.Array], jax.Array]
-  margin_fn: Callable[[jax.Array], jax.Array]
+  logits_fn: Callable[[jax.Array], jax.Array]
+  goal: jax.Array
+  targeted: bool
   keys: jax.Array
   mask: jax.Array | None
   band: jax.Array | None
   bounds: tuple[float, float]
+
+  def loss_fn(self, audio: jax.Array) -> jax.Array:
+    """Returns the cross entropy to ascend, [batch]."""
+    return self.loss_and_margin(audio)[0]
+
+  def margin_fn(self, audio: jax.Array) -> jax.Array:
+    """Returns margins, [batch], positive where the goal is reached."""
+    return self.loss_and_margin(audio)[1]
+
+  def loss_and_margin(self, audio: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns both, from one pass through the model."""
+    logits = self.logits_fn(audio)
+    if self.targeted:
+      return (
+        targeted_cross_entropy(logits, self.goal),
+        targeted_margin(logits, self.goal),
+      )
+    return cross_entropy(logits, self.goal), margin(logits, self.goal)
 
 
 class Attack(NamedTuple):
@@ -45,7 +73,7 @@ class Attack(NamedTuple):
   Attributes:
     norm: 'linf' or 'l2': what bounds its perturbations.
     iterative: Whether it takes many gradients or queries an epsilon.
-    targeted: Whether `Problem`'s functions are to ask for a chosen class.
+    targeted: Whether the problem is to ask for a chosen class.
     fitted: Whether `apply` takes a direction [time] that was learnt before on
       other clips, as its auxiliary.
     prepare: Maps a `Problem` to arrays with a row a clip.
@@ -193,7 +221,48 @@ def _pgd(problem, radii, counts, **limits):
   )
 
 
-_BOTH_NORMS = {'bim': _bim, 'mi_fgsm': _mi_fgsm, 'pgd': _pgd}
+def _apgd_ce(problem, radii, counts, **limits):
+  return _apgd(problem.loss_and_margin, problem, radii, counts, limits)
+
+
+def _apgd_margin(problem, radii, counts, **limits):
+  def objective_fn(audio):
+    reached = problem.margin_fn(audio)
+    return reached, reached
+
+  return _apgd(objective_fn, problem, radii, counts, limits)
+
+
+def _apgd(objective_fn, problem, radii, counts, limits):
+  return apgd(
+    objective_fn,
+    problem.audio,
+    radii,
+    problem.keys,
+    num_steps=counts.num_steps,
+    num_restarts=counts.num_restarts,
+    **limits,
+  )
+
+
+def _square(problem, radii, counts, **limits):
+  return square(
+    problem.margin_fn,
+    problem.audio,
+    radii,
+    problem.keys,
+    num_queries=counts.num_queries,
+    **limits,
+  )
+
+
+_BOTH_NORMS = {
+  'bim': _bim,
+  'mi_fgsm': _mi_fgsm,
+  'pgd': _pgd,
+  'apgd_ce': _apgd_ce,
+  'apgd_margin': _apgd_margin,
+}
 _MAKERS = {
   'fgsm': _single('linf', gradient_sign),
   'fgm': _single('l2', unit_gradient),
@@ -202,4 +271,5 @@ _MAKERS = {
     for name, attack_fn in _BOTH_NORMS.items()
     for suffix, norm in (('', 'linf'), ('_l2', 'l2'))
   },
+  'square': _iterated('linf', _square),
 }

@@ -527,15 +527,11 @@ def _problem(
       x = known.straight_through(x, _split_keys(keys, 1), recorded)
     return model.apply(variables, x, train=False)
 
-  loss, margin = (
-    (attacks.targeted_cross_entropy, attacks.targeted_margin)
-    if attack.targeted
-    else (attacks.cross_entropy, attacks.margin)
-  )
   return attacks.Problem(
     audio=clips,
-    loss_fn=lambda x: loss(logits_fn(x), goal),
-    margin_fn=lambda x: margin(logits_fn(x), goal),
+    logits_fn=logits_fn,
+    goal=goal,
+    targeted=attack.targeted,
     keys=_split_keys(keys, 0),
     mask=mask.samples(recorded),
     band=mask.band(clips.shape[1]),
