@@ -425,7 +425,7 @@ def run_attack(config: ml_collections.ConfigDict, workdir: str) -> None:
     attacks={
       cell.attack: sweep.make_attack(config, cell.attack) for cell in cells
     },
-    settings=sweep_settings(config),
+    settings=sweep.make_settings(config),
     fitting=sweep.head(splits['train'], config.sweep.universal.num_clips),
     num_passes=config.sweep.universal.num_passes,
   )
@@ -433,17 +433,6 @@ def run_attack(config: ml_collections.ConfigDict, workdir: str) -> None:
   if parallel.is_lead():
     _write_tables(config, work)
   parallel.on_lead(lambda: None, f'{table} is written')
-
-
-def sweep_settings(config: ml_collections.ConfigDict) -> sweep.Settings:
-  """Returns what all cells of a config's sweep have in common."""
-  return sweep.Settings(
-    bounds=(0.0, 1.0) if config.sweep.clip_to_range else (-np.inf, np.inf),
-    repair=config.sweep.repair,
-    memory_mb=config.sweep.memory_mb,
-    batch_size=config.sweep.batch_size,
-    mesh=parallel.make_mesh(config.sweep.epsilon_devices),
-  )
 
 
 def _members(config, workdir, corpus, task, split):

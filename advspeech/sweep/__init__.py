@@ -20,6 +20,7 @@ from advspeech.sweep.engine import (
   Settings,
   attacked_clips,
   judge,
+  make_settings,
   signal_rms,
   variants,
 )
@@ -58,6 +59,7 @@ __all__ = [
   'head',
   'judge',
   'make_attack',
+  'make_settings',
   'minimal_rows',
   'parse_epsilons',
   'plan',

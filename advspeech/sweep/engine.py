@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import hashlib
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -32,6 +32,9 @@ from advspeech import (
 )
 from advspeech.sweep import cells as cells_lib
 from advspeech.sweep import masks
+
+if TYPE_CHECKING:  # a bare accelerator machine need not have it
+  import ml_collections
 
 # How a perturbed clip reaches the model that judges it.
 FORMATS = ('memory', 'float32', 'int16')
@@ -85,6 +88,26 @@ class Settings(NamedTuple):
   memory_mb: int
   batch_size: int
   mesh: sharding.Mesh
+
+
+def make_settings(
+  config: 'ml_collections.ConfigDict',
+  devices: Sequence[jax.Device] | None = None,
+) -> Settings:
+  """Returns a config's settings.
+
+  Args:
+    config: See configs/paper.py.
+    devices: All there are if None.
+  """
+  sweep = config.sweep
+  return Settings(
+    bounds=(0.0, 1.0) if sweep.clip_to_range else (-np.inf, np.inf),
+    repair=sweep.repair,
+    memory_mb=sweep.memory_mb,
+    batch_size=sweep.batch_size,
+    mesh=parallel.make_mesh(sweep.epsilon_devices, devices),
+  )
 
 
 class Chunks(NamedTuple):
@@ -224,7 +247,7 @@ def _program(
       tuple(groups),
       attack,
       masks.parse(cell.mask),
-      _transform(cell.transform) if cell.transform else None,
+      transforms.make(cell.transform) if cell.transform else None,
       cell.adaptive,
       judged,
       settings.bounds,
@@ -386,7 +409,7 @@ def attacked_clips(
     fitted: [time] direction learnt before, for an attack that wants it.
   """
   variables = jax.device_get(source.classifier.variables)
-  known = _transform(cell.transform) if cell.adaptive else None
+  known = transforms.make(cell.transform) if cell.adaptive else None
   part = masks.parse(cell.mask)
 
   @jax.jit
@@ -415,10 +438,6 @@ def attacked_clips(
   )
   rows = [make(*(x[i : i + 1] for x in columns)) for i in range(len(split))]
   return np.concatenate([np.zeros((0, split.pcm.shape[1]), np.float32), *rows])
-
-
-# One object a name: what is compiled is looked up by it.
-_transform = functools.lru_cache(transforms.make)
 
 
 def _row_ids(ids):
@@ -524,7 +543,8 @@ def _problem(
 
   def logits_fn(x):
     if known:
-      x = known.straight_through(x, _split_keys(keys, 1), recorded)
+      # It draws noise of its own where the transform is noise.
+      x = known.straight_through(x, _split_keys(keys, 2), recorded)
     return model.apply(variables, x, train=False)
 
   return attacks.Problem(

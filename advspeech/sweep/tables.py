@@ -76,7 +76,8 @@ MINIMAL_COLUMNS = (
   'monotone',
   'bisected_epsilon',
 )
-SUITE = 'strongest'
+# What tables call the best of a source's attacks.
+STRONGEST = 'strongest'
 _NUM_RESAMPLES = 2000
 
 
@@ -339,7 +340,7 @@ def strongest_rows(
           {
             **dict.fromkeys(SWEEP_COLUMNS, ''),
             **_cell_columns(sweep, family[0], target, task),
-            'attack': SUITE,
+            'attack': STRONGEST,
             **_epsilon_columns(epsilon, rms),
             'num_clips': num,
             'num_errors': num_errors,
