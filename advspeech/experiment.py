@@ -493,7 +493,7 @@ def _write_tables(config, work):
   example_epsilon = audio.parse_epsilon(config.sweep.example_epsilon)
   rows = sweep.sweep_rows(work, task, confidence)
   rows += sweep.strongest_rows(work, task, confidence)
-  findings = sweep.findings(work, rows, confidence)
+  findings = sweep.findings(work, confidence)
   for finding in findings:
     logger.warning('check: %s', finding['sentence'])
   quality_rows, undefined = sweep.quality_rows(
@@ -502,8 +502,7 @@ def _write_tables(config, work):
   for name, num in undefined.items():
     if num:
       logger.warning(
-        'attack/quality.csv: %s is not defined (or not installed) for %d of '
-        '%d clips',
+        'attack/quality.csv: %s is not defined for %d of %d clips',
         name,
         num,
         len(quality_rows),

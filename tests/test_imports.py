@@ -20,6 +20,7 @@ LEVELS = [
   {'peers'},
   {'lr_search'},
   {'figures'},
+  {'recording'},
   {'report'},
   {'experiment'},
 ]

@@ -187,21 +187,22 @@ def quality_rows(
   num = len(sweep.split) if num_clips < 0 else num_clips
   some = head(sweep.split, num)
   rows: list[dict[str, Any]] = []
-  undefined = {'stoi': 0, 'pesq': 0}
+  undefined = {'stoi': 0} | ({'pesq': 0} if quality.has_pesq() else {})
   if not len(some):
     return rows, undefined
   clean = np.asarray(audio.from_pcm(jnp.asarray(some.pcm)))
+  recorded = np.arange(clean.shape[1]) < some.num_samples[:, None]
   for cell in _listened_to(sweep):
     judged = work.judgements(sweep, cell)
     source = sweep.members[cell.source]
     for e, epsilon in enumerate(cell.epsilons):
       perturbed = make(sweep, cell, some, epsilon)
+      heard = {'pesq': [''] * len(some)}
+      for name in undefined:
+        scores = getattr(quality, name)(clean, perturbed, recorded)
+        undefined[name] += scores.num_undefined
+        heard[name] = ['' if v is None else v for v in scores.values]
       for i, utterance_id in enumerate(some.ids):
-        end = some.num_samples[i]
-        pair = clean[i, :end], perturbed[i, :end]
-        heard = {'stoi': quality.stoi(*pair), 'pesq': quality.pesq(*pair)}
-        for name, value in heard.items():
-          undefined[name] += value is None
         rows.append(
           {
             'seed': source.seed,
@@ -215,7 +216,7 @@ def quality_rows(
             'log_spectral_distance_db': float(
               judged.log_spectral_distance_db[e, i]
             ),
-            **{k: '' if v is None else v for k, v in heard.items()},
+            **{name: values[i] for name, values in heard.items()},
           }
         )
   return rows, undefined
