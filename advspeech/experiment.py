@@ -415,13 +415,14 @@ def run_attack(config: ml_collections.ConfigDict, workdir: str) -> None:
           'run python -m launch.train with the same --config and --workdir'
         )
   corpus, task, splits = _load(config)
-  members = _members(config, workdir, corpus, task, splits['test'])
+  test = sweep.head(splits['test'], config.sweep.num_clips)
+  members = _members(config, workdir, corpus, task, test)
   cells = sweep.plan(config, members)
   work = sweep.Sweep(
     folder=folder,
     cells=cells,
     members=members,
-    split=splits['test'],
+    split=test,
     attacks={
       cell.attack: sweep.make_attack(config, cell.attack) for cell in cells
     },

@@ -214,7 +214,7 @@ def _examples(workdir):
   folder = os.path.join(workdir, 'attack')
   return [
     {
-      'id': entry['id'],
+      **entry,
       **{
         kind: _data_uri(os.path.join(folder, 'audio', entry[kind]))
         for kind in ('original', 'adversarial')

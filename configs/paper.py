@@ -87,6 +87,8 @@ def get_config() -> ml_collections.ConfigDict:
         'attacks': ('fgsm',),
         # Models that attacks are made on; () is `source` alone. All judge.
         'sources': (),
+        # Clips of the test split that are attacked, from the first on; -1: all.
+        'num_clips': -1,
         # What may be touched: 'all' is the paper; 'recorded', 'padding',
         # '0.5-1.5s', '300-3400hz', joined by +.
         'masks': ('all',),

@@ -31,7 +31,8 @@ def get_config(variant: str = 'gender') -> ml_collections.ConfigDict:
   config.task = task
   config.corpus.name = 'ravdess'
   # RAVDESS is quiet: the paper's smallest epsilon is 9 dB SNR here.
-  config.sweep.epsilons = (
+  sweep = config.sweep
+  sweep.epsilons = (
     0.0,
     0.00002,
     0.00005,
@@ -45,7 +46,21 @@ def get_config(variant: str = 'gender') -> ml_collections.ConfigDict:
     0.02,
     0.032,
   )
-  config.sweep.example_epsilon = 0.001
+  sweep.example_epsilon = 0.001
+  # Everything the sweep has, on and from every model.
+  sweep.sources = config.models
+  sweep.attacks = (
+    'fgsm',
+    'fgm',
+    'mi_fgsm',
+    'pgd',
+    'apgd_ce',
+    'apgd_margin',
+    'square',
+    'universal',
+  )
+  sweep.iterative.epsilons = (0.0001, 0.0002, 0.0005)
+  sweep.repair = True
   if size == 'small':
     config.clip_s = 3.0
     config.model.features = 16
@@ -53,5 +68,12 @@ def get_config(variant: str = 'gender') -> ml_collections.ConfigDict:
     config.training.batch_size = 20
     config.training.learning_rate = 2e-3
     config.training.num_epochs = 15 if task == 'gender' else 40
-    config.sweep.batch_size = 48
+    sweep.batch_size = 48
+    sweep.num_clips = 96
+    sweep.epsilons = tuple(e for e in sweep.epsilons if e not in (0.01, 0.032))
+    sweep.iterative.num_steps = 10
+    sweep.iterative.num_queries = 100
+    sweep.iterative.epsilons = (0.0002, 0.0005)
+    sweep.universal.num_clips = 96
+    sweep.num_quality_clips = 8
   return config

@@ -179,8 +179,8 @@ def validate(config: 'ml_collections.ConfigDict') -> None:
         f'config.sweep.{section}.{key} must be positive, got '
         f'{sweep[section][key]}'
       )
-  for key in ('num_examples', 'num_quality_clips'):
-    if sweep[key] < -1:
+  for key in ('num_clips', 'num_examples', 'num_quality_clips'):
+    if sweep[key] < -1 or (key == 'num_clips' and not sweep[key]):
       raise errors.InputError(
         f'config.sweep.{key} must be a number of clips, or -1 for all, got '
         f'{sweep[key]}'

@@ -48,8 +48,7 @@ def write(
     source said of the clean clip, of the adversarial one in memory, and of each
     file read back.
   """
-  num = len(sweep.split) if num_examples < 0 else num_examples
-  some = head(sweep.split, num)
+  some = head(sweep.split, num_examples)
   folder = os.path.join(sweep.folder, 'audio')
   os.makedirs(folder, exist_ok=True)
   entries: list[dict[str, Any]] = []
@@ -98,7 +97,8 @@ def write(
 
 
 def head(split: input_pipeline.Split, num: int) -> input_pipeline.Split:
-  """Returns the first `num` clips of a split."""
+  """Returns the first `num` clips of a split, -1: all of them."""
+  num = len(split) if num < 0 else num
   return input_pipeline.Split(
     split.ids[:num],
     split.pcm[:num],
@@ -184,8 +184,7 @@ def quality_rows(
     The rows, by QUALITY_COLUMNS, '' where a measure is not defined; and for
     each measure how often it was not.
   """
-  num = len(sweep.split) if num_clips < 0 else num_clips
-  some = head(sweep.split, num)
+  some = head(sweep.split, num_clips)
   rows: list[dict[str, Any]] = []
   undefined = {'stoi': 0} | ({'pesq': 0} if quality.has_pesq() else {})
   if not len(some):
