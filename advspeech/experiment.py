@@ -34,6 +34,8 @@ from advspeech.models import frontend
 
 logger = logging.getLogger(__name__)
 
+# Every model's folder tells by itself what it is.
+_WHICH_MODELS = ('models', 'seeds', 'source')
 # Of this machine; results do not depend on it.
 _LOCAL = ('data_dir', 'corpus.folder', 'training.save_every_s')
 
@@ -157,8 +159,8 @@ def claim_workdir(config: ml_collections.ConfigDict, workdir: str) -> None:
   """Writes `config.json`, or checks that the folder is this config's.
 
   Until the first checkpoint is there the folder is any config's, and until the
-  first attack what concerns the attack alone (`config.sweep`) may change: what
-  an error advises can be followed in the same folder.
+  first attack what concerns the attack alone (`config.sweep`) or names models
+  and seeds may change: what an error advises can be followed in the same folder.
 
   Raises:
     errors.InputError: If the folder holds results of another config.
@@ -180,7 +182,9 @@ def _claim(config, workdir):
     if not different:
       return
     attack = os.path.join(workdir, 'attack')
-    only_sweep = all(key.startswith('sweep.') for key in different)
+    only_sweep = all(
+      key.startswith('sweep.') or key in _WHICH_MODELS for key in different
+    )
     trained = [
       *glob.glob(os.path.join(workdir, '*', 'checkpoints', '[0-9]*')),
       *glob.glob(os.path.join(workdir, 'lr_search', '*', 'checkpoints')),

@@ -90,10 +90,11 @@ def get_config() -> ml_collections.ConfigDict:
         # Clips of the test split that are attacked, from the first on; -1: all.
         'num_clips': -1,
         # What may be touched: 'all' is the paper; 'recorded', 'padding',
-        # '0.5-1.5s', '300-3400hz', joined by +.
+        # '0.5-1.5s', '300-3400hz', joined by +. Every attack is made with the
+        # first, the first attack with the others too.
         'masks': ('all',),
-        # What comes between attack and judgement, such as 'lowpass4000': FGSM
-        # made without and with knowledge of it.
+        # What comes between attack and judgement, such as 'lowpass4000': the
+        # first attack is made without and with knowledge of each.
         'transforms': (),
         # Folders of other trained models that judge too, and may be sources.
         'checkpoints': (),

@@ -48,7 +48,22 @@ def get_config(variant: str = 'gender') -> ml_collections.ConfigDict:
   )
   sweep.example_epsilon = 0.001
   # Everything the sweep has, on and from every model.
+  config.models = ('wavecnn', 'wavernn', 'wavernn_on_wavecnn')
   sweep.sources = config.models
+  sweep.masks = ('all', 'recorded', 'padding')
+  sweep.transforms = (
+    'lowpass4000',
+    'highpass300',
+    'bandpass300-3400',
+    'median3',
+    'resample8000',
+    'quantize8',
+    'mulaw8',
+    'noise20db',
+    'mp3',
+    'vorbis',
+    'opus',
+  )
   sweep.attacks = (
     'fgsm',
     'fgm',
@@ -70,6 +85,16 @@ def get_config(variant: str = 'gender') -> ml_collections.ConfigDict:
     config.training.num_epochs = 15 if task == 'gender' else 40
     sweep.batch_size = 48
     sweep.num_clips = 96
+    sweep.sources = ('wavecnn', 'wavernn')
+    sweep.transforms = (
+      'lowpass4000',
+      'bandpass300-3400',
+      'median3',
+      'resample8000',
+      'mulaw8',
+      'noise20db',
+      'mp3',
+    )
     sweep.epsilons = tuple(e for e in sweep.epsilons if e not in (0.01, 0.032))
     sweep.iterative.num_steps = 10
     sweep.iterative.num_queries = 100

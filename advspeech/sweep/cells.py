@@ -101,15 +101,20 @@ def plan(
   for i, member in enumerate(members):
     if member.name not in sources:
       continue
-    for mask in sweep.masks:
-      for attack in sweep.attacks:
-        epsilons = few if make_attack(config, attack).iterative else everywhere
-        cells.append(Cell(i, attack, mask, '', False, epsilons))
+
+    def add(attack, mask, transform='', adaptive=False, i=i):
+      iterative = make_attack(config, attack).iterative
+      epsilons = few if iterative else everywhere
+      cells.append(Cell(i, attack, mask, transform, adaptive, epsilons))
+
+    first, *others = sweep.masks
+    for attack in sweep.attacks:
+      add(attack, first)
+    for mask in others:
+      add(sweep.attacks[0], mask)
     for transform in sweep.transforms:
       for adaptive in (False, True):
-        cells.append(
-          Cell(i, 'fgsm', sweep.masks[0], transform, adaptive, everywhere)
-        )
+        add(sweep.attacks[0], first, transform, adaptive)
   return cells
 
 
