@@ -1,7 +1,9 @@
 """Configs are checked, folders belong to one config, figures come of tables."""
 
 import json
+import types
 
+import numpy as np
 import pytest
 
 from advspeech import errors, experiment, figures, report
@@ -257,3 +259,17 @@ def test_more_models_and_seeds_may_come_to_a_trained_folder(tmp_path):
   experiment.claim_workdir(config, str(tmp_path))
   saved = json.loads((tmp_path / 'config.json').read_text())
   assert saved['seeds'] == [0, 1, 2]
+
+
+def test_a_model_of_another_task_gets_its_own_labels_where_it_has_any():
+  corpus = types.SimpleNamespace(
+    ids=np.array(['a', 'b', 'c', 'd']),
+    speaker=np.array(['1', '2', '1', '2']),
+    sex=np.array(['female', 'male', 'female', 'male']),
+    emotion=np.array(['sad', 'angry', 'happy', 'angry']),
+  )
+  split = types.SimpleNamespace(ids=np.array(['d', 'c', 'a']))
+  labels = experiment._labels_of(
+    {'task': 'emotion', 'classes': ['angry', 'sad']}, corpus, split
+  )
+  assert labels.tolist() == [0, -1, 1]
