@@ -117,3 +117,31 @@ def get_config() -> ml_collections.ConfigDict:
       },
     }
   )
+
+
+def get_corpus_config(name: str, variant: str) -> ml_collections.ConfigDict:
+  """Returns the paper's recipe on a corpus, or a reduced one.
+
+  Args:
+    name: The corpus, as in `config.corpus.name`.
+    variant: The task, with ',small' after it for the size a machine without an
+      accelerator can train.
+  """
+  task, _, size = variant.partition(',')
+  if size not in ('', 'small'):
+    raise ValueError(
+      f"the part after the comma must be 'small', got {size!r}; "
+      f'for example configs/{name}.py:{task},small'
+    )
+  config = get_config()
+  config.task = task
+  config.corpus.name = name
+  if size == 'small':
+    config.clip_s = 3.0
+    config.model.features = 16
+    config.model.input_pool = 2
+    config.training.batch_size = 20
+    config.training.learning_rate = 2e-3
+    config.training.num_epochs = 15 if task == 'gender' else 40
+    config.sweep.batch_size = 48
+  return config

@@ -23,6 +23,8 @@ import numpy as np
 import tensorflow_datasets as tfds
 import tqdm
 from etils import epath
+from tensorflow_datasets.core import writer
+from tensorflow_datasets.proto import tf_example_pb2
 
 from advspeech import audio, errors
 
@@ -129,6 +131,9 @@ class SpeechBuilder(
       ),
     )
 
+  def _example_writer(self):
+    return _SameBytes(self.info.file_format)
+
   def _split_generators(self, dl_manager):
     del dl_manager
     return {SPLIT: self._generate_examples()}
@@ -180,6 +185,23 @@ class SpeechBuilder(
         },
       },
     }
+
+
+class _SameBytes(writer.ExampleWriter):
+  """Writes an example as the same bytes in every process.
+
+  Protocol buffers put a map's entries in an order that differs from process to
+  process unless they are told to sort them; TFDS does not tell them.
+  """
+
+  def write(self, path, examples):
+    """Writes (key, serialised example) pairs."""
+    return super().write(path, ((key, _sorted(x)) for key, x in examples))
+
+
+def _sorted(serialized):
+  example = tf_example_pb2.Example.FromString(serialized)
+  return example.SerializeToString(deterministic=True)
 
 
 class Clip(NamedTuple):
@@ -302,7 +324,7 @@ class FolderBuilder(SpeechBuilder, skip_registration=True):
     top = self.folder / below if below else self.folder
     found = sorted(
       path
-      for path in _walk(top)
+      for path in (_walk(top) if top.is_dir() else ())
       if path.suffix.lower() in self.SUFFIXES
       and not any(p.startswith('.') for p in path.relative_to(top).parts)
     )

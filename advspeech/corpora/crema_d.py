@@ -39,8 +39,8 @@ class CremaD(builder.FolderBuilder):
 
   def recordings(self) -> Iterator[builder.Recording | builder.Skipped]:
     """Yields the recordings in the order of their names."""
-    sexes = self._sexes()
-    for path in self.files('AudioWAV'):
+    paths, sexes = self.files('AudioWAV'), self._sexes()
+    for path in paths:
       match = _NAME.fullmatch(path.stem)
       if not match:
         yield builder.Skipped(
