@@ -274,14 +274,13 @@ def prepare(config: ml_collections.ConfigDict, skip_bad: bool = False) -> str:
   """
   validate(config)
 
-  def prepare_corpus():
-    return corpora.prepare(
+  parallel.on_lead(
+    lambda: corpora.prepare(
       config.corpus.name, skip_bad=skip_bad, **_where(config)
-    )
-
-  # Process 0 prepares, the others then find it prepared.
-  parallel.on_lead(prepare_corpus, 'the corpus is prepared')
-  path = prepare_corpus()
+    ),
+    'the corpus is prepared',
+  )
+  path = corpora.path(config.corpus.name, **_where(config))
   logger.info('corpus %s: %s', config.corpus.name, path)
   return path
 
@@ -305,8 +304,6 @@ def _load(config):
     memory_budget_bytes=config.input.memory_budget_mb * 1e6,
     **_where(config),
   )
-  for warning in corpus.metadata['warnings']:
-    logger.warning('%s', warning)
   task = tasks.select(
     config.task,
     speaker=corpus.speaker,

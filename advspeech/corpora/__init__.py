@@ -166,15 +166,23 @@ def prepare(name: str, *, skip_bad: bool = False, **where: str) -> str:
   return str(dataset.data_path)
 
 
+def path(name: str, **where: str) -> str:
+  """Returns where a corpus' data set is, or will be once it is prepared.
+
+  Args:
+    name: A key of `BUILDERS`.
+    **where: `folder` and so on; see `Source`.
+  """
+  return str(Source(name, **where).builder().data_path)
+
+
 @contextlib.contextmanager
 def _alone(dataset):
   """Holds the data set for this process; removes what a killed one left."""
   parent = os.path.dirname(str(dataset.data_path))
   os.makedirs(parent, exist_ok=True)
   with open(os.path.join(parent, '.lock'), 'w') as lock:
-    fcntl.flock(
-      lock, fcntl.LOCK_EX
-    )  # let go when the process ends, at the latest
+    fcntl.flock(lock, fcntl.LOCK_EX)  # let go with the process, at the latest
     for name in os.listdir(parent):
       if name.startswith('incomplete.'):
         shutil.rmtree(os.path.join(parent, name))
@@ -183,8 +191,7 @@ def _alone(dataset):
 
 def _checked_record(dataset, source):
   """Returns the data set's record, if it was made of this source."""
-  path = dataset.data_path / builder.RECORD
-  record = json.loads(path.read_text())
+  record = json.loads((dataset.data_path / builder.RECORD).read_text())
   if source.name in _MADE:
     return record
   if record['channels'] != source.channels:

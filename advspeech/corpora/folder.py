@@ -1,8 +1,9 @@
 """Any recordings: a CSV manifest, or one sub-folder a class.
 
 The manifest has a line a clip, `path,label[,speaker,split,id]`, paths relative
-to the folder; without one, a clip's label is the sub-folder it lies in. An id
-is the path without its suffix unless the manifest gives it.
+to the folder; without one, a clip's label is the sub-folder it lies in. Files
+are named after ids: the manifest's, or the path without its suffix and with
+`__` for slashes.
 """
 
 import csv
@@ -17,6 +18,8 @@ from advspeech.corpora import builder
 logger = logging.getLogger(__name__)
 
 MANIFEST = 'manifest.csv'
+# Bytes of an id; file systems allow 255 with what is put behind it.
+_LONGEST = 180
 REQUIRED, OPTIONAL = ('path', 'label'), ('speaker', 'split', 'id')
 
 
@@ -68,9 +71,7 @@ class Folder(builder.FolderBuilder):
           f'or write a {MANIFEST}',
         )
       else:
-        yield _recording(
-          path, name.with_suffix('').as_posix(), label=name.parts[0]
-        )
+        yield _recording(path, _id(name.as_posix()), label=name.parts[0])
 
   def _listed(self, manifest):
     for number, row in _rows(manifest):
@@ -99,21 +100,31 @@ class Folder(builder.FolderBuilder):
       else:
         yield _recording(
           self.folder / path,
-          row['id'] or posixpath.splitext(path)[0],
+          row['id'] or _id(path),
           **{key: row[key] for key in ('label', 'speaker', 'split')},
         )
 
 
+def _id(path):
+  """Returns a file's id, by its path in the folder."""
+  return posixpath.splitext(path)[0].replace('/', '__')
+
+
 def _recording(path, id_, **columns):
-  """Returns a recording, or why its names cannot be written down."""
-  for text in (id_, *columns.values()):
-    try:
-      text.encode()
-    except UnicodeEncodeError:
-      return builder.Skipped(
-        str(path), f'{str(path)!r} is not named in UTF-8; rename it'
-      )
-  return builder.Recording(path, id_, **columns)
+  """Returns a recording, or why its names cannot be used."""
+  try:
+    num_bytes = max(len(text.encode()) for text in (id_, *columns.values()))
+  except UnicodeEncodeError:
+    reason = f'{str(path)!r} is not named in UTF-8; rename it'
+  else:
+    if '/' not in id_ and '\0' not in id_ and num_bytes <= _LONGEST:
+      return builder.Recording(path, id_, **columns)
+    reason = (
+      f'{path}: an id or label must be without a slash and of at most '
+      f'{_LONGEST} bytes, files are named after it; give it another in a '
+      'manifest'
+    )
+  return builder.Skipped(str(path), reason)
 
 
 def _rows(manifest):

@@ -35,9 +35,14 @@ def test_without_a_manifest_each_sub_folder_is_a_class(folder):
   stand_ins.write(folder / 'cat' / '.hidden.wav', 'hidden')
   (folder / 'cat' / 'notes.txt').write_text('miaow')
   found = utterances(folder)
-  assert {u.id: u.label for u in found} == {'cat/deep/a': 'cat', 'dog/a': 'dog'}
+  assert {u.id: u.label for u in found} == {
+    'cat__deep__a': 'cat',
+    'dog__a': 'dog',
+  }
   for u in found:
-    np.testing.assert_array_equal(u.pcm, stand_ins.tone(u.id))
+    np.testing.assert_array_equal(
+      u.pcm, stand_ins.tone(u.id.replace('__', '/'))
+    )
   stand_ins.write(folder / 'lost.wav', 'lost')
   with pytest.raises(errors.InputError, match=r'lost\.wav lies in no sub-fold'):
     utterances(folder)
@@ -58,7 +63,7 @@ def test_a_manifest_says_everything(folder):
   assert [(u.id, u.label, u.speaker, u.split) for u in found] == [
     ('first', 'yes', 'ann', 'train'),
     ('b c', 'no, never', 'bob "the" x', 'test'),
-    ('sub/d', 'yes', '', ''),
+    ('sub__d', 'yes', '', ''),
   ]
   np.testing.assert_array_equal(found[0].pcm, stand_ins.tone('a'))
 
@@ -116,6 +121,8 @@ def test_any_format_rate_and_channel_count_is_read(
     ('path,label\n/etc/a.wav,x\n', 'is not in'),
     ('path,label\na.txt,x\n', r'a\.txt is named as no recording is'),
     ('path,label\na.wav\0.wav,x\n', 'no file can be named'),
+    ('path,label,id\na.wav,x,b/c\n', 'must be without a slash'),
+    (f'path,label,id\na.wav,x,{"é" * 91}\n', 'at most 180 bytes'),
     ('path,label\nb.wav,x\n', r'b\.wav cannot be read'),
     ('path,label\n"a.wav,x\n', 'cannot be read as CSV in UTF-8'),
     ('path,label\n', 'every recording of folder was skipped'),
@@ -144,7 +151,7 @@ def test_names_in_other_scripts_are_kept_and_names_in_none_are_told(folder):
   for name in ('שלם-2', '\u200fשלם', 'Zoë', '日本'):
     stand_ins.write(folder / 'x' / f'{name}.wav', name)
   assert {u.id for u in utterances(folder)} == {
-    f'x/{name}' for name in ('שלם-2', '\u200fשלם', 'Zoë', '日本')
+    f'x__{name}' for name in ('שלם-2', '\u200fשלם', 'Zoë', '日本')
   }
   bad = os.path.join(os.fsencode(folder), b'x', b'caf\xe9.wav')
   os.rename(os.fsencode(folder / 'x' / 'Zoë.wav'), bad)

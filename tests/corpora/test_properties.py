@@ -256,11 +256,15 @@ def check_content(case, clip, is_plain):
   """Checks that the sound is that of the label, where both are known."""
   if not case['listed']:
     assert clip.label == 'sub'
-    (path,) = (p for p in case['files'] if p.rpartition('.')[0] == clip.id)
+    (path,) = (
+      p
+      for p in case['files']
+      if p.rpartition('.')[0].replace('/', '__') == clip.id
+    )
   elif is_plain:
     number = int(clip.label.removeprefix('class '))
     (path,) = (p for p, (n, _, _) in case['files'].items() if n == number)
-    stem = path.rpartition('.')[0]
+    stem = path.rpartition('.')[0].replace('/', '__')
     assert clip.id in (stem, f'id {number}', 'the same')
   else:
     return
