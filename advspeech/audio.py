@@ -8,7 +8,9 @@ One unit of model amplitude is half of full scale, which spans [-1, 1): a
 perturbation of 0.02 is 0.04 of full scale, 1310.72 LSB of 16 bit, -27.96 dBFS.
 """
 
+import dataclasses
 import io
+import math
 import os
 import re
 
@@ -34,11 +36,12 @@ _MIN_RATE_HZ, _MAX_RATE_HZ = 1_000, 1_000_000
 _CUT_SHORT = re.compile(r'(data|SSND|Data Size)\s+: \d+ \(should be')
 
 
-def load(path: str | os.PathLike, channels: str = 'mean') -> np.ndarray:
-  """Returns a recording as int16 PCM, [time], mono and resampled.
+def read(path: str | os.PathLike, channels: str = 'mean') -> np.ndarray:
+  """Returns a recording's samples, [time] float32 in [-1, 1], unrounded.
 
   A rate other than 16 kHz is converted with soxr (high quality) through
-  librosa. 16-bit mono files at 16 kHz come back bit for bit.
+  librosa. Mono files at 16 kHz of 16 bit or float come back bit for bit, float
+  samples beyond full scale included.
 
   Args:
     path: Any file libsndfile reads (wav, flac, ogg, mp3), here or where
@@ -65,7 +68,7 @@ def load(path: str | os.PathLike, channels: str = 'mean') -> np.ndarray:
     samples = librosa.resample(
       samples, orig_sr=rate_hz, target_sr=SAMPLE_RATE_HZ, res_type='soxr_hq'
     )
-  return round_to_pcm(samples)
+  return samples
 
 
 def _decode(path):
@@ -109,13 +112,26 @@ def _openable(path):
   return io.BytesIO(epath.Path(name).read_bytes())
 
 
+def load(path: str | os.PathLike, channels: str = 'mean') -> np.ndarray:
+  """Returns a recording as int16 PCM, [time], rounded and saturated.
+
+  Args:
+    path: Any file that `read` reads; 16-bit ones come back bit for bit.
+    channels: As there.
+
+  Raises:
+    errors.InputError: As `read` does.
+  """
+  return round_to_pcm(read(path, channels))
+
+
 def save(path: str | os.PathLike, audio: np.ndarray, subtype: str) -> None:
   """Writes model-range audio, [time], as a 16 kHz WAV file.
 
   Args:
     path: The file to write.
-    audio: [time] in [0, 1]; rounded to the format's nearest value, saturated
-      at full scale, never rescaled.
+    audio: [time] in model range; rounded to the format's nearest value, never
+      rescaled. Beyond [0, 1] 16-bit samples saturate; float ones are kept.
     subtype: 'PCM_16' or 'FLOAT' (32 bit).
 
   Raises:
@@ -224,6 +240,83 @@ def amplitude_units(epsilon: float) -> dict[str, float]:
     'epsilon_lsb': epsilon * LSB_PER_UNIT,
     'epsilon_dbfs': float(dbfs),
   }
+
+
+_EPSILON = re.compile(
+  r'\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*(fs|lsb|dbfs|dbsnr|)\s*',
+  re.IGNORECASE,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Epsilon:
+  """A max-norm radius in the unit its user thinks in.
+
+  Attributes:
+    value: The number before the unit.
+    unit: '' (the model's, half of full scale), 'fs' (full scale), 'lsb' (steps
+      of 16 bit), 'dbfs' (dB below full scale) or 'dbsnr' (dB below the clip).
+    text: Number and unit, as they label a point.
+  """
+
+  value: float
+  unit: str
+  text: str
+
+  def radii(self, signal_rms: jax.Array) -> jax.Array:
+    """Returns the max-norm radius of each clip in the model's unit, [batch].
+
+    In 'dbsnr' it is the radius at which a perturbation of +-radius on every
+    recorded sample has that SNR; clips then differ, and a silent one gets 0.
+
+    Args:
+      signal_rms: [batch] as `signal_rms` returns; other units use its shape.
+    """
+    if self.unit == 'dbsnr':
+      return signal_rms * 10 ** (-self.value / 20)
+    units = {
+      '': self.value,
+      'fs': self.value / FULL_SCALE_PER_UNIT,
+      'lsb': self.value / LSB_PER_UNIT,
+      'dbfs': 10 ** (self.value / 20) / FULL_SCALE_PER_UNIT,
+    }
+    return jnp.full_like(signal_rms, units[self.unit])
+
+
+def parse_epsilon(epsilon: str | float) -> Epsilon:
+  """Returns an epsilon given as a number or as text with a unit.
+
+  Args:
+    epsilon: 0.02 or '0.02' (the model's unit), '0.04fs', '1311lsb', '-28dbfs'
+      or '20dbsnr'; in any case, with or without spaces.
+
+  Raises:
+    errors.InputError: If it is none of these, negative where it is no
+      logarithm, or not finite.
+  """
+  text = epsilon if isinstance(epsilon, str) else repr(float(epsilon))
+  match = _EPSILON.fullmatch(text)
+  if match:
+    value, unit = float(match[1]), match[2].lower()
+    if math.isfinite(value) and (value >= 0 or unit.startswith('db')):
+      return Epsilon(value, unit, repr(value).removesuffix('.0') + unit)
+  raise errors.InputError(
+    "epsilon must be a number that is not negative in the model's unit or text "
+    "such as '0.02', '0.04fs', '1311lsb', '-28dbfs', '20dbsnr', got "
+    f'{epsilon!r}'
+  )
+
+
+def signal_rms(audio: jax.Array, mask: jax.Array) -> jax.Array:
+  """Returns root mean squares about silence over recorded samples, [...].
+
+  Args:
+    audio: [..., time] clips in model range.
+    mask: [..., time], 1 on recorded samples, 0 on padding; a clip without
+      recorded samples has 0.
+  """
+  energy = jnp.sum(mask * (audio - SILENCE) ** 2, axis=-1)
+  return jnp.sqrt(energy / jnp.maximum(jnp.sum(mask, axis=-1), 1))
 
 
 def snr_db(audio: jax.Array, noisy: jax.Array, mask: jax.Array) -> jax.Array:

@@ -379,8 +379,7 @@ def measure_sweep(config, rounds) -> dict[str, Any]:
     'judge_seconds_per_clip': seconds['judge'],
     'judge_forwards_per_clip': _JUDGE_EPSILONS
     * len(models.NAMES)
-    * len(sweep.ATTACKS)
-    * len(sweep.FORMATS),
+    * (len(sweep.FORMATS) + len(sweep.CONTROLS)),
   }
 
 
@@ -389,28 +388,30 @@ _JUDGE_EPSILONS = 2
 
 def _judge_call(config):
   subjects = {name: make_subject(config, name, 1) for name in models.NAMES}
-  classifiers = {
-    name: checkpoint.Classifier(
-      model=subject.model(),
-      variables=subject.variables,
-      metadata={'classes': list(_CLASSES)},
-      epoch=0,
+  split = _random_split(1, subjects['wavecnn'].clips.shape[1])
+  members = [
+    sweep.Member(
+      name,
+      0,
+      checkpoint.Classifier(
+        model=subject.model(),
+        variables=subject.variables,
+        metadata={'classes': list(_CLASSES)},
+        epoch=0,
+      ),
+      split.labels,
     )
     for name, subject in subjects.items()
-  }
-  split = _random_split(1, subjects['wavecnn'].clips.shape[1])
-
-  def judge():
-    return sweep.judge(
-      classifiers,
-      'wavecnn',
-      split,
-      [0.001] * _JUDGE_EPSILONS,
-      seed=0,
-      batch_size=1,
-    )
-
-  return judge
+  ]
+  epsilons = sweep.parse_epsilons([0.001] * _JUDGE_EPSILONS)
+  return functools.partial(
+    sweep.judge,
+    sweep.Cell(0, 'fgsm', 'all', '', False, epsilons),
+    members,
+    split,
+    sweep.make_attack(config, 'fgsm'),
+    sweep.make_settings(config, devices=jax.devices()[:1]),
+  )
 
 
 def measure_convolutions(config, rounds) -> list[dict[str, Any]]:

@@ -23,7 +23,6 @@ from advspeech import (
   lr_search,
   models,
   parallel,
-  preemption,
   report,
   side_by_side,
   storage,
@@ -35,6 +34,8 @@ from advspeech.models import frontend
 
 logger = logging.getLogger(__name__)
 
+# Every model's folder tells by itself what it is.
+_WHICH_MODELS = ('models', 'seeds', 'source')
 # Of this machine; results do not depend on it.
 _LOCAL = (
   'data_dir',
@@ -64,14 +65,19 @@ def validate(config: ml_collections.ConfigDict) -> None:
   _check_choice('clip.cut', config.clip.cut, audio.CUTS)
   _check_choice('clip.normalize', config.clip.normalize, audio.NORMALIZATIONS)
   _check_split(config)
-  if not (config.models and config.seeds and config.sweep.epsilons):
+  if not (config.models and config.seeds):
     raise errors.InputError(
-      'config.models, config.seeds and config.sweep.epsilons must name at '
-      f'least one each, got {config.models}, {config.seeds} and '
-      f'{config.sweep.epsilons}'
+      'config.models and config.seeds must name at least one each, got '
+      f'{config.models} and {config.seeds}'
     )
   for name in config.models:
-    _check_choice('models', name, models.NAMES)
+    _check_choice('models', name, train.NAMES)
+    other = train.frontend_of(name)
+    if other and other not in config.models:
+      raise errors.InputError(
+        f'config.models names {name}, which needs {other} beside it, got '
+        f'{config.models}; add {other}'
+      )
   for section in ('training', 'sweep'):
     _check_choice(
       f'{section}.precision', config[section].precision, models.PRECISIONS
@@ -97,6 +103,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
     ('training', 'decay_factor'),
     ('training', 'save_every_s'),
     ('sweep', 'batch_size'),
+    ('sweep', 'memory_mb'),
     ('sweep', 'epsilon_devices'),
     ('lr_search', 'num_epochs'),
     ('lr_search', 'num_rounds'),
@@ -105,26 +112,15 @@ def validate(config: ml_collections.ConfigDict) -> None:
       raise errors.InputError(
         f'config.{section}.{key} must be positive, got {config[section][key]}'
       )
-  if min(config.seeds) < 0 or config.sweep.num_examples < 0:
+  if min(config.seeds) < 0:
     raise errors.InputError(
-      'config.seeds and config.sweep.num_examples must not be negative, got '
-      f'{config.seeds} and {config.sweep.num_examples}'
+      f'config.seeds must not be negative, got {config.seeds}'
     )
-  for epsilon in (*config.sweep.epsilons, config.sweep.example_epsilon):
-    if not 0 <= epsilon <= 1:
-      raise errors.InputError(
-        f'an epsilon must lie in [0, 1] (the model hears [0, 1]), got '
-        f'{epsilon}; the paper uses 0 to 0.032'
-      )
+  sweep.validate(config)
   if not 0 < config.lr_search.low < config.lr_search.high:
     raise errors.InputError(
       'config.lr_search.low must be positive and below config.lr_search.high, '
       f'got {config.lr_search.low} and {config.lr_search.high}'
-    )
-  if not 0 < config.sweep.confidence < 1:
-    raise errors.InputError(
-      'config.sweep.confidence must lie between 0 and 1, got '
-      f'{config.sweep.confidence}'
     )
 
 
@@ -210,8 +206,8 @@ def claim_workdir(config: ml_collections.ConfigDict, workdir: str) -> None:
   """Writes `config.json`, or checks that the folder is this config's.
 
   Until the first checkpoint is there the folder is any config's, and until the
-  first attack what concerns the attack alone (`config.sweep`) may change: what
-  an error advises can be followed in the same folder.
+  first attack what concerns the attack alone (`config.sweep`) or names models
+  and seeds may change: what an error advises can be followed in the same folder.
 
   Raises:
     errors.InputError: If the folder holds results of another config.
@@ -234,7 +230,9 @@ def _claim(config, workdir):
     if not different:
       return
     attack = os.path.join(workdir, 'attack')
-    only_sweep = all(key.startswith('sweep.') for key in different)
+    only_sweep = all(
+      key.startswith('sweep.') or key in _WHICH_MODELS for key in different
+    )
     trained = [
       *glob.glob(os.path.join(workdir, '*', 'checkpoints', '[0-9]*')),
       *glob.glob(os.path.join(workdir, 'lr_search', '*', 'checkpoints')),
@@ -296,7 +294,7 @@ def _where(config):
 
 
 def _load(config):
-  """Returns the task and its splits, and says what is in them."""
+  """Returns the corpus, the task and its splits, and says what is in them."""
   corpus = corpora.read(
     config.corpus.name,
     num_samples=clip_samples(config),
@@ -326,7 +324,7 @@ def _load(config):
       len(speakers[speakers != '']),
       split.num_samples.sum() / audio.SAMPLE_RATE_HZ,
     )
-  return task, splits
+  return corpus, task, splits
 
 
 def run_lr_search(
@@ -352,13 +350,10 @@ def run_lr_search(
       'config.training.batch_size', config.training.batch_size, mesh
     )
   claim_workdir(config, workdir)
-  missing = [
-    name
-    for name in model_names or config.models
-    if not _exists(_found_rate(workdir, name))
-  ]
+  names = model_names or [m for m in config.models if not train.frontend_of(m)]
+  missing = [name for name in names if not _exists(_found_rate(workdir, name))]
   if missing:
-    task, splits = _load(config)
+    _, task, splits = _load(config)
   for name in missing:
     rate, rows = lr_search.search(
       config, workdir, model_name=name, splits=splits, classes=task.classes
@@ -373,12 +368,13 @@ def run_lr_search(
     parallel.on_lead(write, f'the learning rate of {name} is written')
   return {
     name: storage.read_json(_found_rate(workdir, name))['learning_rate']
-    for name in model_names or config.models
+    for name in names
   }
 
 
 def _found_rate(workdir, model_name):
-  return os.path.join(workdir, 'lr_search', f'{model_name}.json')
+  name = f'{train.base_name(model_name)}.json'
+  return os.path.join(workdir, 'lr_search', name)
 
 
 def _with_found_rate(config, workdir, model_name):
@@ -423,8 +419,9 @@ def run_training(
   if not missing:
     return
   if config.lr_search.enabled:
-    run_lr_search(config, workdir, sorted({name for name, _ in missing}))
-  task, splits = _load(config)
+    names = sorted({train.base_name(name) for name, _ in missing})
+    run_lr_search(config, workdir, names)
+  _, task, splits = _load(config)
 
   def train_one(member, mesh):
     name, seed = member
@@ -447,14 +444,21 @@ def run_training(
       summary['best_epoch'],
     )
 
-  side_by_side.run(train_one, missing, _training_meshes(config))
+  meshes = _training_meshes(config)
+  for waits in (False, True):  # those that take over a front end come last
+    members = [m for m in missing if bool(train.frontend_of(m[0])) == waits]
+    if members:
+      side_by_side.run(train_one, members, meshes)
 
 
 def run_attack(config: ml_collections.ConfigDict, workdir: str) -> None:
   """Attacks the trained models; writes the tables and example clips.
 
-  Each seed's judgements are kept in `attack/seed<k>.npz`, so that a run that
-  was stopped goes on with the next seed.
+  What is judged is kept in `attack/parts`, so that a run that was stopped goes
+  on with the clips that are left.
+
+  Raises:
+    errors.InputError: If a model is not trained, or does not hear these clips.
   """
   validate(config)
   _check_devices(config)
@@ -473,13 +477,34 @@ def run_attack(config: ml_collections.ConfigDict, workdir: str) -> None:
           f'{classifier_dir(workdir, name, seed)} is not trained to its end; '
           'run python -m launch.train with the same --config and --workdir'
         )
-  task, splits = _load(config)
-  test = splits['test']
-  os.makedirs(folder, exist_ok=True)
-  rows, samples = [], []
+  corpus, task, splits = _load(config)
+  test = sweep.head(splits['test'], config.sweep.num_clips)
+  members = _members(config, workdir, corpus, task, test)
+  cells = sweep.plan(config, members)
+  work = sweep.Sweep(
+    folder=folder,
+    cells=cells,
+    members=members,
+    split=test,
+    attacks={
+      cell.attack: sweep.make_attack(config, cell.attack) for cell in cells
+    },
+    settings=sweep.make_settings(config),
+    fitting=sweep.head(splits['train'], config.sweep.universal.num_clips),
+    num_passes=config.sweep.universal.num_passes,
+  )
+  sweep.run(work)
+  if parallel.is_lead():
+    _write_tables(config, work)
+  parallel.on_lead(lambda: None, f'{table} is written')
+
+
+def _members(config, workdir, corpus, task, split):
+  """Returns the models that take part in the sweep, the config's own first."""
+  members = []
   for seed in config.seeds:
-    classifiers = {
-      name: checkpoint.load_classifier(
+    for name in config.models:
+      classifier = checkpoint.load_classifier(
         classifier_dir(workdir, name, seed),
         train.describe(
           _with_found_rate(config, workdir, name),
@@ -490,55 +515,74 @@ def run_attack(config: ml_collections.ConfigDict, workdir: str) -> None:
         ),
         precision=config.sweep.precision,
       )
-      for name in config.models
-    }
-    judgements = _judgements(config, folder, seed, classifiers, test)
-    rows += sweep.sweep_rows(
-      config, seed, config.models, test.labels, judgements
+      members.append(sweep.Member(name, seed, classifier, split.labels))
+  for path in config.sweep.checkpoints:
+    classifier = checkpoint.load_classifier(
+      path, precision=config.sweep.precision
     )
-    samples += sweep.sample_rows(
-      config, seed, config.models, test, task.classes, judgements
-    )
-    if seed == config.seeds[0] and parallel.is_lead():
-      examples = sweep.write_examples(
-        os.path.join(folder, 'audio'), classifiers[config.source], test, config
+    metadata = classifier.metadata
+    if metadata['clip_samples'] != clip_samples(config):
+      raise errors.InputError(
+        f'{path} hears clips of {metadata["clip_samples"]} samples, this run '
+        f'has {clip_samples(config)}; name a model of the same clip_s'
       )
-
-  def write():
-    storage.write_json(os.path.join(folder, 'examples.json'), examples)
-    storage.write_table(
-      os.path.join(folder, 'samples.csv'), sweep.SAMPLE_COLUMNS, samples
-    )
-    storage.write_table(table, sweep.SWEEP_COLUMNS, rows)
-
-  parallel.on_lead(write, f'{table} is written')
+    labels = _labels_of(metadata, corpus, split)
+    members.append(sweep.Member(path, metadata['seed'], classifier, labels))
+  return members
 
 
-def _judgements(config, folder, seed, classifiers, split):
-  """Returns a seed's judgements, from disk where they are complete."""
-  path = os.path.join(folder, f'seed{seed}.npz')
-  if _exists(path):
-    with np.load(path) as arrays:
-      return sweep.Judgements(
-        *(arrays[name] for name in sweep.Judgements._fields)
+def _labels_of(metadata, corpus, split):
+  """Returns a split's labels in a model's own task, -1 where it has none."""
+  other = tasks.select(
+    metadata['task'],
+    speaker=corpus.speaker,
+    sex=corpus.sex,
+    emotion=corpus.emotion,
+  )
+  label_of = {}
+  for row, label in zip(other.rows, other.labels, strict=True):
+    name = other.classes[label]
+    if name in metadata['classes']:
+      label_of[corpus.ids[row]] = metadata['classes'].index(name)
+  return np.array([label_of.get(x, -1) for x in split.ids], np.int32)
+
+
+def _write_tables(config, work):
+  """Writes everything that is told of a finished sweep, its table last."""
+
+  def path(name):
+    return os.path.join(work.folder, name)
+
+  task, confidence = config.task, config.sweep.confidence
+  example_epsilon = audio.parse_epsilon(config.sweep.example_epsilon)
+  rows = sweep.sweep_rows(work, task, confidence)
+  rows += sweep.strongest_rows(work, task, confidence)
+  findings = sweep.findings(work, confidence)
+  for finding in findings:
+    logger.warning('check: %s', finding['sentence'])
+  quality_rows, undefined = sweep.quality_rows(
+    work, config.sweep.num_quality_clips
+  )
+  for name, num in undefined.items():
+    if num:
+      logger.warning(
+        'attack/quality.csv: %s is not defined for %d of %d clips',
+        name,
+        num,
+        len(quality_rows),
       )
-  with preemption.deferred():
-    judgements = sweep.judge(
-      classifiers,
-      config.source,
-      split,
-      config.sweep.epsilons,
-      seed=seed,
-      batch_size=config.sweep.batch_size,
-      attack_padding=config.sweep.attack_padding,
-      clip_to_range=config.sweep.clip_to_range,
-      epsilon_devices=config.sweep.epsilon_devices,
-    )
-  if parallel.is_lead():
-    with open(f'{path}.tmp', 'wb') as file:
-      np.savez_compressed(file, ids=split.ids, **judgements._asdict())
-    os.replace(f'{path}.tmp', path)
-  return judgements
+  storage.write_json(path('checks.json'), findings)
+  storage.write_json(
+    path('examples.json'),
+    sweep.write_examples(work, config.sweep.num_examples, example_epsilon),
+  )
+  for name, columns, table_rows in (
+    ('quality.csv', sweep.QUALITY_COLUMNS, quality_rows),
+    ('samples.csv', sweep.SAMPLE_COLUMNS, sweep.sample_rows(work, task)),
+    ('minimal.csv', sweep.MINIMAL_COLUMNS, sweep.minimal_rows(work, task)),
+    ('sweep.csv', sweep.SWEEP_COLUMNS, rows),
+  ):
+    storage.write_table(path(name), columns, table_rows)
 
 
 def run_report(workdir: str) -> str:

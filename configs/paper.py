@@ -90,7 +90,8 @@ def get_config() -> ml_collections.ConfigDict:
         'num_rounds': 3,
       },
       'sweep': {
-        # In the model's unit: half of full scale.
+        # In the model's unit, half of full scale, or with a unit: '0.04fs',
+        # '1311lsb', '-28dbfs', '20dbsnr' (of each clip).
         'epsilons': (
           0.0,
           0.002,
@@ -104,16 +105,45 @@ def get_config() -> ml_collections.ConfigDict:
           0.025,
           0.032,
         ),
-        'batch_size': 20,
-        'attack_padding': True,
+        # The paper's is the first; see `advspeech.attacks.names()`.
+        'attacks': ('fgsm',),
+        # Models that attacks are made on; () is `source` alone. All judge.
+        'sources': (),
+        # Clips of the test split that are attacked, from the first on; -1: all.
+        'num_clips': -1,
+        # What may be touched: 'all' is the paper; 'recorded', 'padding',
+        # '0.5-1.5s', '300-3400hz', joined by +. Every attack is made with the
+        # first, the first attack with the others too.
+        'masks': ('all',),
+        # What comes between attack and judgement, such as 'lowpass4000': the
+        # first attack is made without and with knowledge of each.
+        'transforms': (),
+        # Folders of other trained models that judge too, and may be sources.
+        'checkpoints': (),
+        # Of attacks with steps or queries; epsilons () are those above.
+        'iterative': {
+          'epsilons': (),
+          'num_steps': 20,
+          'num_restarts': 1,
+          'num_queries': 500,
+        },
+        # Clips of the training split that one is learnt on, how often each.
+        'universal': {'num_clips': 256, 'num_passes': 5},
+        # Judge 16-bit clips mended on the integer lattice too.
+        'repair': False,
         'clip_to_range': True,
         'confidence': 0.95,
         'precision': 'float32',
+        'batch_size': 20,
+        # What a device may use for clips in progress.
+        'memory_mb': 2048,
         # Devices that share the epsilons; the others share the clips.
         'epsilon_devices': 1,
-        # Clips written as sound, and how strongly they are attacked.
+        # Clips written as sound and judged again (-1: all), how strongly they
+        # are attacked, and clips whose STOI and PESQ are measured.
         'num_examples': 2,
         'example_epsilon': 0.02,
+        'num_quality_clips': 0,
       },
     }
   )

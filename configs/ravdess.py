@@ -23,7 +23,8 @@ def get_config(variant: str = 'gender') -> ml_collections.ConfigDict:
   """
   config = paper.get_corpus_config('ravdess', variant)
   # RAVDESS is quiet: the paper's smallest epsilon is 9 dB SNR here.
-  config.sweep.epsilons = (
+  sweep = config.sweep
+  sweep.epsilons = (
     0.0,
     0.00002,
     0.00005,
@@ -37,5 +38,52 @@ def get_config(variant: str = 'gender') -> ml_collections.ConfigDict:
     0.02,
     0.032,
   )
-  config.sweep.example_epsilon = 0.001
+  sweep.example_epsilon = 0.001
+  # Everything the sweep has, on and from every model.
+  config.models = ('wavecnn', 'wavernn', 'wavernn_on_wavecnn')
+  sweep.sources = config.models
+  sweep.masks = ('all', 'recorded', 'padding')
+  sweep.transforms = (
+    'lowpass4000',
+    'highpass300',
+    'bandpass300-3400',
+    'median3',
+    'resample8000',
+    'quantize8',
+    'mulaw8',
+    'noise20db',
+    'mp3',
+    'vorbis',
+    'opus',
+  )
+  sweep.attacks = (
+    'fgsm',
+    'fgm',
+    'mi_fgsm',
+    'pgd',
+    'apgd_ce',
+    'apgd_margin',
+    'square',
+    'universal',
+  )
+  sweep.iterative.epsilons = (0.0001, 0.0002, 0.0005)
+  sweep.repair = True
+  if variant.endswith(',small'):
+    sweep.num_clips = 96
+    sweep.sources = ('wavecnn', 'wavernn')
+    sweep.transforms = (
+      'lowpass4000',
+      'bandpass300-3400',
+      'median3',
+      'resample8000',
+      'mulaw8',
+      'noise20db',
+      'mp3',
+    )
+    sweep.epsilons = tuple(e for e in sweep.epsilons if e not in (0.01, 0.032))
+    sweep.iterative.num_steps = 10
+    sweep.iterative.num_queries = 100
+    sweep.iterative.epsilons = (0.0002, 0.0005)
+    sweep.universal.num_clips = 96
+    sweep.num_quality_clips = 8
   return config

@@ -1,5 +1,6 @@
 """Conversions are exact, files lose what their format loses and no more."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -13,6 +14,12 @@ EVERY_PCM = np.arange(-32768, 32768).astype(np.int16)
 def tone(rate_hz, seconds=0.5, hz=440.0):
   time_s = np.arange(int(rate_hz * seconds)) / rate_hz
   return 0.5 * np.sin(2 * np.pi * hz * time_s)
+
+
+def random_clip(scale):
+  """Samples about silence; with a scale above 1 some lie beyond full scale."""
+  x = np.random.default_rng(0).uniform(-0.5, 0.5, 4000)
+  return (audio.SILENCE + scale * x).astype(np.float32)
 
 
 def test_pcm_to_model_input_and_back_is_the_identity():
@@ -37,25 +44,54 @@ def test_a_perturbation_of_half_an_lsb_or_more_survives_rounding():
   np.testing.assert_array_equal(audio.to_pcm(moved), [0, 1, 1])
 
 
-@pytest.mark.parametrize('subtype', ['PCM_16', 'FLOAT'])
-def test_a_file_gives_back_what_the_array_round_trip_says(tmp_path, subtype):
-  x = np.random.default_rng(0).uniform(0, 1, 4000).astype(np.float32)
+@pytest.mark.parametrize('scale', [1.0, 1.5])
+def test_a_16_bit_file_gives_back_what_the_array_round_trip_says(
+  tmp_path, scale
+):
+  x = random_clip(scale)
   path = tmp_path / 'clip.wav'
-  audio.save(path, x, subtype)
-  if subtype == 'PCM_16':
-    read, rate = soundfile.read(path, dtype='int16')
-    back = audio.from_pcm(jnp.asarray(read))
-    expected = audio.from_pcm(audio.to_pcm(x))
-  else:
-    read, rate = soundfile.read(path, dtype='float32')
-    back = audio.from_full_scale(jnp.asarray(read))
-    expected = audio.from_full_scale(audio.to_full_scale(x))
-  assert rate == 16_000
+  audio.save(path, x, 'PCM_16')
+  expected = jax.jit(lambda x: audio.from_pcm(audio.to_pcm(x)))(x)
+  back = audio.from_pcm(jnp.asarray(audio.load(path)))
   np.testing.assert_array_equal(back, expected)
-  # Half a step, and float32's own rounding about 0.5.
-  step = 0.5 / audio.LSB_PER_UNIT if subtype == 'PCM_16' else 0.0
-  inside = x < audio.from_pcm(jnp.int16(32767))
-  assert np.abs(back - x)[inside].max() <= step + 6e-8
+  # Unrounded reading, a second way into the model, gives the same samples.
+  unrounded = audio.from_full_scale(jnp.asarray(audio.read(path)))
+  np.testing.assert_array_equal(unrounded, expected)
+  # Half a step where the format reaches, its end beyond: no wrap, no rescale.
+  highest = 1 - 1 / audio.LSB_PER_UNIT
+  legal = np.clip(x, 0, highest)
+  assert np.abs(back - legal).max() <= 0.5 / audio.LSB_PER_UNIT + 6e-8
+  assert np.all(back[x >= 1] == highest)
+  assert np.all(back[x <= 0] == 0)
+
+
+@pytest.mark.parametrize('scale', [1.0, 1.5])
+def test_a_float_file_gives_back_what_the_array_round_trip_says(
+  tmp_path, scale
+):
+  x = random_clip(scale)
+  path = tmp_path / 'clip.wav'
+  audio.save(path, x, 'FLOAT')
+  full_scale, expected = jax.jit(
+    lambda x: (
+      audio.to_full_scale(x),
+      audio.from_full_scale(
+        jax.lax.optimization_barrier(audio.to_full_scale(x))
+      ),
+    )
+  )(x)
+  samples = audio.read(path)
+  assert samples.dtype == np.float32
+  np.testing.assert_array_equal(samples, full_scale)
+  back = audio.from_full_scale(jnp.asarray(samples))
+  np.testing.assert_array_equal(back, expected)
+  assert np.abs(back - x).max() <= 6e-8  # float32's own rounding about 0.5
+
+
+def test_every_16_bit_sample_survives_a_float_file(tmp_path):
+  path = tmp_path / 'clip.wav'
+  audio.save(path, audio.from_pcm(jnp.asarray(EVERY_PCM)), 'FLOAT')
+  np.testing.assert_array_equal(audio.load(path), EVERY_PCM)
 
 
 def test_another_subtype_is_refused(tmp_path):
@@ -209,6 +245,69 @@ def test_epsilon_in_every_unit():
   assert units['epsilon_lsb'] == pytest.approx(1310.72)
   assert units['epsilon_dbfs'] == pytest.approx(-27.9588, abs=1e-4)
   assert audio.amplitude_units(0.0)['epsilon_dbfs'] == -np.inf
+
+
+@pytest.mark.parametrize(
+  ('given', 'value', 'unit', 'text', 'radius'),
+  [
+    (0.02, 0.02, '', '0.02', 0.02),
+    (0, 0.0, '', '0', 0.0),
+    (np.float64(1e-5), 1e-5, '', '1e-05', 1e-5),
+    ('0.02', 0.02, '', '0.02', 0.02),
+    ('1e-3', 1e-3, '', '0.001', 1e-3),
+    (' .04 FS ', 0.04, 'fs', '0.04fs', 0.02),
+    ('1311lsb', 1311.0, 'lsb', '1311lsb', 1311 / 65536),
+    ('0.5 LSB', 0.5, 'lsb', '0.5lsb', 0.5 / 65536),
+    ('-28dBFS', -28.0, 'dbfs', '-28dbfs', 10 ** (-28 / 20) / 2),
+    ('0 dbfs', 0.0, 'dbfs', '0dbfs', 0.5),
+    # A clip at rms 0.1 and 0.2 of the model's unit.
+    ('20dbSNR', 20.0, 'dbsnr', '20dbsnr', [0.01, 0.02]),
+    ('-20 dbsnr', -20.0, 'dbsnr', '-20dbsnr', [1.0, 2.0]),
+  ],
+)
+def test_epsilon_is_given_in_the_unit_its_user_thinks_in(
+  given, value, unit, text, radius
+):
+  epsilon = audio.parse_epsilon(given)
+  assert epsilon == audio.Epsilon(value, unit, text)
+  radii = epsilon.radii(jnp.array([0.1, 0.2]))
+  assert radii.dtype == jnp.float32
+  np.testing.assert_allclose(radii, np.broadcast_to(radius, 2), rtol=1e-6)
+  assert audio.parse_epsilon(epsilon.text) == epsilon
+
+
+@pytest.mark.parametrize('unit', ['fs', 'lsb', 'dbfs'])
+def test_units_of_epsilon_are_those_of_the_table(unit):
+  value = audio.amplitude_units(0.02)[f'epsilon_{unit}']
+  radius = audio.parse_epsilon(f'{value!r}{unit}').radii(jnp.ones(1))
+  np.testing.assert_allclose(radius, [0.02], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+  'given',
+  [
+    *('', 'loud', '0.02db', '-0.02', '-3lsb', '1,5fs', '20 snr', 'inf'),
+    *(-0.02, float('nan'), float('inf'), '1e999fs', '0.02fs0.1'),
+  ],
+)
+def test_another_epsilon_is_refused_with_the_legal_forms(given):
+  with pytest.raises(errors.InputError, match=r"'-28dbfs', '20dbsnr', got"):
+    audio.parse_epsilon(given)
+
+
+def test_signs_at_a_radius_of_20_db_have_an_snr_of_20_db():
+  rng = np.random.default_rng(0)
+  clean = jnp.asarray(rng.uniform(0.3, 0.7, (3, 1000)).astype(np.float32))
+  clean = clean * jnp.array([[1.0], [0.5], [0.1]])
+  mask = jnp.asarray(np.arange(1000) < [[1000], [300], [10]], jnp.float32)
+  radii = audio.parse_epsilon('20dbsnr').radii(audio.signal_rms(clean, mask))
+  signs = jnp.asarray(rng.choice([-1.0, 1.0], (3, 1000)).astype(np.float32))
+  noisy = clean + radii[:, None] * signs
+  np.testing.assert_allclose(audio.snr_db(clean, noisy, mask), 20, atol=1e-3)
+
+
+def test_a_clip_without_recorded_samples_has_no_power():
+  assert audio.signal_rms(jnp.ones((1, 5)), jnp.zeros((1, 5)))[0] == 0
 
 
 def test_snr_counts_recorded_samples_only():

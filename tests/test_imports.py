@@ -12,13 +12,15 @@ ROOT = pathlib.Path(__file__).parent.parent
 LEVELS = [
   {'errors', 'storage'},
   {'audio', 'statistics', 'tasks', 'parallel', 'training_log'},
-  {'attacks', 'models', 'corpora', 'preemption'},
+  {'attacks', 'models', 'corpora', 'preemption'}
+  | {'transforms', 'quality', 'checks'},
   {'checkpoint', 'input_pipeline', 'train_step', 'side_by_side'},
   {'train', 'sweep'},
   {'benchmark'},
   {'peers'},
   {'lr_search'},
   {'figures'},
+  {'recording'},
   {'report'},
   {'experiment'},
 ]
@@ -84,14 +86,18 @@ def test_every_module_imports_alone_and_without_tensorflow(name):
 
 @pytest.mark.parametrize(
   'name',
-  ['models', 'attacks', 'audio', 'checkpoint', 'train_step', 'train', 'sweep'],
+  [
+    *('models', 'attacks', 'audio', 'checkpoint', 'train_step', 'train'),
+    *('sweep', 'transforms', 'quality', 'checks'),
+  ],
 )
 def test_models_training_and_attacks_need_only_jax_and_its_kin(name):
   """A bare accelerator machine has none of the others."""
   code = (
     'import sys\n'
     "for absent in ('tensorflow_datasets', 'librosa', 'soundfile',"
-    " 'matplotlib', 'jinja2', 'ml_collections', 'tensorboardX', 'tqdm'):\n"
+    " 'matplotlib', 'jinja2', 'ml_collections', 'tensorboardX', 'tqdm',"
+    " 'pystoi', 'pesq'):\n"
     '  sys.modules[absent] = None\n'
     f'import advspeech.{name}\n'
   )

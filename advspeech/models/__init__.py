@@ -36,6 +36,7 @@ def create_model(
   precision: str = 'float32',
   norm_axis: str | None = None,
   rematerialize: bool = False,
+  freeze_frontend: bool = False,
 ) -> nn.Module:
   """Returns an unbound model; the defaults are `configs/paper.py`'s.
 
@@ -54,6 +55,7 @@ def create_model(
     norm_axis: Mesh axis over which batch norm sums, for a training step that
       runs in jax.shard_map.
     rematerialize: See `layers.conv_block`.
+    freeze_frontend: See `frontend.FrontEnd`.
 
   Raises:
     errors.InputError: If `name`, `norm` or `precision` is unknown.
@@ -79,6 +81,7 @@ def create_model(
     dtype=dtype,
     precision=products,
     rematerialize=rematerialize,
+    frozen=freeze_frontend,
   )
   if name == 'wavecnn':
     return wavecnn.WaveCNN(num_classes, front, hidden_features)

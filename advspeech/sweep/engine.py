@@ -1,0 +1,683 @@
+"""The compiled function of a sweep: clips perturbed and judged, chunk by chunk.
+
+What does not depend on epsilon, the gradient of a single-step attack above all,
+is made once a clip. Perturbed clips live only inside the compiled function, a
+few at a time: chunks have one fixed number of clips, so that a clip is computed
+in the same company, to the same bits, whatever the batch size and the number of
+devices.
+"""
+
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import sharding
+from jax.sharding import PartitionSpec
+
+from advspeech import (
+  attacks,
+  audio,
+  input_pipeline,
+  models,
+  parallel,
+  preemption,
+  quality,
+  transforms,
+)
+from advspeech.sweep import cells as cells_lib
+from advspeech.sweep import masks
+
+if TYPE_CHECKING:  # a bare accelerator machine need not have it
+  import ml_collections
+
+# How a perturbed clip reaches the model that judges it.
+FORMATS = ('memory', 'float32', 'int16')
+REPAIRED = 'repaired'
+# Multiples of a model's first map that its layers need at a time, measured as
+# XLA's temporary memory (tests/sweep/test_engine.py holds it to the bound).
+_FORWARD_MAPS, _GRADIENT_MAPS = 4, 10
+_BYTES = 4
+# Epsilons that the steps towards a universal perturbation cover together.
+_UNIVERSAL_REACH = 2.5
+# Clips whose level is taken at a time.
+_DECODED = 64
+
+
+class Judgements(NamedTuple):
+  """What one cell's attack did to some clips.
+
+  Attributes:
+    clean: [num_targets, num_clips] classes given to the untouched clips (after
+      the cell's transform).
+    predictions: [num_epsilons, num_variants, num_targets, num_clips] classes
+      given to the perturbed ones; see `variants`.
+    snr_db: [num_epsilons, 1 + num_controls, num_clips] over recorded samples,
+      of the attack and of each control.
+    max_norm: [num_epsilons, num_clips] largest change of a sample.
+    segmental_snr_db: [num_epsilons, num_clips].
+    log_spectral_distance_db: [num_epsilons, num_clips].
+  """
+
+  clean: np.ndarray
+  predictions: np.ndarray
+  snr_db: np.ndarray
+  max_norm: np.ndarray
+  segmental_snr_db: np.ndarray
+  log_spectral_distance_db: np.ndarray
+
+
+class Settings(NamedTuple):
+  """What all cells of a sweep have in common.
+
+  Attributes:
+    bounds: Smallest and largest legal sample.
+    repair: Whether to judge 16-bit clips mended on the integer lattice too.
+    memory_mb: What a device may use for clips in progress.
+    batch_size: Clips handed to the devices at a time, about.
+    mesh: The devices.
+  """
+
+  bounds: tuple[float, float]
+  repair: bool
+  memory_mb: int
+  batch_size: int
+  mesh: sharding.Mesh
+
+
+def make_settings(
+  config: 'ml_collections.ConfigDict',
+  devices: Sequence[jax.Device] | None = None,
+) -> Settings:
+  """Returns a config's settings.
+
+  Args:
+    config: See configs/paper.py.
+    devices: All there are if None.
+  """
+  sweep = config.sweep
+  return Settings(
+    bounds=(0.0, 1.0) if sweep.clip_to_range else (-np.inf, np.inf),
+    repair=sweep.repair,
+    memory_mb=sweep.memory_mb,
+    batch_size=sweep.batch_size,
+    mesh=parallel.make_mesh(sweep.epsilon_devices, devices),
+  )
+
+
+class Chunks(NamedTuple):
+  """How much is computed at a time.
+
+  Attributes:
+    clips: In a chunk.
+    epsilons: For each of them.
+    variants: Formats and controls of each of those.
+  """
+
+  clips: int
+  epsilons: int
+  variants: int
+
+
+def variants(cell: cells_lib.Cell, settings: Settings) -> tuple[str, ...]:
+  """Returns what is judged for each clip and epsilon of a cell.
+
+  The attack in each format, then its controls; in memory alone where clips are
+  transformed.
+  """
+  if not cell.is_plain:
+    return FORMATS[:1]
+  repaired = (REPAIRED,) if settings.repair else ()
+  return (*FORMATS, *repaired, *cells_lib.CONTROLS)
+
+
+def chunks(
+  model_list: Sequence[nn.Module],
+  num_samples: int,
+  num_variants: int,
+  num_epsilons: int,
+  settings: Settings,
+) -> Chunks:
+  """Returns chunks that stay under the memory bound on every device.
+
+  A CPU takes what fits its cache, one epsilon at a time; an accelerator as much
+  as the bound allows.
+  """
+  largest = max(
+    num_samples // m.frontend.input_pool * m.frontend.features * _BYTES
+    for m in model_list
+  )
+  budget = settings.memory_mb * 2**20
+  fitting = max(1, budget // (_GRADIENT_MAPS * largest))
+  clips = min(fitting, settings.batch_size)
+  for model in model_list:
+    clips = models.clips_at_once(model, clips, num_samples)
+  if jax.default_backend() == 'cpu':
+    return Chunks(clips, 1, 1)
+  forwards = max(1, budget // (_FORWARD_MAPS * largest * clips))
+  at_once = min(forwards, num_variants)
+  return Chunks(clips, min(num_epsilons, max(1, forwards // at_once)), at_once)
+
+
+def shard_size(
+  members: Sequence[cells_lib.Member], num_samples: int, settings: Settings
+) -> int:
+  """Returns clips of a unit of work: whole chunks, whatever the devices."""
+  clips = chunks(_models(members), num_samples, 1, 1, settings).clips
+  return -(-settings.batch_size // clips) * clips
+
+
+def _models(members):
+  return tuple(m.classifier.model for m in members)
+
+
+def signal_rms(split: input_pipeline.Split) -> np.ndarray:
+  """Returns the level of each clip's recorded samples, [num_clips] float32."""
+  parts = [
+    np.asarray(
+      audio.signal_rms(
+        *_decode(
+          split.pcm[i : i + _DECODED], split.num_samples[i : i + _DECODED]
+        )
+      )
+    )
+    for i in range(0, len(split), _DECODED)
+  ]
+  return np.concatenate([np.zeros(0, np.float32), *parts])
+
+
+def judge(
+  cell: cells_lib.Cell,
+  members: Sequence[cells_lib.Member],
+  split: input_pipeline.Split,
+  attack: attacks.Attack,
+  settings: Settings,
+  *,
+  rows: slice = slice(None),
+  fitted: np.ndarray | None = None,
+) -> Judgements:
+  """Returns every member's verdict on some clips of a split.
+
+  Args:
+    cell: What is done to the clips.
+    members: Targets; `cell.source` is an index into them.
+    split: The clips.
+    attack: The cell's.
+    settings: Of the sweep.
+    rows: Which clips; where they begin and end must be whole chunks of the
+      split for results that do not depend on it.
+    fitted: [num_epsilons, time] directions learnt before, for an attack that
+      wants them.
+  """
+  step, args = _program(
+    cell, members, split, attack, settings, rows=rows, fitted=fitted
+  )
+  out = parallel.fetch(step(*args))
+  order = np.concatenate([indices for indices, _ in _groups(members).values()])
+  place = np.argsort(order)
+  out['clean'] = out['clean'][place]
+  out['predictions'] = out['predictions'][:, :, place]
+  num_rows = len(split.ids[rows])
+  return Judgements(
+    **{
+      key: (x if key == 'clean' else x[: len(cell.epsilons)])[..., :num_rows]
+      for key, x in out.items()
+    }
+  )
+
+
+def _program(
+  cell, members, split, attack, settings, *, rows=slice(None), fitted=None
+):
+  """Returns the step behind `judge` and what it is called with."""
+  mesh, num_samples = settings.mesh, split.pcm.shape[1]
+  source, groups = members[cell.source], _groups(members)
+  judged, num_epsilons = variants(cell, settings), len(cell.epsilons)
+  plan = chunks(
+    _models(members), num_samples, len(judged), num_epsilons, settings
+  )
+  step = _step(
+    _Program(
+      source.classifier.model,
+      tuple(groups),
+      attack,
+      masks.parse(cell.mask),
+      transforms.make(cell.transform) if cell.transform else None,
+      cell.adaptive,
+      judged,
+      settings.bounds,
+      plan,
+      mesh,
+    )
+  )
+  fill_rows = -len(split.ids[rows]) % (plan.clips * mesh.shape['data'])
+  fill_epsilons = -num_epsilons % mesh.shape['epsilon']
+  columns = {
+    'pcm': split.pcm,
+    'num_samples': split.num_samples,
+    'goal': source.goal(attack),
+    'row_id': _row_ids(split.ids),
+  }
+  batch = {
+    name: np.pad(x[rows], [(0, fill_rows)] + [(0, 0)] * (x.ndim - 1))
+    for name, x in columns.items()
+  }
+  rms = signal_rms(split)[rows]
+  radii = np.stack([epsilon.radii(rms) for epsilon in cell.epsilons])
+  if fitted is None:
+    fitted = np.zeros((num_epsilons, 0), np.float32)
+  return step, (
+    source.classifier.variables,
+    tuple(stacked for _, stacked in groups.values()),
+    parallel.shard_batch(batch, mesh),
+    np.uint32(source.seed),
+    np.pad(radii, ((0, fill_epsilons), (0, fill_rows)), mode='edge'),
+    np.pad(fitted, ((0, fill_epsilons), (0, 0)), mode='edge'),
+  )
+
+
+def fit_universal(
+  cell: cells_lib.Cell,
+  source: cells_lib.Member,
+  split: input_pipeline.Split,
+  attack: attacks.Attack,
+  settings: Settings,
+  *,
+  num_passes: int,
+) -> np.ndarray:
+  """Returns directions that break many clips, [num_epsilons, time].
+
+  Args:
+    cell: Of a fitted attack.
+    source: The member attacked; its labels are not these clips'.
+    split: Clips to learn on.
+    attack: The cell's.
+    settings: Of the sweep.
+    num_passes: Over the clips.
+  """
+  num_samples = split.pcm.shape[1]
+  num_batches = -(-len(split) // settings.batch_size)
+  rms = signal_rms(split)
+  radii = np.stack([epsilon.radii(rms) for epsilon in cell.epsilons])
+  columns = {
+    'pcm': split.pcm,
+    'num_samples': split.num_samples,
+    'goal': dataclasses.replace(source, labels=split.labels).goal(attack),
+    'row_id': _row_ids(split.ids),
+    'radii': radii.T,
+  }
+  step = _universal_step(
+    source.classifier.model,
+    masks.parse(cell.mask),
+    attack,
+    settings,
+    _UNIVERSAL_REACH / (num_passes * num_batches),
+  )
+  direction = np.zeros((len(cell.epsilons), num_samples), np.float32)
+  for _ in range(num_passes):
+    for start in range(0, len(split), settings.batch_size):
+      preemption.check()
+      batch = {}
+      for name, x in columns.items():
+        rows = x[start : start + settings.batch_size]
+        fill = settings.batch_size - len(rows)
+        batch[name] = np.pad(rows, [(0, fill)] + [(0, 0)] * (x.ndim - 1))
+      direction = step(
+        source.classifier.variables,
+        parallel.shard_batch(batch, settings.mesh),
+        direction,
+        np.uint32(source.seed),
+      )
+  return np.asarray(direction.addressable_data(0))
+
+
+def _universal_step(model, part, attack, settings, relative_step):
+  """Returns the compiled step behind `fit_universal`."""
+
+  def step(variables, batch, direction, seed):
+    clips, recorded = _decode(batch['pcm'], batch['num_samples'])
+
+    def loss_fn(x, batch, recorded):
+      keys = _keys(seed, batch['row_id'])
+      problem = _problem(
+        model,
+        variables,
+        x,
+        recorded,
+        batch['goal'],
+        keys,
+        attack,
+        part,
+        None,
+        settings.bounds,
+      )
+      return problem.loss_fn(x)
+
+    at_once = models.clips_at_once(model, 1, clips.shape[1])
+    # Rows that only fill a batch hold no samples, and so take no part.
+    touched = (batch['num_samples'][:, None] > 0) * jnp.ones_like(clips)
+    mask = part.samples(recorded)
+    return attacks.universal_step(
+      lambda x: parallel.map_rows(loss_fn, at_once, x, batch, recorded),
+      direction,
+      clips,
+      batch['radii'].T,
+      relative_step=relative_step,
+      mask=touched if mask is None else touched * mask,
+      band=part.band(clips.shape[1]),
+      bounds=settings.bounds,
+      axis_name='data',
+    )
+
+  copies, rows = PartitionSpec(), PartitionSpec('data')
+  return jax.jit(
+    jax.shard_map(
+      step,
+      mesh=settings.mesh,
+      in_specs=(copies, rows, copies, copies),
+      out_specs=copies,
+      check_vma=False,
+    )
+  )
+
+
+def attacked_clips(
+  cell: cells_lib.Cell,
+  source: cells_lib.Member,
+  split: input_pipeline.Split,
+  attack: attacks.Attack,
+  settings: Settings,
+  epsilon: audio.Epsilon,
+  fitted: np.ndarray | None = None,
+) -> np.ndarray:
+  """Returns the adversarial clips of one epsilon, [num_clips, time] float32.
+
+  For a few clips, one after another on this process's first device.
+
+  Args:
+    cell: Which attack; its epsilons are not looked at.
+    source: The member attacked.
+    split: The clips.
+    attack: The cell's.
+    settings: Of the sweep.
+    epsilon: How large.
+    fitted: [time] direction learnt before, for an attack that wants it.
+  """
+  variables = jax.device_get(source.classifier.variables)
+  known = transforms.make(cell.transform) if cell.adaptive else None
+  part = masks.parse(cell.mask)
+
+  @jax.jit
+  def make(pcm, num_samples, goal, row_id, radius):
+    clips, recorded = _decode(pcm, num_samples)
+    problem = _problem(
+      source.classifier.model,
+      variables,
+      clips,
+      recorded,
+      goal,
+      _keys(np.uint32(source.seed), row_id),
+      attack,
+      part,
+      known,
+      settings.bounds,
+    )
+    return _apply(attack, problem, attack.prepare(problem), fitted, radius)
+
+  columns = (
+    split.pcm,
+    split.num_samples,
+    source.goal(attack)[: len(split)],
+    _row_ids(split.ids),
+    epsilon.radii(signal_rms(split)).astype(np.float32),
+  )
+  rows = [make(*(x[i : i + 1] for x in columns)) for i in range(len(split))]
+  return np.concatenate([np.zeros((0, split.pcm.shape[1]), np.float32), *rows])
+
+
+def _row_ids(ids):
+  """Returns numbers of clips, [num_clips] uint32, from their ids alone."""
+  digests = [hashlib.sha256(str(x).encode()).digest() for x in ids]
+  return np.array([int.from_bytes(d[:4], 'little') for d in digests], np.uint32)
+
+
+def _groups(members):
+  """Returns {module: (indices of its members, their stacked variables)}."""
+  indices: dict[nn.Module, list[int]] = {}
+  for i, member in enumerate(members):
+    indices.setdefault(member.classifier.model, []).append(i)
+  return {
+    model: (
+      which,
+      jax.tree.map(
+        lambda *x: jnp.stack(x),
+        *(members[i].classifier.variables for i in which),
+      ),
+    )
+    for model, which in indices.items()
+  }
+
+
+class _Program(NamedTuple):
+  """All that is compiled into a step."""
+
+  source: nn.Module
+  targets: tuple[nn.Module, ...]
+  attack: attacks.Attack
+  mask: masks.Mask
+  transform: transforms.Transform | None
+  adaptive: bool
+  variants: tuple[str, ...]
+  bounds: tuple[float, float]
+  chunks: Chunks
+  mesh: sharding.Mesh
+
+
+@functools.lru_cache
+def _step(program: _Program):
+  """Returns the compiled function behind `judge`.
+
+  Written for one device's clips and epsilons: nothing is left to communicate.
+  """
+
+  def step(source, targets, batch, seed, radii, fitted):
+    out = parallel.map_rows(
+      functools.partial(_judge_chunk, program, source, targets, seed, fitted),
+      program.chunks.clips,
+      batch,
+      radii.T,
+    )
+    return jax.tree.map(lambda x: jnp.moveaxis(x, 0, -1), out)
+
+  copies, rows = PartitionSpec(), PartitionSpec('data')
+  measured = PartitionSpec('epsilon', 'data')
+  return jax.jit(
+    jax.shard_map(
+      step,
+      mesh=program.mesh,
+      in_specs=(
+        copies,
+        copies,
+        rows,
+        copies,
+        measured,
+        PartitionSpec('epsilon'),
+      ),
+      out_specs={
+        'clean': PartitionSpec(None, 'data'),
+        'predictions': PartitionSpec('epsilon', None, None, 'data'),
+        'snr_db': PartitionSpec('epsilon', None, 'data'),
+        'max_norm': measured,
+        'segmental_snr_db': measured,
+        'log_spectral_distance_db': measured,
+      },
+      check_vma=False,
+    )
+  )
+
+
+def _decode(pcm, num_samples):
+  """Returns clips [batch, time] in model range and 1 on recorded samples."""
+  recorded = jnp.arange(pcm.shape[1])[None] < num_samples[:, None]
+  return audio.from_pcm(pcm), recorded.astype(jnp.float32)
+
+
+def _keys(seed, row_ids):
+  return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), row_ids)
+
+
+def _split_keys(keys, purpose):
+  """Returns [batch] keys for one purpose: attack, a control, a transform."""
+  return jax.vmap(jax.random.fold_in, (0, None))(keys, purpose)
+
+
+def _problem(
+  model, variables, clips, recorded, goal, keys, attack, mask, known, bounds
+):
+  """Returns the attack's problem; `known` is a transform it reckons with."""
+
+  def logits_fn(x):
+    if known:
+      # It draws noise of its own where the transform is noise.
+      x = known.straight_through(x, _split_keys(keys, 2), recorded)
+    return model.apply(variables, x, train=False)
+
+  return attacks.Problem(
+    audio=clips,
+    logits_fn=logits_fn,
+    goal=goal,
+    targeted=attack.targeted,
+    keys=_split_keys(keys, 0),
+    mask=mask.samples(recorded),
+    band=mask.band(clips.shape[1]),
+    bounds=bounds,
+  )
+
+
+def _apply(attack, problem, prepared, fitted, radii):
+  """Returns adversarial clips for max-norm (or RMS, in L2) radii [batch].
+
+  An L2 radius is that of a perturbation whose every attacked sample moves by
+  epsilon, so that one epsilon means one SNR in both norms.
+  """
+  if attack.norm == 'l2':
+    if problem.mask is None:
+      num = jnp.float32(problem.audio.shape[1])
+    else:
+      num = problem.mask.sum(-1)
+    radii = radii * jnp.sqrt(num)
+  auxiliary = fitted if attack.fitted else prepared
+  return attack.apply(problem, auxiliary, radii)
+
+
+def _judge_chunk(program, source, targets, seed, fitted, batch, radii):
+  """Returns `Judgements` of a chunk, clips as the first axis of each array.
+
+  Args:
+    program: What is compiled.
+    source: The source model's variables.
+    targets: For each module of targets its members' variables, stacked.
+    seed: Of everything random, folded with each clip's id.
+    fitted: [num_epsilons, time or 0].
+    batch: `pcm`, `num_samples`, `goal` and `row_id` of the clips.
+    radii: [batch, num_epsilons].
+  """
+  clips, recorded = _decode(batch['pcm'], batch['num_samples'])
+  keys = _keys(seed, batch['row_id'])
+  problem = _problem(
+    program.source,
+    source,
+    clips,
+    recorded,
+    batch['goal'],
+    keys,
+    program.attack,
+    program.mask,
+    program.transform if program.adaptive else None,
+    program.bounds,
+  )
+  prepared = program.attack.prepare(problem)
+
+  def predict(x):
+    """Returns [num_targets, batch] classes for clips [batch, time]."""
+    if program.transform:
+      x = program.transform.apply(x, _split_keys(keys, 1), recorded)
+    answers = [
+      jax.lax.map(
+        lambda variables, model=model: jnp.argmax(
+          model.apply(variables, x, train=False), -1
+        ).astype(jnp.int16),
+        variables,
+      )
+      for model, variables in zip(program.targets, targets, strict=True)
+    ]
+    return jnp.concatenate(answers)
+
+  def judge_epsilon(radius, direction):
+    perturbed = _apply(program.attack, problem, prepared, direction, radius)
+    controls = [
+      _control(i, name, perturbed, problem, program.bounds)
+      for i, name in enumerate(cells_lib.CONTROLS)
+      if name in program.variants
+    ]
+    max_norm = jnp.abs(perturbed - clips).max(-1)
+    saved = _saved(perturbed)
+    if REPAIRED in program.variants:
+      saved[REPAIRED] = attacks.repair(
+        problem.loss_fn, clips, perturbed[None], max_norm[None]
+      )[0]
+    heard = [saved[n] for n in program.variants if n in saved] + controls
+    predictions = jax.lax.map(
+      predict, jnp.stack(heard), batch_size=program.chunks.variants
+    )
+    return {
+      'predictions': predictions,
+      'snr_db': jnp.stack(
+        [audio.snr_db(clips, x, recorded) for x in (perturbed, *controls)]
+      ),
+      'max_norm': max_norm,
+      'segmental_snr_db': quality.segmental_snr_db(clips, perturbed, recorded),
+      'log_spectral_distance_db': quality.log_spectral_distance_db(
+        clips, perturbed, recorded
+      ),
+    }
+
+  judged = jax.lax.map(
+    lambda x: judge_epsilon(*x),
+    (radii.T, fitted),
+    batch_size=program.chunks.epsilons,
+  )
+  out = {'clean': predict(clips), **judged}
+  return jax.tree.map(lambda x: jnp.moveaxis(x, -1, 0), out)
+
+
+def _control(index, name, perturbed, problem, bounds):
+  """Returns clips under noise as large as an attack's perturbation."""
+  make = {
+    'random_sign': attacks.random_sign_like,
+    'gaussian': attacks.gaussian_like,
+    'shuffled': attacks.shuffled,
+  }[name]
+  clips = problem.audio
+  noise = make(
+    _split_keys(problem.keys, 1 + index), perturbed - clips, mask=problem.mask
+  )
+  return jnp.where(noise == 0, clips, jnp.clip(clips + noise, *bounds))
+
+
+def _saved(perturbed):
+  """Returns clips as they come back in each of `FORMATS`."""
+  # Optimisation must not cancel a conversion against its inverse.
+  full_scale, pcm = jax.lax.optimization_barrier(
+    (audio.to_full_scale(perturbed), audio.to_pcm(perturbed))
+  )
+  return {
+    'memory': perturbed,
+    'float32': audio.from_full_scale(full_scale),
+    'int16': audio.from_pcm(pcm),
+  }
