@@ -57,6 +57,11 @@ class Split:
     """Returns the number of clips."""
     return len(self.ids)
 
+  @property
+  def spans(self) -> np.ndarray:
+    """[num_clips, 2] where recordings begin in their clips, and end."""
+    return np.stack([self.starts, self.starts + self.num_samples], 1)
+
 
 def make_splits(
   corpus: 'corpora.Corpus',

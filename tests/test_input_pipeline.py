@@ -188,6 +188,7 @@ def test_devices_that_share_clips_read_them_once(split):
 def test_masks_begin_where_the_recording_does(split):
   starts = np.array([TIME - n for n in split.num_samples])
   front = dataclasses.replace(split, starts=starts)
+  np.testing.assert_array_equal(front.spans[:, 1], TIME)
   for batch in input_pipeline.batches(front, 4, parallel.make_mesh()):
     for i, id_ in enumerate(batch['id']):
       mask = np.zeros(TIME)
