@@ -9,6 +9,7 @@ perturbation of 0.02 is 0.04 of full scale, 1310.72 LSB of 16 bit, -27.96 dBFS.
 """
 
 import dataclasses
+import io
 import math
 import os
 import re
@@ -24,59 +25,104 @@ SILENCE = 0.5
 LSB_PER_UNIT = 65536.0
 FULL_SCALE_PER_UNIT = 2.0
 PCM_MIN, PCM_MAX = -32768, 32767
+# Where silence goes on a clip that is short, what is kept of one that is long,
+# and whether each recording is scaled to full scale first.
+PADS = ('end', 'center', 'front')
+CUTS = ('start', 'center')
+NORMALIZATIONS = ('none', 'peak')
+# Rates beyond these are those of a damaged header.
+_MIN_RATE_HZ, _MAX_RATE_HZ = 1_000, 1_000_000
+# What libsndfile notes of WAV, AIFF and AU files with less than they promise.
+_CUT_SHORT = re.compile(r'(data|SSND|Data Size)\s+: \d+ \(should be')
 
 
-def read(path: str | os.PathLike) -> np.ndarray:
+def read(path: str | os.PathLike, channels: str = 'mean') -> np.ndarray:
   """Returns a recording's samples, [time] float32 in [-1, 1], unrounded.
 
-  Channels are averaged; a rate other than 16 kHz is converted with soxr (high
-  quality) through librosa. Mono files at 16 kHz of 16 bit or float come back
-  bit for bit, float samples beyond full scale included.
+  A rate other than 16 kHz is converted with soxr (high quality) through
+  librosa. Mono files at 16 kHz of 16 bit or float come back bit for bit, float
+  samples beyond full scale included.
 
   Args:
-    path: Any file libsndfile reads (wav, flac, ogg, mp3).
+    path: Any file libsndfile reads (wav, flac, ogg, mp3), here or where
+      `etils.epath` finds it (gs://, s3://).
+    channels: 'mean' of all, or the number of one, from '0'.
 
   Raises:
-    errors.InputError: If the file cannot be decoded, holds no samples, or
-      samples that are not finite.
+    errors.InputError: If the file cannot be decoded, holds no samples, samples
+      that are not finite, or not the channel asked for.
   """
   import librosa
+
+  samples, rate_hz = _decode(path)
+  if channels == 'mean':
+    samples = librosa.to_mono(samples)
+  elif int(channels) < len(samples):
+    samples = samples[int(channels)]
+  else:
+    raise errors.InputError(
+      f'{path} has {len(samples)} channels, numbered from 0, and no channel '
+      f'{channels}; choose another --config.corpus.channels'
+    )
+  if rate_hz != SAMPLE_RATE_HZ:
+    samples = librosa.resample(
+      samples, orig_sr=rate_hz, target_sr=SAMPLE_RATE_HZ, res_type='soxr_hq'
+    )
+  return samples
+
+
+def _decode(path):
+  """Returns a file's samples, [channels, time] in [-1, 1], and its rate."""
   import soundfile
 
   try:
-    with soundfile.SoundFile(os.fspath(path)) as file:
-      if re.search(r'data : \d+ \(should be', file.extra_info):
+    with soundfile.SoundFile(_openable(path)) as file:
+      rate_hz = file.samplerate
+      if not _MIN_RATE_HZ <= rate_hz <= _MAX_RATE_HZ:
+        raise EOFError(f'its header says {rate_hz} Hz')
+      samples = file.read(dtype='float32', always_2d=True)
+      if _CUT_SHORT.search(file.extra_info) or len(samples) < file.frames:
         raise EOFError('its end is missing')
-      audio, _ = librosa.load(
-        file, sr=SAMPLE_RATE_HZ, mono=True, res_type='soxr_hq'
-      )
+    if not np.isfinite(samples).all():
+      raise EOFError('it holds samples that are not finite')
   except (
     soundfile.SoundFileError,
-    librosa.util.exceptions.ParameterError,  # samples that are not finite
     OSError,
     EOFError,
+    MemoryError,  # a header that promises the world
   ) as e:
     raise errors.InputError(
       f'{path} cannot be read as audio ({str(e).rstrip(".")}); '
       'replace it or leave it out'
     ) from e
-  if not audio.size:
+  if not samples.size:
     raise errors.InputError(
       f'{path} holds no samples; replace it or leave it out'
     )
-  return audio
+  return samples.T, rate_hz
 
 
-def load(path: str | os.PathLike) -> np.ndarray:
+def _openable(path):
+  """Returns what libsndfile opens: a local name, or a distant file's bytes."""
+  name = os.fspath(path)
+  if '://' not in name:
+    return name
+  from etils import epath
+
+  return io.BytesIO(epath.Path(name).read_bytes())
+
+
+def load(path: str | os.PathLike, channels: str = 'mean') -> np.ndarray:
   """Returns a recording as int16 PCM, [time], rounded and saturated.
 
   Args:
     path: Any file that `read` reads; 16-bit ones come back bit for bit.
+    channels: As there.
 
   Raises:
     errors.InputError: As `read` does.
   """
-  return round_to_pcm(read(path))
+  return round_to_pcm(read(path, channels))
 
 
 def save(path: str | os.PathLike, audio: np.ndarray, subtype: str) -> None:
@@ -109,10 +155,46 @@ def round_to_pcm(samples: np.ndarray) -> np.ndarray:
   return np.clip(pcm, PCM_MIN, PCM_MAX).astype(np.int16)
 
 
-def pad_or_trim(pcm: np.ndarray, num_samples: int) -> np.ndarray:
-  """Returns the first `num_samples` of PCM, [time], zeros after its end."""
-  pcm = pcm[:num_samples]
-  return np.pad(pcm, (0, num_samples - len(pcm)))
+def pad_or_trim(
+  pcm: np.ndarray, num_samples: int, pad: str = 'end', cut: str = 'start'
+) -> np.ndarray:
+  """Returns PCM, [time], cut or filled up with zeros to one length.
+
+  Args:
+    pcm: [time] int16.
+    num_samples: The length.
+    pad: Where zeros go, one of `PADS`; 'center' puts them on both sides.
+    cut: What is kept of a longer clip, one of `CUTS`.
+  """
+  surplus = max(0, len(pcm) - num_samples)
+  first = surplus // 2 if cut == 'center' else 0
+  pcm = pcm[first : first + num_samples]
+  start, count = recorded_span(len(pcm), num_samples, pad)
+  return np.pad(pcm, (start, num_samples - start - count))
+
+
+def recorded_span(length: int, num_samples: int, pad: str) -> tuple[int, int]:
+  """Returns the first recorded sample of a clip, and how many there are.
+
+  Args:
+    length: Samples of the recording.
+    num_samples: Length of the clip made of it by `pad_or_trim`.
+    pad: As there.
+  """
+  missing = max(0, num_samples - length)
+  start = {'end': 0, 'center': missing // 2, 'front': missing}[pad]
+  return start, min(length, num_samples)
+
+
+def normalize_peak(pcm: np.ndarray) -> np.ndarray:
+  """Returns int16 PCM, [time], scaled so that its largest sample is 32767.
+
+  Silence stays silence. What 16 bits lost of a quiet recording stays lost.
+  """
+  peak = np.abs(pcm.astype(np.int32)).max(initial=0)
+  if not peak:
+    return pcm
+  return np.rint(pcm * (PCM_MAX / peak)).astype(np.int16)
 
 
 def from_pcm(pcm: jax.Array) -> jax.Array:

@@ -9,9 +9,11 @@ product measured in the same run; forms with fewer operations may beat it.
 import dataclasses
 import functools
 import importlib.metadata
+import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -531,6 +533,76 @@ def measure_training(config, num_clips, num_steps=6) -> dict[str, Any]:
     'lstm_share_of_forward': 1
     - min(seconds['front end']) / min(seconds['whole']),
   }
+
+
+def measure_input(config, num_clips, rounds, num_stored=400) -> dict[str, Any]:
+  """Returns clips a second of each source of batches, and of WaveCNN's step.
+
+  Batches arrive on the device as training takes them, from a data set of noise
+  prepared in a temporary folder; the step takes one batch over and over.
+
+  Args:
+    config: See configs/paper.py.
+    num_clips: Clips a batch.
+    rounds: Epochs read of each source; the fastest counts.
+    num_stored: Clips of the data set.
+  """
+  mesh = parallel.make_mesh(devices=jax.devices()[:1])
+  with tempfile.TemporaryDirectory() as folder:
+    in_memory, on_disk = _stored_splits(config, folder, num_stored)
+    sources = {
+      'memory': in_memory,
+      'device': input_pipeline.put_on_devices(in_memory, mesh),
+      'disk': on_disk,
+    }
+
+    def epoch(split):
+      return [
+        batch['audio']
+        for batch in input_pipeline.batches(split, num_clips, mesh)
+      ][-1]
+
+    seconds = time_calls(
+      {name: functools.partial(epoch, s) for name, s in sources.items()}, rounds
+    )
+  step = _training_call(make_subject(config, 'wavecnn', num_clips))
+  step_s = min(time_calls({'step': step}, rounds)['step'])
+  rates = {name: num_stored / min(times) for name, times in seconds.items()}
+  consumed = num_clips / step_s
+  return {
+    'clips_per_s': rates,
+    'training_clips_per_s': consumed,
+    'ratio': {name: rate / consumed for name, rate in rates.items()},
+  }
+
+
+def _stored_splits(config, folder, num_clips):
+  """Returns the same clips of noise in memory and as they lie on disk."""
+  from advspeech import corpora
+
+  num_samples = round(config.clip_s * audio.SAMPLE_RATE_HZ)
+  for i, pcm in enumerate(_random_split(num_clips, num_samples).pcm):
+    path = os.path.join(folder, 'recordings', 'ab'[i % 2], f'{i}.wav')
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    audio.save(path, audio.from_pcm(pcm), 'PCM_16')
+  where = {
+    'folder': os.path.join(folder, 'recordings'),
+    'data_dir': os.path.join(folder, 'data'),
+  }
+  corpora.prepare('folder', **where)
+  for budget_bytes in (float('inf'), 0):
+    corpus = corpora.read(
+      'folder',
+      num_samples=num_samples,
+      memory_budget_bytes=budget_bytes,
+      **where,
+    )
+    yield input_pipeline.Split(
+      ids=corpus.ids,
+      pcm=corpus.pcm,
+      num_samples=corpus.num_samples,
+      labels=(corpus.label == 'b').astype(np.int32),
+    )
 
 
 def _lstm_calls(config, num_clips):

@@ -37,7 +37,22 @@ logger = logging.getLogger(__name__)
 # Every model's folder tells by itself what it is.
 _WHICH_MODELS = ('models', 'seeds', 'source')
 # Of this machine; results do not depend on it.
-_LOCAL = ('data_dir', 'corpus.folder', 'training.save_every_s')
+_LOCAL = (
+  'data_dir',
+  'corpus.folder',
+  'corpus.manifest',
+  'input.memory_budget_mb',
+  'input.device_budget_mb',
+  'training.save_every_s',
+)
+# Of keys that runs made before there were any do not have.
+_ONCE_ABSENT = {
+  'corpus.channels': 'mean',
+  'clip.pad': 'end',
+  'clip.cut': 'start',
+  'clip.normalize': 'none',
+  'split.session': '',
+}
 
 
 def validate(config: ml_collections.ConfigDict) -> None:
@@ -46,6 +61,10 @@ def validate(config: ml_collections.ConfigDict) -> None:
   _check_choice('corpus.name', config.corpus.name, corpora.BUILDERS)
   _check_choice('split.kind', config.split.kind, tasks.SPLIT_KINDS)
   _check_choice('model.norm', config.model.norm, models.NORMS)
+  _check_choice('clip.pad', config.clip.pad, audio.PADS)
+  _check_choice('clip.cut', config.clip.cut, audio.CUTS)
+  _check_choice('clip.normalize', config.clip.normalize, audio.NORMALIZATIONS)
+  _check_split(config)
   if not (config.models and config.seeds):
     raise errors.InputError(
       'config.models and config.seeds must name at least one each, got '
@@ -102,6 +121,34 @@ def validate(config: ml_collections.ConfigDict) -> None:
     raise errors.InputError(
       'config.lr_search.low must be positive and below config.lr_search.high, '
       f'got {config.lr_search.low} and {config.lr_search.high}'
+    )
+
+
+def _check_split(config):
+  """Raises errors.InputError at a split or a channel that cannot be."""
+  kind = config.split.kind
+  if config.task == 'speaker' and kind in tasks.DISJOINT_KINDS:
+    raise errors.InputError(
+      'the speaker task tests on the speakers it was trained on, which '
+      f'config.split.kind={kind} rules out; use stratified'
+    )
+  if kind == 'leave_one_session_out' and not config.split.session:
+    raise errors.InputError(
+      'config.split.kind=leave_one_session_out needs the session to test on; '
+      'name it, for example --config.split.session=5'
+    )
+  channels = config.corpus.channels
+  if channels != 'mean' and not (channels.isascii() and channels.isdecimal()):
+    raise errors.InputError(
+      "config.corpus.channels must be 'mean' or the number of a channel, from "
+      f'0, got {channels!r}'
+    )
+  if min(config.input.values()) < 0:
+    raise errors.InputError(
+      'config.input.memory_budget_mb and config.input.device_budget_mb must '
+      f'not be negative, got {config.input.memory_budget_mb} and '
+      f'{config.input.device_budget_mb}; 0 reads from disk and keeps no clip '
+      'on the device'
     )
 
 
@@ -173,7 +220,8 @@ def claim_workdir(config: ml_collections.ConfigDict, workdir: str) -> None:
 def _claim(config, workdir):
   path = os.path.join(workdir, 'config.json')
   if os.path.exists(path):
-    ours, theirs = _flat(config.to_dict()), _flat(storage.read_json(path))
+    ours = _flat(config.to_dict())
+    theirs = {**_ONCE_ABSENT, **_flat(storage.read_json(path))}
     different = [
       key
       for key in sorted({*ours, *theirs})
@@ -224,19 +272,25 @@ def prepare(config: ml_collections.ConfigDict, skip_bad: bool = False) -> str:
   """
   validate(config)
 
-  def prepare_corpus():
-    return corpora.prepare(
-      config.corpus.name,
-      folder=config.corpus.folder,
-      data_dir=config.data_dir,
-      skip_bad=skip_bad,
-    )
-
-  # Process 0 prepares, the others then find it prepared.
-  parallel.on_lead(prepare_corpus, 'the corpus is prepared')
-  path = prepare_corpus()
+  parallel.on_lead(
+    lambda: corpora.prepare(
+      config.corpus.name, skip_bad=skip_bad, **_where(config)
+    ),
+    'the corpus is prepared',
+  )
+  path = corpora.path(config.corpus.name, **_where(config))
   logger.info('corpus %s: %s', config.corpus.name, path)
   return path
+
+
+def _where(config):
+  """Returns what says where a corpus is; see `corpora.Source`."""
+  return {
+    'folder': config.corpus.folder,
+    'manifest': config.corpus.manifest,
+    'channels': config.corpus.channels,
+    'data_dir': config.data_dir,
+  }
 
 
 def _load(config):
@@ -244,26 +298,31 @@ def _load(config):
   corpus = corpora.read(
     config.corpus.name,
     num_samples=clip_samples(config),
-    folder=config.corpus.folder,
-    data_dir=config.data_dir,
+    **config.clip,
+    memory_budget_bytes=config.input.memory_budget_mb * 1e6,
+    **_where(config),
   )
   task = tasks.select(
     config.task,
     speaker=corpus.speaker,
     sex=corpus.sex,
     emotion=corpus.emotion,
+    label=corpus.label,
     speakers=config.speakers,
   )
   splits = input_pipeline.make_splits(
-    corpus, task, config.split.kind, config.split.seed
+    corpus, task, config.split.kind, config.split.seed, config.split.session
   )
   for name, split in splits.items():
     counts = np.bincount(split.labels, minlength=len(task.classes))
+    speakers = np.unique(corpus.speaker[np.isin(corpus.ids, split.ids)])
     logger.info(
-      '%s: %d clips (%s)',
+      '%s: %d clips (%s), %d speakers, %.0f s of sound',
       name,
       len(split),
       ', '.join(f'{n} {c}' for n, c in zip(counts, task.classes, strict=True)),
+      len(speakers[speakers != '']),
+      split.num_samples.sum() / audio.SAMPLE_RATE_HZ,
     )
   return corpus, task, splits
 

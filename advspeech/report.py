@@ -116,7 +116,7 @@ def write(workdir: str) -> str:
 def _comparison(task: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
   """Returns the paper's numbers with ours at the epsilon nearest to each."""
   result = []
-  for target, (clean, epsilon, attacked) in PAPER[task].items():
+  for target, (clean, epsilon, attacked) in PAPER.get(task, {}).items():
     ours = [
       r
       for r in rows

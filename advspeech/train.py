@@ -200,7 +200,11 @@ class _Run:
     self._training = config.training
     self._workdir = workdir
     self._metadata = metadata
-    self._splits = splits
+    budget_bytes = config.input.device_budget_mb * 1e6
+    self._splits = {
+      name: input_pipeline.place(splits[name], mesh, budget_bytes)
+      for name in ('train', 'validation')
+    }
     self._mesh = mesh
     self._checkpoints = checkpoints
     self._steps_an_epoch = input_pipeline.num_batches(

@@ -21,15 +21,7 @@ def get_config(variant: str = 'gender') -> ml_collections.ConfigDict:
     variant: 'gender', 'emotion' or 'speaker', with ',small' after it for the
       size a machine without an accelerator can train.
   """
-  task, _, size = variant.partition(',')
-  if size not in ('', 'small'):
-    raise ValueError(
-      f"the part after the comma must be 'small', got {size!r}; "
-      'for example configs/ravdess.py:gender,small'
-    )
-  config = paper.get_config()
-  config.task = task
-  config.corpus.name = 'ravdess'
+  config = paper.get_corpus_config('ravdess', variant)
   # RAVDESS is quiet: the paper's smallest epsilon is 9 dB SNR here.
   sweep = config.sweep
   sweep.epsilons = (
@@ -76,14 +68,7 @@ def get_config(variant: str = 'gender') -> ml_collections.ConfigDict:
   )
   sweep.iterative.epsilons = (0.0001, 0.0002, 0.0005)
   sweep.repair = True
-  if size == 'small':
-    config.clip_s = 3.0
-    config.model.features = 16
-    config.model.input_pool = 2
-    config.training.batch_size = 20
-    config.training.learning_rate = 2e-3
-    config.training.num_epochs = 15 if task == 'gender' else 40
-    sweep.batch_size = 48
+  if variant.endswith(',small'):
     sweep.num_clips = 72
     sweep.epsilons = (0.0, 0.00005, 0.0002, 0.0005, 0.001, 0.005, 0.02)
     sweep.attacks = tuple(

@@ -174,6 +174,71 @@ def test_clips_are_cut_at_the_end_or_padded_with_silence():
   )
 
 
+@pytest.mark.parametrize(
+  ('pad', 'expected'),
+  [
+    ('end', [1, 2, 0, 0, 0]),
+    ('center', [0, 1, 2, 0, 0]),
+    ('front', [0, 0, 0, 1, 2]),
+  ],
+)
+def test_a_short_clip_is_padded_where_it_is_asked(pad, expected):
+  pcm = np.array([1, 2], np.int16)
+  np.testing.assert_array_equal(audio.pad_or_trim(pcm, 5, pad), expected)
+  start, count = audio.recorded_span(2, 5, pad)
+  np.testing.assert_array_equal(expected[start : start + count], pcm)
+
+
+def test_a_long_clip_is_cut_at_its_start_or_its_center():
+  pcm = np.arange(9, dtype=np.int16)
+  np.testing.assert_array_equal(audio.pad_or_trim(pcm, 4), [0, 1, 2, 3])
+  for pad in audio.PADS:
+    np.testing.assert_array_equal(
+      audio.pad_or_trim(pcm, 4, pad, 'center'), [2, 3, 4, 5]
+    )
+
+
+def test_the_peak_becomes_full_scale_and_silence_stays():
+  for peak in (1, -1, 77, -32768, 32767):
+    scaled = audio.normalize_peak(np.array([0, peak, peak // 2], np.int16))
+    assert scaled.dtype == np.int16
+    assert scaled[0] == 0
+    assert scaled[1] == np.sign(peak) * 32767
+  silence = np.zeros(5, np.int16)
+  np.testing.assert_array_equal(audio.normalize_peak(silence), silence)
+  assert not audio.normalize_peak(np.zeros(0, np.int16)).size
+
+
+def test_a_channel_is_read_alone(tmp_path):
+  path = tmp_path / 'clip.wav'
+  samples = np.stack([EVERY_PCM, EVERY_PCM[::-1]], 1)
+  soundfile.write(path, samples, 16_000, subtype='PCM_16')
+  np.testing.assert_array_equal(audio.load(path, '0'), EVERY_PCM)
+  np.testing.assert_array_equal(audio.load(path, '1'), EVERY_PCM[::-1])
+  with pytest.raises(errors.InputError, match=r'has 2 channels.*no channel 2'):
+    audio.load(path, '2')
+
+
+@pytest.mark.parametrize('suffix', ['flac', 'mp3', 'aiff', 'au', 'caf'])
+def test_the_end_of_any_format_is_missed(tmp_path, suffix):
+  path = tmp_path / f'cut.{suffix}'
+  soundfile.write(path, tone(16_000), 16_000)
+  path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+  with pytest.raises(errors.InputError, match=rf'cut\.{suffix} cannot be read'):
+    audio.load(path)
+
+
+@pytest.mark.parametrize('rate_hz', [1, 2_000_000_000])
+def test_a_rate_of_no_recording_is_that_of_a_damaged_header(tmp_path, rate_hz):
+  path = tmp_path / 'clip.wav'
+  soundfile.write(path, tone(16_000), 16_000)
+  data = bytearray(path.read_bytes())
+  data[24:28] = rate_hz.to_bytes(4, 'little')
+  path.write_bytes(data)
+  with pytest.raises(errors.InputError, match=f'header says {rate_hz} Hz'):
+    audio.load(path)
+
+
 def test_epsilon_in_every_unit():
   units = audio.amplitude_units(0.02)
   assert units['epsilon_fs'] == pytest.approx(0.04)

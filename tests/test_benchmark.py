@@ -78,6 +78,14 @@ def test_feeding_and_evaluating_are_measured(tiny_config):
   assert results['lstm_share_of_forward'] < 1
 
 
+def test_the_three_sources_are_measured_against_training(tiny_config):
+  results = benchmark.measure_input(tiny_config, 2, rounds=1, num_stored=12)
+  assert set(results['ratio']) == {'memory', 'device', 'disk'}
+  for name, rate in results['clips_per_s'].items():
+    ratio = results['ratio'][name] * results['training_clips_per_s']
+    np.testing.assert_allclose(rate, ratio)
+
+
 def test_the_command_writes_what_it_measured(tmp_path):
   output = tmp_path / 'results.json'
   done = subprocess.run(

@@ -7,7 +7,25 @@ import numpy as np
 import pytest
 
 from advspeech import errors, experiment, figures, report
-from configs import paper, quickstart, ravdess
+from configs import (
+  crema_d,
+  emodb,
+  folder,
+  iemocap,
+  paper,
+  quickstart,
+  ravdess,
+  savee,
+)
+
+CORPORA = {
+  ravdess: ('gender', 'emotion', 'speaker'),
+  iemocap: ('gender', 'emotion', 'speaker'),
+  crema_d: ('gender', 'emotion', 'speaker'),
+  emodb: ('gender', 'emotion', 'speaker'),
+  savee: ('emotion', 'speaker'),
+  folder: ('label', 'speaker'),
+}
 
 
 @pytest.mark.parametrize(
@@ -16,8 +34,9 @@ from configs import paper, quickstart, ravdess
     paper.get_config(),
     quickstart.get_config(),
     *(
-      ravdess.get_config(task + size)
-      for task in ('gender', 'emotion', 'speaker')
+      module.get_config(task + size)
+      for module, names in CORPORA.items()
+      for task in names
       for size in ('', ',small')
     ),
   ],
@@ -26,13 +45,20 @@ def test_every_config_is_valid(config):
   experiment.validate(config)
 
 
-def test_ravdess_at_paper_size_is_the_papers_recipe():
-  config = ravdess.get_config('emotion')
+@pytest.mark.parametrize('module', [ravdess, iemocap, crema_d])
+def test_a_corpus_at_paper_size_is_the_papers_recipe(module):
+  config = module.get_config('emotion')
   assert config.clip_s == 6.0
   assert config.model.features == 32
   assert config.training.batch_size == 100
   assert config.training.num_epochs == 200
   assert config.seeds == (0, 1)
+
+
+def test_iemocap_is_the_papers_recipe_to_the_last_value():
+  ours, papers = iemocap.get_config(), paper.get_config()
+  papers.corpus.name = 'iemocap'
+  assert ours.to_dict() == papers.to_dict()
 
 
 def test_an_unknown_size_says_what_there_is():
@@ -72,6 +98,13 @@ def test_an_unknown_size_says_what_there_is():
     ('sweep.iterative.num_steps', 0, 'num_steps must be positive, got 0'),
     ('models', ('wavernn_on_wavecnn',), 'needs wavecnn beside it'),
     ('sweep.confidence', 1.0, 'between 0 and 1, got 1.0'),
+    ('clip.pad', 'left', 'must be one of end, center, front, got'),
+    ('clip.cut', 'end', 'must be one of start, center, got'),
+    ('clip.normalize', 'rms', 'must be one of none, peak, got'),
+    ('corpus.channels', 'left', "'mean' or the number of a channel, .*'left'"),
+    ('corpus.channels', '-1', "'mean' or the number of a channel, .*'-1'"),
+    ('split.kind', 'leave_one_session_out', 'needs the session to test on'),
+    ('input.memory_budget_mb', -1, 'must not be negative, got -1 and'),
   ],
 )
 def test_a_value_that_cannot_be_run_is_named(key, value, message):
@@ -79,6 +112,42 @@ def test_a_value_that_cannot_be_run_is_named(key, value, message):
   config.update_from_flattened_dict({key: value})
   with pytest.raises(errors.InputError, match=message):
     experiment.validate(config)
+
+
+@pytest.mark.parametrize('kind', ['speaker_disjoint', 'leave_one_session_out'])
+def test_speakers_cannot_be_told_apart_that_were_never_heard(kind):
+  config = paper.get_config()
+  config.task, config.split.kind, config.split.session = 'speaker', kind, '1'
+  with pytest.raises(errors.InputError, match=rf'kind={kind} rules out; use'):
+    experiment.validate(config)
+
+
+def test_a_folder_made_before_there_were_clip_settings_is_still_its_config(
+  tmp_path,
+):
+  config = quickstart.get_config()
+  experiment.claim_workdir(config, str(tmp_path))
+  path = tmp_path / 'config.json'
+  saved = json.loads(path.read_text())
+  for section, keys in (
+    ('corpus', ('channels', 'manifest')),
+    ('split', ('session',)),
+    ('clip', ('pad', 'cut', 'normalize')),
+    ('input', ('memory_budget_mb', 'device_budget_mb')),
+  ):
+    for key in keys:
+      del saved[section][key]
+  del saved['clip'], saved['input']
+  path.write_text(json.dumps(saved))
+  (tmp_path / 'wavecnn-seed0' / 'checkpoints' / '1').mkdir(parents=True)
+  experiment.claim_workdir(config, str(tmp_path))
+  config.input.device_budget_mb = 1
+  experiment.claim_workdir(config, str(tmp_path))
+  config.clip.pad = 'front'
+  with pytest.raises(
+    errors.InputError, match=r"clip\.pad is 'end' there and 'front' now"
+  ):
+    experiment.claim_workdir(config, str(tmp_path))
 
 
 def test_a_folder_belongs_to_the_config_that_made_it(tmp_path):

@@ -101,6 +101,20 @@ def test_a_stopped_run_ends_with_the_same_bits(
   assert [r['epoch'] for r in records(tmp_path / 'stopped')] == [1, 2, 3]
 
 
+def test_clips_kept_on_the_devices_train_the_same_bits(
+  tmp_path, config, stop_at, monkeypatch
+):
+  config.training.num_epochs = 2
+  tiny.run(config, tmp_path / 'host', 'wavernn')
+  monkeypatch.setattr(parallel, 'is_host', lambda mesh: False)
+  stop_at(4)
+  with pytest.raises(preemption.Stopped):
+    tiny.run(config, tmp_path / 'device', 'wavernn')
+  stop_at(0)
+  tiny.run(config, tmp_path / 'device', 'wavernn')
+  assert_same_bits(tmp_path / 'host', tmp_path / 'device')
+
+
 def test_saves_as_often_as_asked(tmp_path, config, monkeypatch):
   saved = []
   original = checkpoint.Checkpoints.save

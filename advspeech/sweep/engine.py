@@ -181,9 +181,7 @@ def signal_rms(split: input_pipeline.Split) -> np.ndarray:
   parts = [
     np.asarray(
       audio.signal_rms(
-        *_decode(
-          split.pcm[i : i + _DECODED], split.num_samples[i : i + _DECODED]
-        )
+        *_decode(split.pcm[i : i + _DECODED], split.spans[i : i + _DECODED])
       )
     )
     for i in range(0, len(split), _DECODED)
@@ -259,7 +257,7 @@ def _program(
   fill_epsilons = -num_epsilons % mesh.shape['epsilon']
   columns = {
     'pcm': split.pcm,
-    'num_samples': split.num_samples,
+    'span': split.spans,
     'goal': source.goal(attack),
     'row_id': _row_ids(split.ids),
   }
@@ -306,7 +304,7 @@ def fit_universal(
   radii = np.stack([epsilon.radii(rms) for epsilon in cell.epsilons])
   columns = {
     'pcm': split.pcm,
-    'num_samples': split.num_samples,
+    'span': split.spans,
     'goal': dataclasses.replace(source, labels=split.labels).goal(attack),
     'row_id': _row_ids(split.ids),
     'radii': radii.T,
@@ -340,7 +338,7 @@ def _universal_step(model, part, attack, settings, relative_step):
   """Returns the compiled step behind `fit_universal`."""
 
   def step(variables, batch, direction, seed):
-    clips, recorded = _decode(batch['pcm'], batch['num_samples'])
+    clips, recorded = _decode(batch['pcm'], batch['span'])
 
     def loss_fn(x, batch, recorded):
       keys = _keys(seed, batch['row_id'])
@@ -360,7 +358,7 @@ def _universal_step(model, part, attack, settings, relative_step):
 
     at_once = models.clips_at_once(model, 1, clips.shape[1])
     # Rows that only fill a batch hold no samples, and so take no part.
-    touched = (batch['num_samples'][:, None] > 0) * jnp.ones_like(clips)
+    touched = (batch['span'][:, 1:] > 0) * jnp.ones_like(clips)
     mask = part.samples(recorded)
     return attacks.universal_step(
       lambda x: parallel.map_rows(loss_fn, at_once, x, batch, recorded),
@@ -413,8 +411,8 @@ def attacked_clips(
   part = masks.parse(cell.mask)
 
   @jax.jit
-  def make(pcm, num_samples, goal, row_id, radius):
-    clips, recorded = _decode(pcm, num_samples)
+  def make(pcm, span, goal, row_id, radius):
+    clips, recorded = _decode(pcm, span)
     problem = _problem(
       source.classifier.model,
       variables,
@@ -431,7 +429,7 @@ def attacked_clips(
 
   columns = (
     split.pcm,
-    split.num_samples,
+    split.spans,
     source.goal(attack)[: len(split)],
     _row_ids(split.ids),
     epsilon.radii(signal_rms(split)).astype(np.float32),
@@ -521,9 +519,10 @@ def _step(program: _Program):
   )
 
 
-def _decode(pcm, num_samples):
+def _decode(pcm, span):
   """Returns clips [batch, time] in model range and 1 on recorded samples."""
-  recorded = jnp.arange(pcm.shape[1])[None] < num_samples[:, None]
+  time = jnp.arange(pcm.shape[1])[None]
+  recorded = (span[:, :1] <= time) & (time < span[:, 1:])
   return audio.from_pcm(pcm), recorded.astype(jnp.float32)
 
 
@@ -584,10 +583,10 @@ def _judge_chunk(program, source, targets, seed, fitted, batch, radii):
     targets: For each module of targets its members' variables, stacked.
     seed: Of everything random, folded with each clip's id.
     fitted: [num_epsilons, time or 0].
-    batch: `pcm`, `num_samples`, `goal` and `row_id` of the clips.
+    batch: `pcm`, `span`, `goal` and `row_id` of the clips.
     radii: [batch, num_epsilons].
   """
-  clips, recorded = _decode(batch['pcm'], batch['num_samples'])
+  clips, recorded = _decode(batch['pcm'], batch['span'])
   keys = _keys(seed, batch['row_id'])
   problem = _problem(
     program.source,

@@ -61,7 +61,7 @@ def write(
     perturbed = make(sweep, cell, some, epsilon)
     answer = _answers(source)
     for i, utterance_id in enumerate(some.ids):
-      end = some.num_samples[i]
+      recorded = slice(*some.spans[i])
       files = {
         'original': f'{utterance_id}-original.wav',
         'adversarial': f'{utterance_id}-{_word(sweep, cell)}.wav',
@@ -73,8 +73,8 @@ def write(
         ('adversarial_float32', perturbed, 'FLOAT'),
       ):
         # The padding is attacked too: all of the clip is the example.
-        last = end if kind == 'original' else None
-        audio.save(os.path.join(folder, files[kind]), clips[i, :last], subtype)
+        part = recorded if kind == 'original' else slice(None)
+        audio.save(os.path.join(folder, files[kind]), clips[i, part], subtype)
       heard = {
         'clean': clean[i],
         'memory': perturbed[i],
@@ -104,6 +104,7 @@ def head(split: input_pipeline.Split, num: int) -> input_pipeline.Split:
     split.pcm[:num],
     split.num_samples[:num],
     split.labels[:num],
+    split.starts[:num],
   )
 
 
@@ -190,7 +191,9 @@ def quality_rows(
   if not len(some):
     return rows, undefined
   clean = np.asarray(audio.from_pcm(jnp.asarray(some.pcm)))
-  recorded = np.arange(clean.shape[1]) < some.num_samples[:, None]
+  first, end = some.spans[..., None].swapaxes(0, 1)
+  time = np.arange(clean.shape[1])
+  recorded = (first <= time) & (time < end)
   for cell in _listened_to(sweep):
     judged = work.judgements(sweep, cell)
     source = sweep.members[cell.source]

@@ -1,5 +1,6 @@
 """The compiled sweep: against a plain loop, and what it does not depend on."""
 
+import dataclasses
 import re
 import types
 
@@ -256,6 +257,28 @@ def test_an_epsilon_in_db_of_snr_is_each_clips_own(members, split):
   result = judge(make_cell(epsilons=('20dbsnr',)), members, split)
   np.testing.assert_allclose(result.snr_db[0, 0], 20, atol=1e-2)
   assert np.ptp(result.max_norm[0]) > 0
+
+
+def test_a_recording_may_begin_anywhere_in_its_clip(members, split):
+  starts = sweep_subjects.TIME - split.num_samples
+  rolled = [np.roll(x, n) for x, n in zip(split.pcm, starts, strict=True)]
+  front = dataclasses.replace(split, pcm=np.stack(rolled), starts=starts)
+  np.testing.assert_allclose(
+    engine.signal_rms(front), engine.signal_rms(split), rtol=1e-5
+  )
+  recorded = np.arange(sweep_subjects.TIME) >= starts[:, None]
+  for mask, allowed in (('recorded', recorded), ('padding', ~recorded)):
+    perturbed = sweep.attacked_clips(
+      make_cell('fgsm', mask),
+      members[0],
+      front,
+      sweep_subjects.make_attack('fgsm'),
+      make_settings(),
+      audio.parse_epsilon(0.01),
+    )
+    moved = perturbed != (front.pcm / 65536.0 + 0.5).astype(np.float32)
+    assert moved.any()
+    assert not (moved & ~allowed).any()
 
 
 @pytest.mark.parametrize('attack', ['fgsm', 'pgd'])
