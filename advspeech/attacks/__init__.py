@@ -14,15 +14,23 @@ from advspeech.attacks.fgsm import (
   perturb,
   unit_gradient,
 )
+from advspeech.attacks.lattice import repair, to_lattice
 from advspeech.attacks.losses import (
   cross_entropy,
   margin,
   targeted_cross_entropy,
   targeted_margin,
 )
+from advspeech.attacks.minimal import Minimal, minimal_perturbation
 from advspeech.attacks.pgd import bim, mi_fgsm, pgd
+from advspeech.attacks.universal import (
+  perturb_all,
+  universal,
+  universal_step,
+)
 
 __all__ = [
+  'Minimal',
   'add',
   'band_weights',
   'bim',
@@ -33,12 +41,18 @@ __all__ = [
   'gradient_sign',
   'margin',
   'mi_fgsm',
+  'minimal_perturbation',
   'perturb',
+  'perturb_all',
   'pgd',
   'random_sign',
   'random_sign_like',
+  'repair',
   'shuffled',
   'targeted_cross_entropy',
   'targeted_margin',
+  'to_lattice',
   'unit_gradient',
+  'universal',
+  'universal_step',
 ]
