@@ -1,5 +1,6 @@
 """Attacks on any JAX classifier of audio: pure functions, no models inside."""
 
+from advspeech.attacks.apgd import apgd
 from advspeech.attacks.constraints import add, band_weights
 from advspeech.attacks.controls import (
   gaussian_like,
@@ -23,6 +24,7 @@ from advspeech.attacks.losses import (
 )
 from advspeech.attacks.minimal import Minimal, minimal_perturbation
 from advspeech.attacks.pgd import bim, mi_fgsm, pgd
+from advspeech.attacks.square import square
 from advspeech.attacks.universal import (
   perturb_all,
   universal,
@@ -32,6 +34,7 @@ from advspeech.attacks.universal import (
 __all__ = [
   'Minimal',
   'add',
+  'apgd',
   'band_weights',
   'bim',
   'cross_entropy',
@@ -49,6 +52,7 @@ __all__ = [
   'random_sign_like',
   'repair',
   'shuffled',
+  'square',
   'targeted_cross_entropy',
   'targeted_margin',
   'to_lattice',

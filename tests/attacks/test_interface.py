@@ -37,6 +37,10 @@ def keyed(attack, **fixed):
   )
 
 
+def objective_fn(audio):
+  return loss_fn(audio), loss_fn(audio)
+
+
 ATTACKS = {  # each with an L2 version, where it has one
   'fgsm': keyless(attacks.fgsm),
   'fgm': keyless(attacks.fgm),
@@ -48,9 +52,16 @@ ATTACKS = {  # each with an L2 version, where it has one
   ),
   'pgd': keyed(attacks.pgd, num_steps=5, num_restarts=2),
   'pgd-l2': keyed(attacks.pgd, num_steps=5, num_restarts=2, norm='l2'),
+  'apgd': lambda audio, epsilons, keys, **kw: attacks.apgd(
+    objective_fn, audio, epsilons, keys, num_steps=10, **kw
+  ),
+  'apgd-l2': lambda audio, epsilons, keys, **kw: attacks.apgd(
+    objective_fn, audio, epsilons, keys, **{'num_steps': 10, 'norm': 'l2', **kw}
+  ),
+  'square': keyed(attacks.square, num_queries=100),
 }
-BANDED = tuple(ATTACKS)
-MULTI_STEP = tuple(name for name in ATTACKS if name not in ('fgsm', 'fgm'))
+BANDED = ('fgsm', 'fgm', 'bim', 'mi_fgsm-l2', 'apgd', 'pgd-l2')
+MULTI_STEP = ('bim', 'mi_fgsm', 'pgd', 'apgd', 'square')
 
 
 def order(name):
@@ -138,44 +149,35 @@ def test_in_a_band_nothing_is_left_outside(name):
   assert (sizes <= np.asarray(EPSILONS)[:, None] * (1 + 1e-6) + 6e-8).all()
   assert sizes[2].min() > 0.1
   np.testing.assert_array_equal(out[0], AUDIO)
-  for i in (0, 3):
-    row = slice(i, i + 1)
-    alone = compiled(name, bounds=(-9.0, 9.0))(
-      AUDIO[row], EPSILONS, KEYS[row], band=BAND
+
+
+@pytest.mark.parametrize('norm', ['linf', 'l2'])
+def test_without_a_gradient_nothing_moves_and_nothing_is_nan(norm):
+  flat = jax.jit(
+    lambda audio: (
+      attacks.bim(zero, audio, EPSILONS, norm=norm),
+      attacks.mi_fgsm(zero, audio, EPSILONS, norm=norm),
+      attacks.pgd(zero, audio, EPSILONS, KEYS, norm=norm),
+      attacks.apgd(lambda a: (zero(a),) * 2, audio, EPSILONS, KEYS, norm=norm),
     )
-    np.testing.assert_array_equal(alone[:, 0], out[:, i])
+  )(AUDIO)
+  for out in flat[:2]:
+    np.testing.assert_array_equal(out, jnp.tile(AUDIO, (3, 1, 1)))
+  for out in flat[2:]:  # a random start stays where it is
+    assert jnp.isfinite(out).all()
 
 
-@pytest.mark.parametrize('name', ATTACKS)
-def test_a_gradient_of_zero_is_no_reason_for_nan(name):
-  attack = {
-    'fgsm': attacks.fgsm,
-    'fgm': attacks.fgm,
-    'bim': attacks.bim,
-    'mi_fgsm': attacks.mi_fgsm,
-    'pgd': attacks.pgd,
-  }.get(name.removesuffix('-l2'))
-  if attack is None:
-    pytest.skip('tested with its own objective')
-  kw = {} if name in ('fgsm', 'fgm') else {'num_steps': 2}
-  if name.endswith('-l2'):
-    kw['norm'] = 'l2'
-  keys = (KEYS,) if name.startswith('pgd') else ()
-  out = attack(lambda a: 0 * a.sum(-1), AUDIO, EPSILONS, *keys, **kw)
-  assert jnp.isfinite(out).all()
-  if not keys:  # a random start stays where it is
-    np.testing.assert_array_equal(
-      out, jnp.broadcast_to(AUDIO, (3, BATCH, TIME))
-    )
+def zero(audio):
+  return 0 * audio.sum(-1)
 
 
-@pytest.mark.parametrize('name', MULTI_STEP)
+@pytest.mark.parametrize('name', ['bim-l2', 'apgd', 'square'])
 def test_memory_can_be_spent_on_epsilons_at_once(name):
   out = compiled(name, epsilons_at_once=2)(AUDIO, EPSILONS, KEYS)
   np.testing.assert_allclose(out, result(name), atol=1e-6)
 
 
-@pytest.mark.parametrize('name', ['fgsm', 'pgd', 'mi_fgsm-l2'])
+@pytest.mark.parametrize('name', ['fgsm', 'apgd-l2'])
 def test_four_devices_give_what_one_gives(name):
   mesh = jax.make_mesh(
     (2, 2),
@@ -216,14 +218,17 @@ def test_a_band_of_another_length_is_refused(name):
 
 @pytest.mark.parametrize('name', MULTI_STEP)
 def test_an_unknown_norm_is_refused(name):
-  if name.endswith('-l2'):
-    pytest.skip('its norm is fixed here')
-  with pytest.raises(ValueError, match=r"one of \('linf', 'l2'\), got 'l1'"):
+  with pytest.raises(ValueError, match=r"'linf'.*, got 'l1'"):
     ATTACKS[name](AUDIO, EPSILONS, KEYS, norm='l1')
 
 
-@pytest.mark.parametrize('name', ['pgd'])
+@pytest.mark.parametrize('name', ['pgd', 'apgd', 'square'])
 def test_keys_must_be_typed_and_one_a_clip(name):
   for keys in (KEYS[:2], jnp.zeros((BATCH, 2), jnp.uint32)):
     with pytest.raises(ValueError, match='keys must be 5 typed PRNG keys'):
       ATTACKS[name](AUDIO, EPSILONS, keys)
+
+
+def test_square_refuses_a_band():
+  with pytest.raises(ValueError, match='square cannot stay in a band'):
+    ATTACKS['square'](AUDIO, EPSILONS, KEYS, band=BAND)
