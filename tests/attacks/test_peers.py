@@ -242,6 +242,7 @@ def robust_accuracy(adv, num_classes):
   return 100 * (predictions == labels(num_classes)).mean()
 
 
+@pytest.mark.slow
 @NORMS
 def test_auto_pgd_is_as_strong_as_arts(art_classifier, norm):
   from art.attacks import evasion
