@@ -242,6 +242,7 @@ def robust_accuracy(adv, num_classes):
   return 100 * (predictions == labels(num_classes)).mean()
 
 
+@pytest.mark.slow
 @NORMS
 def test_auto_pgd_is_as_strong_as_arts(art_classifier, norm):
   from art.attacks import evasion
@@ -275,7 +276,6 @@ def test_auto_pgd_is_as_strong_as_arts(art_classifier, norm):
     accuracies.append(
       (float(robust_accuracy(found, num_classes)), float(theirs))
     )
-  print('robust accuracy, ours and ART:', norm, num_classes, accuracies)
   assert all(mine <= their + 2 for mine, their in accuracies)
   assert any(10 < mine < 95 for mine, _ in accuracies)
 
@@ -307,6 +307,5 @@ def test_square_is_as_strong_as_arts(art_classifier):
     accuracies.append(
       (float(robust_accuracy(found, num_classes)), float(theirs))
     )
-  print('robust accuracy, ours and ART:', num_classes, accuracies)
   assert all(mine <= their + 2 for mine, their in accuracies)
   assert any(10 < mine < 95 for mine, _ in accuracies)
