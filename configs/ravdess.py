@@ -71,17 +71,9 @@ def get_config(variant: str = 'gender') -> ml_collections.ConfigDict:
   if variant.endswith(',small'):
     sweep.num_clips = 72
     sweep.epsilons = (0.0, 0.00005, 0.0002, 0.0005, 0.001, 0.005, 0.02)
-    sweep.attacks = tuple(
-      a for a in sweep.attacks if a not in ('fgm', 'mi_fgsm')
-    )
+    sweep.attacks = ('fgsm', 'pgd', 'apgd_margin', 'square', 'universal')
     sweep.sources = ('wavecnn', 'wavernn')
-    sweep.transforms = (
-      'lowpass4000',
-      'resample8000',
-      'mulaw8',
-      'noise20db',
-      'mp3',
-    )
+    sweep.transforms = ('lowpass4000', 'resample8000', 'mp3')
     sweep.iterative.epsilons = (0.0002,)
     sweep.iterative.num_steps = 10
     sweep.iterative.num_queries = 50
