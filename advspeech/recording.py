@@ -135,7 +135,7 @@ def attack(
         os.path.join(output, f'{name}{suffix}.wav'), perturbed[:end], subtype
       )
     probabilities = np.asarray(probabilities_fn(perturbed[None])[0])
-    radius = float(f'{epsilon.radii(sweep.signal_rms(split))[0]:.7g}')
+    radius = float(f'{epsilon.radii(sweep.signal_rms(split.pcm, split.spans))[0]:.7g}')
     rows.append(
       {
         'epsilon_given': epsilon.text,

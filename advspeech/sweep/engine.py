@@ -193,27 +193,35 @@ def judge(
     fitted: [num_epsilons, time] directions learnt before, for an attack that
       wants them.
   """
-  step, args = _program(
-    cell, members, split, attack, settings, rows=rows, fitted=fitted
-  )
-  out = parallel.fetch(step(*args))
+  first, last, _ = rows.indices(len(split))
+  step, at_once, arguments = _program(cell, members, split, attack, settings)
+  # Always the same number of clips, so that one program serves all.
+  parts = [
+    parallel.fetch(step(*arguments(slice(start, last), fitted)))
+    for start in range(first, last, at_once)
+  ]
+  out = {
+    name: np.concatenate([p[name] for p in parts], -1) for name in parts[0]
+  }
   order = np.concatenate([indices for indices, _ in _groups(members).values()])
   place = np.argsort(order)
   out['clean'] = out['clean'][place]
   out['predictions'] = out['predictions'][:, :, place]
-  num_rows = len(split.ids[rows])
   return Judgements(
     **{
-      key: (x if key == 'clean' else x[: len(cell.epsilons)])[..., :num_rows]
+      key: (x if key == 'clean' else x[: len(cell.epsilons)])[
+        ..., : last - first
+      ]
       for key, x in out.items()
     }
   )
 
 
-def _program(
-  cell, members, split, attack, settings, *, rows=slice(None), fitted=None
-):
-  """Returns the step behind `judge` and what it is called with."""
+def _program(cell, members, split, attack, settings):
+  """Returns the step behind `judge`, the clips it takes, and its arguments.
+
+  These for the first so many clips of a slice, filled up where it has fewer.
+  """
   mesh, num_samples = settings.mesh, split.pcm.shape[1]
   source, groups = members[cell.source], _groups(members)
   judged, num_epsilons = variants(cell, settings), len(cell.epsilons)
@@ -234,30 +242,39 @@ def _program(
       mesh,
     )
   )
-  fill_rows = -len(split.ids[rows]) % (plan.clips * mesh.shape['data'])
+  at_once = plan.clips * mesh.shape['data']
   fill_epsilons = -num_epsilons % mesh.shape['epsilon']
-  columns = {
-    'pcm': split.pcm,
-    'span': split.spans,
-    'goal': source.goal(attack),
-    'row_id': problem_lib.row_ids(split.ids),
-  }
-  batch = {
-    name: np.pad(x[rows], [(0, fill_rows)] + [(0, 0)] * (x.ndim - 1))
-    for name, x in columns.items()
-  }
-  rms = problem_lib.signal_rms(split)[rows]
-  radii = np.stack([epsilon.radii(rms) for epsilon in cell.epsilons])
-  if fitted is None:
-    fitted = np.zeros((num_epsilons, 0), np.float32)
-  return step, (
-    source.classifier.variables,
-    tuple(stacked for _, stacked in groups.values()),
-    parallel.shard_batch(batch, mesh),
-    np.uint32(source.seed),
-    np.pad(radii, ((0, fill_epsilons), (0, fill_rows)), mode='edge'),
-    np.pad(fitted, ((0, fill_epsilons), (0, 0)), mode='edge'),
-  )
+  stacked = tuple(variables for _, variables in groups.values())
+  goal = source.goal(attack)
+
+  def arguments(rows, fitted):
+    rows = slice(rows.start, min(rows.stop, rows.start + at_once))
+    fill_rows = at_once - (rows.stop - rows.start)
+    pcm, spans = split.pcm[rows], split.spans[rows]
+    columns = {
+      'pcm': pcm,
+      'span': spans,
+      'goal': goal[rows],
+      'row_id': problem_lib.row_ids(split.ids[rows]),
+    }
+    batch = {
+      name: np.pad(x, [(0, fill_rows)] + [(0, 0)] * (x.ndim - 1))
+      for name, x in columns.items()
+    }
+    rms = problem_lib.signal_rms(pcm, spans)
+    radii = np.stack([epsilon.radii(rms) for epsilon in cell.epsilons])
+    if fitted is None:
+      fitted = np.zeros((num_epsilons, 0), np.float32)
+    return (
+      source.classifier.variables,
+      stacked,
+      parallel.shard_batch(batch, mesh),
+      np.uint32(source.seed),
+      np.pad(radii, ((0, fill_epsilons), (0, fill_rows)), mode='edge'),
+      np.pad(fitted, ((0, fill_epsilons), (0, 0)), mode='edge'),
+    )
+
+  return step, at_once, arguments
 
 
 def attacked_clips(
@@ -310,7 +327,9 @@ def attacked_clips(
     split.spans,
     source.goal(attack)[: len(split)],
     problem_lib.row_ids(split.ids),
-    epsilon.radii(problem_lib.signal_rms(split)).astype(np.float32),
+    epsilon.radii(problem_lib.signal_rms(split.pcm, split.spans)).astype(
+      np.float32
+    ),
   )
   rows = [make(*(x[i : i + 1] for x in columns)) for i in range(len(split))]
   return np.concatenate([np.zeros((0, split.pcm.shape[1]), np.float32), *rows])
@@ -356,13 +375,7 @@ def _step(program: _Program):
   """
 
   def step(source, targets, batch, seed, radii, fitted):
-    out = parallel.map_rows(
-      functools.partial(_judge_chunk, program, source, targets, seed, fitted),
-      program.chunks.clips,
-      batch,
-      radii.T,
-    )
-    return jax.tree.map(lambda x: jnp.moveaxis(x, 0, -1), out)
+    return _judge_chunk(program, source, targets, seed, fitted, batch, radii)
 
   copies, rows = PartitionSpec(), PartitionSpec('data')
   measured = PartitionSpec('epsilon', 'data')
@@ -392,7 +405,7 @@ def _step(program: _Program):
 
 
 def _judge_chunk(program, source, targets, seed, fitted, batch, radii):
-  """Returns `Judgements` of a chunk, clips as the first axis of each array.
+  """Returns `Judgements` of a chunk, by name.
 
   Args:
     program: What is compiled.
@@ -401,7 +414,7 @@ def _judge_chunk(program, source, targets, seed, fitted, batch, radii):
     seed: Of everything random, folded with each clip's id.
     fitted: [num_epsilons, time or 0].
     batch: `pcm`, `span`, `goal` and `row_id` of the clips.
-    radii: [batch, num_epsilons].
+    radii: [num_epsilons, batch].
   """
   clips, recorded = problem_lib.decode(batch['pcm'], batch['span'])
   keys = problem_lib.keys_of(seed, batch['row_id'])
@@ -467,11 +480,10 @@ def _judge_chunk(program, source, targets, seed, fitted, batch, radii):
 
   judged = jax.lax.map(
     lambda x: judge_epsilon(*x),
-    (radii.T, fitted),
+    (radii, fitted),
     batch_size=program.chunks.epsilons,
   )
-  out = {'clean': predict(clips), **judged}
-  return jax.tree.map(lambda x: jnp.moveaxis(x, -1, 0), out)
+  return {'clean': predict(clips), **judged}
 
 
 def _control(index, name, perturbed, problem, bounds):

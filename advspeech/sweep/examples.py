@@ -122,7 +122,7 @@ def make(
   attack = sweep.attacks[cell.attack]
   fitted = work.fitted(sweep, cell)
   if fitted is not None:
-    rms = problem.signal_rms(some)
+    rms = problem.signal_rms(some.pcm, some.spans)
     size = [float(np.mean(e.radii(rms))) for e in cell.epsilons]
     wanted = float(np.mean(epsilon.radii(rms)))
     fitted = fitted[int(np.abs(np.array(size) - wanted).argmin())]

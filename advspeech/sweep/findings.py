@@ -88,7 +88,7 @@ def _of_cell(sweep, cell, confidence):
   judged = work.judgements(sweep, cell)
   source = sweep.members[cell.source]
   names = engine.variants(cell, sweep.settings)
-  rms = problem.signal_rms(sweep.split)
+  rms = problem.signal_rms(sweep.split.pcm, sweep.split.spans)
   sizes = [float(np.mean(e.radii(rms))) for e in cell.epsilons]
   attack = f'{cell.attack} on {source.name} seed {source.seed}'
   if cell.attack == sweep.cells[0].attack:

@@ -37,7 +37,7 @@ def fit_universal(
   """
   num_samples = split.pcm.shape[1]
   num_batches = -(-len(split) // settings.batch_size)
-  rms = problem_lib.signal_rms(split)
+  rms = problem_lib.signal_rms(split.pcm, split.spans)
   radii = np.stack([epsilon.radii(rms) for epsilon in cell.epsilons])
   columns = {
     'pcm': split.pcm,

@@ -12,22 +12,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from advspeech import attacks, audio, input_pipeline, transforms
+from advspeech import attacks, audio, transforms
 from advspeech.sweep import masks
 
 # Clips whose level is taken at a time.
 _DECODED = 64
 
 
-def signal_rms(split: input_pipeline.Split) -> np.ndarray:
-  """Returns the level of each clip's recorded samples, [num_clips] float32."""
+def signal_rms(pcm: np.ndarray, spans: np.ndarray) -> np.ndarray:
+  """Returns the level of each clip's recorded samples, [num_clips] float32.
+
+  Args:
+    pcm: [num_clips, time] int16, or clips on disk.
+    spans: [num_clips, 2] where recordings begin in their clips, and end.
+  """
   parts = [
     np.asarray(
-      audio.signal_rms(
-        *decode(split.pcm[i : i + _DECODED], split.spans[i : i + _DECODED])
-      )
+      audio.signal_rms(*decode(pcm[i : i + _DECODED], spans[i : i + _DECODED]))
     )
-    for i in range(0, len(split), _DECODED)
+    for i in range(0, len(spans), _DECODED)
   ]
   return np.concatenate([np.zeros(0, np.float32), *parts])
 

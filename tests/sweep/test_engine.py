@@ -149,7 +149,7 @@ def test_new_epsilons_compile_nothing(plain, members, split):
 
 
 def _num_compiled(members, split):
-  step, _ = engine._program(
+  step, *_ = engine._program(
     make_cell(),
     members,
     split,
@@ -174,8 +174,10 @@ def test_the_attack_sends_nothing_between_devices(
 def _compiled(members, split, **settings):
   settings = make_settings(**settings)
   attack = sweep_subjects.make_attack('fgsm')
-  step, args = engine._program(make_cell(), members, split, attack, settings)
-  return step.lower(*args).compile()
+  step, at_once, arguments = engine._program(
+    make_cell(), members, split, attack, settings
+  )
+  return step.lower(*arguments(slice(0, at_once), None)).compile()
 
 
 def test_memory_stays_under_the_bound_stated(members, split):
