@@ -206,8 +206,8 @@ def claim_workdir(config: ml_collections.ConfigDict, workdir: str) -> None:
   """Writes `config.json`, or checks that the folder is this config's.
 
   Until the first checkpoint is there the folder is any config's, and until the
-  first attack what concerns the attack alone (`config.sweep`) or names models
-  and seeds may change: what an error advises can be followed in the same folder.
+  first attack what concerns the attack alone (`config.sweep`), models and seeds
+  may change: what an error advises can be followed in the same folder.
 
   Raises:
     errors.InputError: If the folder holds results of another config.

@@ -113,10 +113,10 @@ def get_config() -> ml_collections.ConfigDict:
         'num_clips': -1,
         # What may be touched: 'all' is the paper; 'recorded', 'padding',
         # '0.5-1.5s', '300-3400hz', joined by +. Every attack is made with the
-        # first, the first attack with the others too.
+        # first, the first attack on `source` with the others too.
         'masks': ('all',),
         # What comes between attack and judgement, such as 'lowpass4000': the
-        # first attack is made without and with knowledge of each.
+        # first attack on `source` is made without and with knowledge of each.
         'transforms': (),
         # Folders of other trained models that judge too, and may be sources.
         'checkpoints': (),

@@ -69,21 +69,15 @@ def get_config(variant: str = 'gender') -> ml_collections.ConfigDict:
   sweep.iterative.epsilons = (0.0001, 0.0002, 0.0005)
   sweep.repair = True
   if variant.endswith(',small'):
-    sweep.num_clips = 96
+    sweep.num_clips = 72
+    sweep.epsilons = (0.0, 0.00005, 0.0002, 0.0005, 0.001, 0.005, 0.02)
+    sweep.attacks = ('fgsm', 'pgd', 'apgd_margin', 'square', 'universal')
     sweep.sources = ('wavecnn', 'wavernn')
-    sweep.transforms = (
-      'lowpass4000',
-      'bandpass300-3400',
-      'median3',
-      'resample8000',
-      'mulaw8',
-      'noise20db',
-      'mp3',
-    )
-    sweep.epsilons = tuple(e for e in sweep.epsilons if e not in (0.01, 0.032))
+    sweep.transforms = ('lowpass4000', 'resample8000', 'mp3')
+    sweep.iterative.epsilons = (0.0002,)
     sweep.iterative.num_steps = 10
-    sweep.iterative.num_queries = 100
-    sweep.iterative.epsilons = (0.0002, 0.0005)
+    sweep.iterative.num_queries = 50
     sweep.universal.num_clips = 96
-    sweep.num_quality_clips = 8
+    sweep.repair = False
+    sweep.num_quality_clips = 4
   return config

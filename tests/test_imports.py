@@ -55,7 +55,7 @@ def test_the_direction_of_imports_is_kept():
 
 
 def test_attacks_know_no_models_no_flax_and_no_data():
-  allowed = {'collections', 'jax', 'advspeech'}
+  allowed = {'collections', 'typing', 'jax', 'advspeech'}
   for path in (ROOT / 'advspeech' / 'attacks').glob('*.py'):
     for name in imports(path):
       assert name.split('.')[0] in allowed, (path, name)

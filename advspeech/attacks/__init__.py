@@ -4,7 +4,6 @@ from advspeech.attacks.apgd import apgd
 from advspeech.attacks.constraints import add, band_weights
 from advspeech.attacks.controls import (
   gaussian_like,
-  random_sign,
   random_sign_like,
   shuffled,
 )
@@ -53,7 +52,6 @@ __all__ = [
   'perturb',
   'perturb_all',
   'pgd',
-  'random_sign',
   'random_sign_like',
   'repair',
   'shuffled',

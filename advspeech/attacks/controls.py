@@ -10,33 +10,12 @@ import jax.numpy as jnp
 from advspeech.attacks import constraints
 
 
-def random_sign(
-  keys: jax.Array, audio: jax.Array, *, mask: jax.Array | None = None
-) -> jax.Array:
-  """Returns random signs, [batch, time] int8 in {-1, 1}.
-
-  Perturbing by epsilon times these has the max-norm and the L2 norm of FGSM,
-  and nothing of its direction.
-
-  Args:
-    keys: [batch] typed PRNG keys, one a clip, so that a clip's noise does not
-      depend on its neighbours.
-    audio: [batch, time] clips, for the shape.
-    mask: [batch, time] or None; samples with 0 get direction 0.
-
-  Raises:
-    ValueError: If `mask` and `audio` differ in shape.
-  """
-  signs = jax.vmap(
-    lambda key: jax.random.rademacher(key, audio.shape[1:], jnp.int8)
-  )(keys)
-  return constraints.masked(signs, mask)
-
-
 def random_sign_like(
   keys: jax.Array, perturbation: jax.Array, *, mask: jax.Array | None = None
 ) -> jax.Array:
   """Returns random signs of the perturbation's max-norm, of its shape.
+
+  They have the L2 norm of FGSM too, and nothing of its direction.
 
   Args:
     keys: [batch] typed PRNG keys, one a clip: its signs are the same for every
@@ -48,7 +27,10 @@ def random_sign_like(
     ValueError: If `mask` is not [batch, time], or `keys` not [batch].
   """
   clips = _clips(keys, perturbation)
-  signs = random_sign(keys, clips, mask=mask).astype(perturbation.dtype)
+  signs = jax.vmap(
+    lambda key: jax.random.rademacher(key, clips.shape[1:], clips.dtype)
+  )(keys)
+  signs = constraints.masked(signs, mask)
   return _scaled(signs, constraints.norm_of(perturbation, 'linf'))
 
 

@@ -188,18 +188,9 @@ def _iterated(norm, attack_fn):
   return maker
 
 
-def _bim(problem, radii, counts, **limits):
-  return bim(
-    problem.loss_fn,
-    problem.audio,
-    radii,
-    num_steps=counts.num_steps,
-    **limits,
-  )
-
-
-def _mi_fgsm(problem, radii, counts, **limits):
-  return mi_fgsm(
+def _from_clean(attack_fn):
+  """Returns, for `_iterated`, an attack that starts at the clean clip."""
+  return lambda problem, radii, counts, **limits: attack_fn(
     problem.loss_fn,
     problem.audio,
     radii,
@@ -257,8 +248,8 @@ def _square(problem, radii, counts, **limits):
 
 
 _BOTH_NORMS = {
-  'bim': _bim,
-  'mi_fgsm': _mi_fgsm,
+  'bim': _from_clean(bim),
+  'mi_fgsm': _from_clean(mi_fgsm),
   'pgd': _pgd,
   'apgd_ce': _apgd_ce,
   'apgd_margin': _apgd_margin,

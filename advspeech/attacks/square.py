@@ -84,7 +84,7 @@ def square(
     block = jnp.exp(u * jnp.log(length.astype(u.dtype) + 1)).astype(int)
     signs = _blocks(key[2], place - first, block)
     inside = (place >= first) & (place < first + length)
-    return inside & movable, signs
+    return inside, signs
 
   def stripes(key, movable):
     """Returns blocks of random sign, as many as each is long, [time]."""

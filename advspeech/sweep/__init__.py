@@ -21,7 +21,6 @@ from advspeech.sweep.engine import (
   attacked_clips,
   judge,
   make_settings,
-  signal_rms,
   variants,
 )
 from advspeech.sweep.examples import (
@@ -31,6 +30,7 @@ from advspeech.sweep.examples import (
 )
 from advspeech.sweep.examples import write as write_examples
 from advspeech.sweep.findings import findings
+from advspeech.sweep.problem import signal_rms
 from advspeech.sweep.tables import (
   MINIMAL_COLUMNS,
   SAMPLE_COLUMNS,

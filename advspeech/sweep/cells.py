@@ -110,6 +110,8 @@ def plan(
     first, *others = sweep.masks
     for attack in sweep.attacks:
       add(attack, first)
+    if member.name != config.source:
+      continue
     for mask in others:
       add(sweep.attacks[0], mask)
     for transform in sweep.transforms:

@@ -7,9 +7,7 @@ in the same company, to the same bits, whatever the batch size and the number of
 devices.
 """
 
-import dataclasses
 import functools
-import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -26,12 +24,12 @@ from advspeech import (
   input_pipeline,
   models,
   parallel,
-  preemption,
   quality,
   transforms,
 )
 from advspeech.sweep import cells as cells_lib
 from advspeech.sweep import masks
+from advspeech.sweep import problem as problem_lib
 
 if TYPE_CHECKING:  # a bare accelerator machine need not have it
   import ml_collections
@@ -43,10 +41,6 @@ REPAIRED = 'repaired'
 # XLA's temporary memory (tests/sweep/test_engine.py holds it to the bound).
 _FORWARD_MAPS, _GRADIENT_MAPS = 4, 10
 _BYTES = 4
-# Epsilons that the steps towards a universal perturbation cover together.
-_UNIVERSAL_REACH = 2.5
-# Clips whose level is taken at a time.
-_DECODED = 64
 
 
 class Judgements(NamedTuple):
@@ -176,19 +170,6 @@ def _models(members):
   return tuple(m.classifier.model for m in members)
 
 
-def signal_rms(split: input_pipeline.Split) -> np.ndarray:
-  """Returns the level of each clip's recorded samples, [num_clips] float32."""
-  parts = [
-    np.asarray(
-      audio.signal_rms(
-        *_decode(split.pcm[i : i + _DECODED], split.spans[i : i + _DECODED])
-      )
-    )
-    for i in range(0, len(split), _DECODED)
-  ]
-  return np.concatenate([np.zeros(0, np.float32), *parts])
-
-
 def judge(
   cell: cells_lib.Cell,
   members: Sequence[cells_lib.Member],
@@ -259,13 +240,13 @@ def _program(
     'pcm': split.pcm,
     'span': split.spans,
     'goal': source.goal(attack),
-    'row_id': _row_ids(split.ids),
+    'row_id': problem_lib.row_ids(split.ids),
   }
   batch = {
     name: np.pad(x[rows], [(0, fill_rows)] + [(0, 0)] * (x.ndim - 1))
     for name, x in columns.items()
   }
-  rms = signal_rms(split)[rows]
+  rms = problem_lib.signal_rms(split)[rows]
   radii = np.stack([epsilon.radii(rms) for epsilon in cell.epsilons])
   if fitted is None:
     fitted = np.zeros((num_epsilons, 0), np.float32)
@@ -276,111 +257,6 @@ def _program(
     np.uint32(source.seed),
     np.pad(radii, ((0, fill_epsilons), (0, fill_rows)), mode='edge'),
     np.pad(fitted, ((0, fill_epsilons), (0, 0)), mode='edge'),
-  )
-
-
-def fit_universal(
-  cell: cells_lib.Cell,
-  source: cells_lib.Member,
-  split: input_pipeline.Split,
-  attack: attacks.Attack,
-  settings: Settings,
-  *,
-  num_passes: int,
-) -> np.ndarray:
-  """Returns directions that break many clips, [num_epsilons, time].
-
-  Args:
-    cell: Of a fitted attack.
-    source: The member attacked; its labels are not these clips'.
-    split: Clips to learn on.
-    attack: The cell's.
-    settings: Of the sweep.
-    num_passes: Over the clips.
-  """
-  num_samples = split.pcm.shape[1]
-  num_batches = -(-len(split) // settings.batch_size)
-  rms = signal_rms(split)
-  radii = np.stack([epsilon.radii(rms) for epsilon in cell.epsilons])
-  columns = {
-    'pcm': split.pcm,
-    'span': split.spans,
-    'goal': dataclasses.replace(source, labels=split.labels).goal(attack),
-    'row_id': _row_ids(split.ids),
-    'radii': radii.T,
-  }
-  step = _universal_step(
-    source.classifier.model,
-    masks.parse(cell.mask),
-    attack,
-    settings,
-    _UNIVERSAL_REACH / (num_passes * num_batches),
-  )
-  direction = np.zeros((len(cell.epsilons), num_samples), np.float32)
-  for _ in range(num_passes):
-    for start in range(0, len(split), settings.batch_size):
-      preemption.check()
-      batch = {}
-      for name, x in columns.items():
-        rows = x[start : start + settings.batch_size]
-        fill = settings.batch_size - len(rows)
-        batch[name] = np.pad(rows, [(0, fill)] + [(0, 0)] * (x.ndim - 1))
-      direction = step(
-        source.classifier.variables,
-        parallel.shard_batch(batch, settings.mesh),
-        direction,
-        np.uint32(source.seed),
-      )
-  return np.asarray(direction.addressable_data(0))
-
-
-def _universal_step(model, part, attack, settings, relative_step):
-  """Returns the compiled step behind `fit_universal`."""
-
-  def step(variables, batch, direction, seed):
-    clips, recorded = _decode(batch['pcm'], batch['span'])
-
-    def loss_fn(x, batch, recorded):
-      keys = _keys(seed, batch['row_id'])
-      problem = _problem(
-        model,
-        variables,
-        x,
-        recorded,
-        batch['goal'],
-        keys,
-        attack,
-        part,
-        None,
-        settings.bounds,
-      )
-      return problem.loss_fn(x)
-
-    at_once = models.clips_at_once(model, 1, clips.shape[1])
-    # Rows that only fill a batch hold no samples, and so take no part.
-    touched = (batch['span'][:, 1:] > 0) * jnp.ones_like(clips)
-    mask = part.samples(recorded)
-    return attacks.universal_step(
-      lambda x: parallel.map_rows(loss_fn, at_once, x, batch, recorded),
-      direction,
-      clips,
-      batch['radii'].T,
-      relative_step=relative_step,
-      mask=touched if mask is None else touched * mask,
-      band=part.band(clips.shape[1]),
-      bounds=settings.bounds,
-      axis_name='data',
-    )
-
-  copies, rows = PartitionSpec(), PartitionSpec('data')
-  return jax.jit(
-    jax.shard_map(
-      step,
-      mesh=settings.mesh,
-      in_specs=(copies, rows, copies, copies),
-      out_specs=copies,
-      check_vma=False,
-    )
   )
 
 
@@ -412,36 +288,32 @@ def attacked_clips(
 
   @jax.jit
   def make(pcm, span, goal, row_id, radius):
-    clips, recorded = _decode(pcm, span)
-    problem = _problem(
+    clips, recorded = problem_lib.decode(pcm, span)
+    problem = problem_lib.pose(
       source.classifier.model,
       variables,
       clips,
       recorded,
       goal,
-      _keys(np.uint32(source.seed), row_id),
+      problem_lib.keys_of(np.uint32(source.seed), row_id),
       attack,
       part,
       known,
       settings.bounds,
     )
-    return _apply(attack, problem, attack.prepare(problem), fitted, radius)
+    return problem_lib.carry_out(
+      attack, problem, attack.prepare(problem), fitted, radius
+    )
 
   columns = (
     split.pcm,
     split.spans,
     source.goal(attack)[: len(split)],
-    _row_ids(split.ids),
-    epsilon.radii(signal_rms(split)).astype(np.float32),
+    problem_lib.row_ids(split.ids),
+    epsilon.radii(problem_lib.signal_rms(split)).astype(np.float32),
   )
   rows = [make(*(x[i : i + 1] for x in columns)) for i in range(len(split))]
   return np.concatenate([np.zeros((0, split.pcm.shape[1]), np.float32), *rows])
-
-
-def _row_ids(ids):
-  """Returns numbers of clips, [num_clips] uint32, from their ids alone."""
-  digests = [hashlib.sha256(str(x).encode()).digest() for x in ids]
-  return np.array([int.from_bytes(d[:4], 'little') for d in digests], np.uint32)
 
 
 def _groups(members):
@@ -519,61 +391,6 @@ def _step(program: _Program):
   )
 
 
-def _decode(pcm, span):
-  """Returns clips [batch, time] in model range and 1 on recorded samples."""
-  time = jnp.arange(pcm.shape[1])[None]
-  recorded = (span[:, :1] <= time) & (time < span[:, 1:])
-  return audio.from_pcm(pcm), recorded.astype(jnp.float32)
-
-
-def _keys(seed, row_ids):
-  return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), row_ids)
-
-
-def _split_keys(keys, purpose):
-  """Returns [batch] keys for one purpose: attack, a control, a transform."""
-  return jax.vmap(jax.random.fold_in, (0, None))(keys, purpose)
-
-
-def _problem(
-  model, variables, clips, recorded, goal, keys, attack, mask, known, bounds
-):
-  """Returns the attack's problem; `known` is a transform it reckons with."""
-
-  def logits_fn(x):
-    if known:
-      # It draws noise of its own where the transform is noise.
-      x = known.straight_through(x, _split_keys(keys, 2), recorded)
-    return model.apply(variables, x, train=False)
-
-  return attacks.Problem(
-    audio=clips,
-    logits_fn=logits_fn,
-    goal=goal,
-    targeted=attack.targeted,
-    keys=_split_keys(keys, 0),
-    mask=mask.samples(recorded),
-    band=mask.band(clips.shape[1]),
-    bounds=bounds,
-  )
-
-
-def _apply(attack, problem, prepared, fitted, radii):
-  """Returns adversarial clips for max-norm (or RMS, in L2) radii [batch].
-
-  An L2 radius is that of a perturbation whose every attacked sample moves by
-  epsilon, so that one epsilon means one SNR in both norms.
-  """
-  if attack.norm == 'l2':
-    if problem.mask is None:
-      num = jnp.float32(problem.audio.shape[1])
-    else:
-      num = problem.mask.sum(-1)
-    radii = radii * jnp.sqrt(num)
-  auxiliary = fitted if attack.fitted else prepared
-  return attack.apply(problem, auxiliary, radii)
-
-
 def _judge_chunk(program, source, targets, seed, fitted, batch, radii):
   """Returns `Judgements` of a chunk, clips as the first axis of each array.
 
@@ -586,9 +403,9 @@ def _judge_chunk(program, source, targets, seed, fitted, batch, radii):
     batch: `pcm`, `span`, `goal` and `row_id` of the clips.
     radii: [batch, num_epsilons].
   """
-  clips, recorded = _decode(batch['pcm'], batch['span'])
-  keys = _keys(seed, batch['row_id'])
-  problem = _problem(
+  clips, recorded = problem_lib.decode(batch['pcm'], batch['span'])
+  keys = problem_lib.keys_of(seed, batch['row_id'])
+  problem = problem_lib.pose(
     program.source,
     source,
     clips,
@@ -605,7 +422,7 @@ def _judge_chunk(program, source, targets, seed, fitted, batch, radii):
   def predict(x):
     """Returns [num_targets, batch] classes for clips [batch, time]."""
     if program.transform:
-      x = program.transform.apply(x, _split_keys(keys, 1), recorded)
+      x = program.transform.apply(x, problem_lib.keys_for(keys, 1), recorded)
     answers = [
       jax.lax.map(
         lambda variables, model=model: jnp.argmax(
@@ -618,7 +435,9 @@ def _judge_chunk(program, source, targets, seed, fitted, batch, radii):
     return jnp.concatenate(answers)
 
   def judge_epsilon(radius, direction):
-    perturbed = _apply(program.attack, problem, prepared, direction, radius)
+    perturbed = problem_lib.carry_out(
+      program.attack, problem, prepared, direction, radius
+    )
     controls = [
       _control(i, name, perturbed, problem, program.bounds)
       for i, name in enumerate(cells_lib.CONTROLS)
@@ -664,7 +483,9 @@ def _control(index, name, perturbed, problem, bounds):
   }[name]
   clips = problem.audio
   noise = make(
-    _split_keys(problem.keys, 1 + index), perturbed - clips, mask=problem.mask
+    problem_lib.keys_for(problem.keys, 1 + index),
+    perturbed - clips,
+    mask=problem.mask,
   )
   return jnp.where(noise == 0, clips, jnp.clip(clips + noise, *bounds))
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from advspeech import audio, input_pipeline, quality
 from advspeech.sweep import cells as cells_lib
-from advspeech.sweep import engine, work
+from advspeech.sweep import engine, problem, work
 
 QUALITY_COLUMNS = (
   'seed',
@@ -98,7 +98,8 @@ def write(
 
 def head(split: input_pipeline.Split, num: int) -> input_pipeline.Split:
   """Returns the first `num` clips of a split, -1: all of them."""
-  num = len(split) if num < 0 else num
+  if not 0 <= num < len(split):
+    return split
   return input_pipeline.Split(
     split.ids[:num],
     split.pcm[:num],
@@ -121,7 +122,7 @@ def make(
   attack = sweep.attacks[cell.attack]
   fitted = work.fitted(sweep, cell)
   if fitted is not None:
-    rms = engine.signal_rms(some)
+    rms = problem.signal_rms(some)
     size = [float(np.mean(e.radii(rms))) for e in cell.epsilons]
     wanted = float(np.mean(epsilon.radii(rms)))
     fitted = fitted[int(np.abs(np.array(size) - wanted).argmin())]

@@ -9,7 +9,7 @@ import numpy as np
 
 from advspeech import attacks, audio, checks
 from advspeech.sweep import cells as cells_lib
-from advspeech.sweep import engine, work
+from advspeech.sweep import engine, problem, work
 
 # Clips whose gradients and logits are looked at.
 _NUM_LOOKED_AT = 16
@@ -88,7 +88,7 @@ def _of_cell(sweep, cell, confidence):
   judged = work.judgements(sweep, cell)
   source = sweep.members[cell.source]
   names = engine.variants(cell, sweep.settings)
-  rms = engine.signal_rms(sweep.split)
+  rms = problem.signal_rms(sweep.split)
   sizes = [float(np.mean(e.radii(rms))) for e in cell.epsilons]
   attack = f'{cell.attack} on {source.name} seed {source.seed}'
   if cell.attack == sweep.cells[0].attack:

@@ -8,7 +8,7 @@ import numpy as np
 
 from advspeech import attacks, audio, statistics
 from advspeech.sweep import cells as cells_lib
-from advspeech.sweep import engine, work
+from advspeech.sweep import engine, problem, work
 
 _CELL = (
   'task',
@@ -100,7 +100,7 @@ def sweep_rows(
   for cell, judged in _all(sweep):
     names = engine.variants(cell, sweep.settings)
     attack = sweep.attacks[cell.attack]
-    rms = engine.signal_rms(sweep.split)
+    rms = problem.signal_rms(sweep.split)
     for t, target in enumerate(sweep.members):
       row_of = functools.partial(
         _row, target, attack, judged.clean[t], confidence
@@ -236,7 +236,7 @@ def sample_rows(sweep: work.Sweep, task: str) -> Iterator[dict[str, Any]]:
 
   Attacks alone; the controls' answers are in the arrays in `parts/`.
   """
-  rms = engine.signal_rms(sweep.split)
+  rms = problem.signal_rms(sweep.split)
   for cell, judged in _all(sweep):
     names = engine.variants(cell, sweep.settings)
     for t, target in enumerate(sweep.members):
@@ -276,7 +276,7 @@ def minimal_rows(sweep: work.Sweep, task: str) -> Iterator[dict[str, Any]]:
   Once for each meaning of success: the answer is not the label ('label'), or
   not the model's own clean answer ('own', eq. 1 to the letter).
   """
-  rms = engine.signal_rms(sweep.split)
+  rms = problem.signal_rms(sweep.split)
   for cell, judged in _all(sweep):
     if not cell.is_plain:
       continue
@@ -314,7 +314,7 @@ def strongest_rows(
   (source, mask, target, epsilon) at which all those attacks were made.
   """
   rows = []
-  rms = engine.signal_rms(sweep.split)
+  rms = problem.signal_rms(sweep.split)
   families: dict[Any, list[cells_lib.Cell]] = {}
   for cell in sweep.cells:
     if cell.is_plain and not sweep.attacks[cell.attack].targeted:

@@ -25,9 +25,12 @@ from advspeech import (
   storage,
 )
 from advspeech.sweep import cells as cells_lib
-from advspeech.sweep import engine
+from advspeech.sweep import engine, fitting
 
 logger = logging.getLogger(__name__)
+
+# Clips read at a time, where they are on disk.
+_DIGESTED = 64
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -199,7 +202,8 @@ def _fingerprint(sweep):
       ]
     ).encode()
   )
-  digest.update(split.pcm.tobytes())
+  for i in range(0, len(split), _DIGESTED):
+    digest.update(np.asarray(split.pcm[i : i + _DIGESTED]).tobytes())
   for member in sweep.members:
     digest.update(f'{member.name} {member.seed}'.encode())
     digest.update(member.labels.tobytes())
@@ -216,7 +220,7 @@ def fitted(sweep, cell):
     sweep.folder, 'parts', f'{cell.name(sweep.members)}.directions.npz'
   )
   if not parallel.agree(lambda: _is_whole(path)):
-    directions = engine.fit_universal(
+    directions = fitting.fit_universal(
       cell,
       sweep.members[cell.source],
       sweep.fitting,

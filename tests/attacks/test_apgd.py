@@ -73,7 +73,7 @@ def test_agrees_with_the_papers_algorithm_step_by_step(norm):
   attack = functools.partial(
     attacks.apgd, lambda a: (waves(a),) * 2, norm=norm, num_steps=30
   )
-  epsilon = {'linf': 0.1, 'l2': 0.3}[norm]
+  epsilon = {'linf': 0.1, 'l2': 0.05}[norm]
   with jax.enable_x64(True):
     audio, radius = AUDIO[:3].astype(jnp.float64), jnp.full(3, epsilon)
     out = jax.jit(attack)(audio, radius[:1], KEYS[:3])[0]
@@ -83,7 +83,7 @@ def test_agrees_with_the_papers_algorithm_step_by_step(norm):
       row = slice(i, i + 1)
       expected, step = by_hand(start[row], audio[row], epsilon, 30, norm)
       assert step < epsilon  # it was halved more than once
-      np.testing.assert_allclose(out[row], expected, atol=1e-9)
+      np.testing.assert_allclose(out[row], expected, atol=1e-8)
 
 
 def test_finds_more_than_pgd_with_as_many_gradients():

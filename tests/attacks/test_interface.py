@@ -45,8 +45,6 @@ ATTACKS = {  # each with an L2 version, where it has one
   'fgsm': keyless(attacks.fgsm),
   'fgm': keyless(attacks.fgm),
   'bim': keyless(functools.partial(attacks.bim, num_steps=5)),
-  'bim-l2': keyless(functools.partial(attacks.bim, norm='l2', num_steps=5)),
-  'mi_fgsm': keyless(functools.partial(attacks.mi_fgsm, num_steps=5)),
   'mi_fgsm-l2': keyless(
     functools.partial(attacks.mi_fgsm, norm='l2', num_steps=5)
   ),
@@ -61,7 +59,7 @@ ATTACKS = {  # each with an L2 version, where it has one
   'square': keyed(attacks.square, num_queries=100),
 }
 BANDED = ('fgsm', 'fgm', 'bim', 'mi_fgsm-l2', 'apgd', 'pgd-l2')
-MULTI_STEP = ('bim', 'mi_fgsm', 'pgd', 'apgd', 'square')
+MULTI_STEP = ('bim', 'pgd', 'apgd', 'square')
 
 
 def order(name):
@@ -121,7 +119,7 @@ def test_new_epsilons_compile_nothing(name):
   assert attack._cache_size() == before
 
 
-@pytest.mark.parametrize('name', ATTACKS)
+@pytest.mark.parametrize('name', ['fgm', 'pgd', 'apgd-l2', 'square'])
 def test_each_clip_may_have_its_own_radius(name):
   radii = jnp.stack([EPSILONS[jnp.array([2, 1, 0, 1, 2])]])
   out = compiled(name)(AUDIO, radii, KEYS)[0]
@@ -171,7 +169,7 @@ def zero(audio):
   return 0 * audio.sum(-1)
 
 
-@pytest.mark.parametrize('name', ['bim-l2', 'apgd', 'square'])
+@pytest.mark.parametrize('name', ['mi_fgsm-l2', 'apgd'])
 def test_memory_can_be_spent_on_epsilons_at_once(name):
   out = compiled(name, epsilons_at_once=2)(AUDIO, EPSILONS, KEYS)
   np.testing.assert_allclose(out, result(name), atol=1e-6)

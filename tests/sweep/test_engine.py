@@ -13,7 +13,7 @@ import sweep_subjects
 from sweep_subjects import EPSILONS, NUM_CLIPS, judge, make_cell, make_settings
 
 from advspeech import attacks, audio, checkpoint, parallel, sweep
-from advspeech.sweep import engine
+from advspeech.sweep import engine, problem
 
 
 @pytest.fixture(scope='module')
@@ -53,7 +53,7 @@ def test_equals_a_plain_loop_over_clips_epsilons_and_models(
   for i in range(NUM_CLIPS):
     clip = audio.from_pcm(jnp.asarray(split.pcm[i : i + 1]))
     gradient = gradient_fn(clip, split.labels[i : i + 1])
-    key = jax.random.fold_in(seed_key, engine._row_ids(split.ids)[i])
+    key = jax.random.fold_in(seed_key, problem.row_ids(split.ids)[i])
     key = jax.random.fold_in(jax.random.fold_in(key, 0), 1)
     noise = jax.random.rademacher(key, gradient.shape[1:], jnp.int8)
     for e, epsilon in enumerate(EPSILONS):
