@@ -1,8 +1,8 @@
 """Conversions are exact, files lose what their format loses and no more."""
 
-import jax
 import os
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
