@@ -106,6 +106,8 @@ def _openable(path):
   """Returns what libsndfile opens: a local name, or a distant file's bytes."""
   name = os.fspath(path)
   if '://' not in name:
+    if os.path.exists(name) and not os.path.isfile(name):
+      raise OSError('it is no file')  # a pipe would be waited for
     return name
   from etils import epath
 

@@ -562,13 +562,16 @@ def measure_input(config, num_clips, rounds, num_stored=400) -> dict[str, Any]:
         for batch in input_pipeline.batches(split, num_clips, mesh)
       ][-1]
 
+    step = _training_call(make_subject(config, 'wavecnn', num_clips))
     seconds = time_calls(
-      {name: functools.partial(epoch, s) for name, s in sources.items()}, rounds
+      {
+        'training step': step,
+        **{name: functools.partial(epoch, s) for name, s in sources.items()},
+      },
+      rounds,
     )
-  step = _training_call(make_subject(config, 'wavecnn', num_clips))
-  step_s = min(time_calls({'step': step}, rounds)['step'])
-  rates = {name: num_stored / min(times) for name, times in seconds.items()}
-  consumed = num_clips / step_s
+  consumed = num_clips / min(seconds['training step'])
+  rates = {name: num_stored / min(seconds[name]) for name in sources}
   return {
     'clips_per_s': rates,
     'training_clips_per_s': consumed,

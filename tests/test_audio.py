@@ -1,5 +1,7 @@
 """Conversions are exact, files lose what their format loses and no more."""
 
+import os
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -226,6 +228,14 @@ def test_the_end_of_any_format_is_missed(tmp_path, suffix):
   path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
   with pytest.raises(errors.InputError, match=rf'cut\.{suffix} cannot be read'):
     audio.load(path)
+
+
+def test_neither_a_folder_nor_a_pipe_is_waited_for(tmp_path):
+  (tmp_path / 'folder.wav').mkdir()
+  os.mkfifo(tmp_path / 'pipe.wav')
+  for name in ('folder.wav', 'pipe.wav'):
+    with pytest.raises(errors.InputError, match=f'{name} cannot be .*no file'):
+      audio.load(tmp_path / name)
 
 
 @pytest.mark.parametrize('rate_hz', [1, 2_000_000_000])

@@ -266,7 +266,7 @@ def test_a_recording_may_begin_anywhere_in_its_clip(members, split):
   rolled = [np.roll(x, n) for x, n in zip(split.pcm, starts, strict=True)]
   front = dataclasses.replace(split, pcm=np.stack(rolled), starts=starts)
   np.testing.assert_allclose(
-    engine.signal_rms(front), engine.signal_rms(split), rtol=1e-5
+    problem.signal_rms(front), problem.signal_rms(split), rtol=1e-5
   )
   recorded = np.arange(sweep_subjects.TIME) >= starts[:, None]
   for mask, allowed in (('recorded', recorded), ('padding', ~recorded)):
