@@ -18,6 +18,8 @@ from advspeech import (
   checkpoint,
   corpora,
   errors,
+  feature_figures,
+  feature_study,
   figures,
   input_pipeline,
   lr_search,
@@ -613,3 +615,72 @@ def reproduce(
     run_attack(config, workdir)
     run_report(workdir)
   return page
+
+
+def run_features(
+  config: ml_collections.ConfigDict,
+  workdir: str,
+  models_dir: str,
+  settings: feature_study.Settings,
+) -> None:
+  """Sets feature-level attacks beside end-to-end ones; writes `features/`.
+
+  Each seed's rows are kept, so that a run that was stopped goes on with the
+  next seed.
+
+  Args:
+    config: See configs/paper.py.
+    workdir: Where tables, clips and figures go.
+    models_dir: The run's folder that holds the trained models; only read.
+    settings: What is tried.
+  """
+  validate(config)
+  folder = os.path.join(workdir, 'features')
+  os.makedirs(folder, exist_ok=True)
+  _, task, splits = _load(config)
+  test = feature_study.spread_clips(splits['test'], settings.num_clips)
+  rows, norms = [], []
+  for seed in config.seeds:
+    classifiers = {
+      name: checkpoint.load_classifier(
+        classifier_dir(models_dir, name, seed),
+        train.describe(
+          _with_found_rate(config, models_dir, name),
+          name,
+          seed,
+          task.classes,
+          clip_samples(config),
+        ),
+      )
+      for name in config.models
+    }
+    path = os.path.join(folder, f'clips-seed{seed}.csv')
+    if not os.path.exists(path):
+      found = feature_study.attack_clips(
+        classifiers,
+        config.source,
+        test,
+        task=config.task,
+        seed=seed,
+        classes=task.classes,
+        settings=settings,
+      )
+      storage.write_table(path, feature_study.CLIP_COLUMNS, found)
+    of_seed = storage.read_table(path)
+    rows += of_seed
+    if seed == config.seeds[0]:
+      source = classifiers[config.source]
+      norms = feature_study.norm_rows(
+        source, test, task=config.task, seed=seed, settings=settings
+      )
+      examples = feature_study.write_examples(
+        os.path.join(folder, 'audio'),
+        source,
+        test,
+        of_seed,
+        config.source,
+        settings,
+      )
+      storage.write_json(os.path.join(folder, 'examples.json'), examples)
+  feature_study.write_tables(folder, rows, norms, settings)
+  feature_figures.write(folder)

@@ -123,6 +123,7 @@ def attack(
   )
   os.makedirs(output, exist_ok=True)
   audio.save(os.path.join(output, 'original.wav'), clean[:end], 'PCM_16')
+  rms = sweep.signal_rms(split.pcm, split.spans)
   rows, clips = [], []
   for e, epsilon in enumerate(parsed):
     perturbed = sweep.attacked_clips(
@@ -135,7 +136,7 @@ def attack(
         os.path.join(output, f'{name}{suffix}.wav'), perturbed[:end], subtype
       )
     probabilities = np.asarray(probabilities_fn(perturbed[None])[0])
-    radius = float(f'{epsilon.radii(sweep.signal_rms(split.pcm, split.spans))[0]:.7g}')
+    radius = float(f'{epsilon.radii(rms)[0]:.7g}')
     rows.append(
       {
         'epsilon_given': epsilon.text,

@@ -12,16 +12,16 @@ ROOT = pathlib.Path(__file__).parent.parent
 LEVELS = [
   {'errors', 'storage'},
   {'audio', 'statistics', 'tasks', 'parallel', 'training_log'},
-  {'attacks', 'models', 'corpora', 'preemption'}
+  {'attacks', 'features', 'models', 'corpora', 'preemption'}
   | {'transforms', 'quality', 'checks'},
   {'checkpoint', 'input_pipeline', 'train_step', 'side_by_side'},
-  {'train', 'sweep'},
+  {'train', 'sweep', 'feature_study'},
   {'benchmark'},
   {'peers'},
   {'lr_search'},
   {'figures'},
   {'recording'},
-  {'report'},
+  {'report', 'feature_figures'},
   {'experiment'},
 ]
 LEVEL = {name: i for i, names in enumerate(LEVELS) for name in names}

@@ -7,6 +7,7 @@ from advspeech.attacks.controls import (
   random_sign_like,
   shuffled,
 )
+from advspeech.attacks.feature_level import feature_fgsm, feature_pgd
 from advspeech.attacks.fgsm import (
   fgm,
   fgsm,
@@ -40,6 +41,8 @@ __all__ = [
   'band_weights',
   'bim',
   'cross_entropy',
+  'feature_fgsm',
+  'feature_pgd',
   'fgm',
   'fgsm',
   'gaussian_like',

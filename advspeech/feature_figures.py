@@ -1,0 +1,249 @@
+"""Figures of the study of feature-level attacks, from its tables and clips."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import matplotlib as mpl
+import numpy as np
+from matplotlib import figure, lines
+
+from advspeech import audio, features, figures, storage
+
+# Colour, marker and line of every attack drawn, in the order of the legend.
+_CURVES = {
+  ('waveform', 'fgsm', 'waveform'): ('end to end', 'C0', 'o', '-'),
+  ('waveform', 'random_sign', 'waveform'): (
+    'end to end, random signs',
+    'C0',
+    'o',
+    ':',
+  ),
+  ('spectrogram_original', 'fgsm', 'waveform'): (
+    'spectrogram, original phase',
+    'C2',
+    's',
+    '-',
+  ),
+  ('mfcc13_original', 'fgsm', 'features'): (
+    'MFCC, original phase',
+    'C3',
+    '^',
+    '-',
+  ),
+  ('mfcc13_griffin_lim', 'fgsm', 'features'): (
+    'MFCC, Griffin-Lim',
+    'C1',
+    'D',
+    '-',
+  ),
+  ('mfcc13_griffin_lim', 'random_sign', 'features'): (
+    'MFCC, Griffin-Lim, random signs',
+    'C1',
+    'D',
+    ':',
+  ),
+}
+_TITLES = {
+  'original': 'original',
+  'end-to-end': 'end to end (FGSM)',
+  'spectrogram': 'spectrogram, original phase (FGSM)',
+  'mfcc-unperturbed': 'MFCC and back, no attack',
+  'mfcc': 'MFCC, Griffin-Lim (FGSM)',
+}
+# Below this the spectrograms are one colour.
+_RANGE_DB = 70
+
+
+def error_against_snr(rows: Sequence[Mapping[str, Any]]) -> figure.Figure:
+  """Returns error against SNR, a panel a model, a curve an attack, FGSM only.
+
+  Bands are the intervals of the table. A curve starts where at least half the
+  clips can have the SNR at all: left of it the conversion loss is larger. The
+  hollow marker is the conversion loss alone.
+
+  Args:
+    rows: Of `budgets.csv`, of one task and one seed.
+  """
+  with mpl.rc_context(fname=figures.STYLE):
+    targets = list(dict.fromkeys(row['target'] for row in rows))
+    fig = figure.Figure(figsize=(4.2 * len(targets) + 0.6, 4.7))
+    panels = fig.subplots(1, len(targets), sharey=True, squeeze=False)[0]
+    for panel, target in zip(panels, targets, strict=True):
+      for variant, (label, color, marker, line) in _CURVES.items():
+        of_variant = [
+          row
+          for row in rows
+          if row['target'] == target
+          and (row['representation'], row['method'], row['through']) == variant
+        ]
+        curve = [
+          row
+          for row in of_variant
+          if row['kind'] == 'snr'
+          and 2 * row['num_attainable'] >= row['num_clips']
+        ]
+        curve.sort(key=lambda row: row['budget'])
+        x = [row['budget'] for row in curve]
+        panel.plot(
+          x,
+          [100 * row['error_rate'] for row in curve],
+          color=color,
+          marker=marker,
+          linestyle=line,
+          label=label,
+          markerfacecolor='white' if line == ':' else color,
+        )
+        panel.fill_between(
+          x,
+          [100 * row['ci_low'] for row in curve],
+          [100 * row['ci_high'] for row in curve],
+          color=color,
+          alpha=0.1,
+          linewidth=0,
+        )
+        alone = [
+          row
+          for row in of_variant
+          if row['kind'] == 'epsilon'
+          and row['budget'] == 0
+          and row['median_conversion_snr_db'] < 40
+          and row['method'] == 'fgsm'
+        ]
+        for row in alone:
+          panel.errorbar(
+            row['median_conversion_snr_db'],
+            100 * row['unperturbed_error'],
+            yerr=[
+              [100 * (row['unperturbed_error'] - row['unperturbed_ci_low'])],
+              [100 * (row['unperturbed_ci_high'] - row['unperturbed_error'])],
+            ],
+            color=color,
+            marker='X',
+            markersize=9,
+            linewidth=1,
+          )
+      panel.set_title(figures.MODEL_TITLES[target])
+      panel.set_xlabel('SNR of the example in dB (quieter to the left)')
+      panel.invert_xaxis()
+      panel.set_ylim(0, 101)
+    panels[0].set_ylabel('error rate in %')
+    handles, labels = panels[0].get_legend_handles_labels()
+    handles.append(lines.Line2D([], [], color='0.3', linestyle='', marker='X'))
+    fig.legend(
+      handles,
+      [*labels, 'conversion loss alone'],
+      loc='lower center',
+      ncols=3,
+      bbox_to_anchor=(0.5, -0.16),
+      fontsize=8,
+    )
+    fig.tight_layout()
+    return fig
+
+
+def spectrograms(
+  folder: str, examples: Sequence[Mapping[str, Any]]
+) -> figure.Figure:
+  """Returns one clip's spectrograms, original and attacked, side by side.
+
+  Args:
+    folder: Of the WAV files.
+    examples: Entries of `examples.json` of one clip.
+  """
+  with mpl.rc_context(fname=figures.STYLE):
+    shown = [e for kind in _TITLES for e in examples if e['kind'] == kind]
+    fig = figure.Figure(figsize=(3.1 * len(shown), 3.3))
+    panels = fig.subplots(1, len(shown), sharey=True, squeeze=False)[0]
+    top = None
+    for panel, entry in zip(panels, shown, strict=True):
+      pcm = audio.load(os.path.join(folder, entry['file']))
+      clip = audio.from_pcm(jnp.asarray(pcm))[None]
+      level = np.asarray(features.spectrogram().analyse(clip)[0])[0].T
+      top = level.max() if top is None else top
+      image = panel.imshow(
+        level - top,
+        origin='lower',
+        aspect='auto',
+        extent=(0, len(pcm) / audio.SAMPLE_RATE_HZ, 0, 8),
+        vmin=-_RANGE_DB,
+        vmax=0,
+        cmap='magma',
+      )
+      panel.grid(visible=False)
+      panel.set_title(_TITLES[entry['kind']], fontsize=9)
+      said = f'heard as {entry["prediction"]}'
+      if np.isfinite(entry['snr_db']):
+        said = f'{entry["snr_db"]:.0f} dB SNR, {said}'
+      panel.set_xlabel(f'time in s\n{said}', fontsize=9)
+    panels[0].set_ylabel('frequency in kHz')
+    fig.tight_layout()
+    fig.colorbar(image, ax=list(panels), label='dB below the loudest', pad=0.01)
+    return fig
+
+
+def norms(rows: Sequence[Mapping[str, Any]]) -> figure.Figure:
+  """Returns size in audio against size in features, a panel a representation.
+
+  Args:
+    rows: Of `norms.csv`.
+  """
+  with mpl.rc_context(fname=figures.STYLE):
+    names = list(dict.fromkeys(row['representation'] for row in rows))
+    fig = figure.Figure(figsize=(3.0 * len(names) + 0.6, 3.4))
+    panels = fig.subplots(1, len(names), sharey=True, squeeze=False)[0]
+    for panel, name in zip(panels, names, strict=True):
+      points = [row for row in rows if row['representation'] == name]
+      panel.scatter(
+        [row['feature_l2'] for row in points],
+        [row['adversarial_l2'] for row in points],
+        s=5,
+        color='C0',
+        alpha=0.5,
+        linewidth=0,
+        label='adversarial part',
+      )
+      panel.axhline(
+        np.median([row['conversion_l2'] for row in points]),
+        color='C1',
+        linewidth=1,
+        label='conversion loss, median',
+      )
+      panel.set_xscale('log')
+      panel.set_yscale('log')
+      panel.set_title(name.replace('_', ', ', 1).replace('_', '-'), fontsize=9)
+      panel.set_xlabel('L2 norm in features')
+    panels[0].set_ylabel('L2 norm in audio')
+    panels[0].legend(fontsize=8)
+    fig.tight_layout()
+    return fig
+
+
+def write(folder: str) -> None:
+  """Draws every figure of a study's folder, as PNG and SVG.
+
+  Args:
+    folder: With the tables of `feature_study.write_tables`.
+  """
+  budgets = storage.read_table(os.path.join(folder, 'budgets.csv'))
+  for seed in sorted({row['seed'] for row in budgets}):
+    figures.save(
+      error_against_snr([row for row in budgets if row['seed'] == seed]),
+      os.path.join(folder, f'error_against_snr-seed{seed}'),
+    )
+  figures.save(
+    norms(storage.read_table(os.path.join(folder, 'norms.csv'))),
+    os.path.join(folder, 'norms'),
+  )
+  examples = storage.read_json(os.path.join(folder, 'examples.json'))
+  for number, utterance_id in enumerate(
+    dict.fromkeys(entry['id'] for entry in examples)
+  ):
+    figures.save(
+      spectrograms(
+        os.path.join(folder, 'audio'),
+        [entry for entry in examples if entry['id'] == utterance_id],
+      ),
+      os.path.join(folder, f'spectrograms-{number}'),
+    )

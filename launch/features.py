@@ -1,0 +1,40 @@
+"""Sets attacks on features beside end-to-end ones, on trained models."""
+
+from absl import flags
+
+from launch import command
+
+_MODELS = flags.DEFINE_string(
+  'models', None, "The run's folder with the trained models; --workdir if not."
+)
+_NUM_CLIPS = flags.DEFINE_integer(
+  'num_clips', 96, 'Test clips, evenly spread over the split.', lower_bound=1
+)
+_BATCH_SIZE = flags.DEFINE_integer(
+  'batch_size', 16, 'Clips at a time.', lower_bound=1
+)
+_NUM_SCORED = flags.DEFINE_integer(
+  'num_scored',
+  16,
+  'Clips of every batch that STOI and PESQ score; seconds a clip.',
+  lower_bound=0,
+)
+
+
+def main():
+  from advspeech import experiment, feature_study
+
+  experiment.run_features(
+    command.CONFIG.value,
+    command.workdir(),
+    _MODELS.value or command.workdir(),
+    feature_study.Settings(
+      num_clips=_NUM_CLIPS.value,
+      batch_size=_BATCH_SIZE.value,
+      num_scored=_NUM_SCORED.value,
+    ),
+  )
+
+
+if __name__ == '__main__':
+  command.run(main)

@@ -1,0 +1,276 @@
+"""The study's tables against hand counts; its attacks on a tiny model."""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from advspeech import (
+  checkpoint,
+  feature_study,
+  input_pipeline,
+  models,
+  statistics,
+  storage,
+)
+
+MFCC = ('mfcc13_griffin_lim', 'fgsm', 'features')
+WAVE = ('waveform', 'fgsm', 'waveform')
+
+
+def row(variant, kind, budget, number, *, wrong, attainable=1, alone=False):
+  """One clip's row; `alone` is whether rebuilding it is enough to fool."""
+  says = {True: 'b', False: 'a'}
+  measures = {name: 1.0 for name in feature_study._MEASURES}
+  return {
+    'task': 'gender',
+    'seed': 0,
+    'source': 'wavecnn',
+    **dict(zip(feature_study.Variant._fields, variant, strict=True)),
+    'kind': kind,
+    'budget': budget,
+    'epsilon': 0.5,
+    'attainable': attainable,
+    'id': f'clip-{number}',
+    'label': 'a',
+    'feature_l2': 1.0,
+    **measures,
+    **dict.fromkeys(feature_study._SCORES, ''),
+    'conversion_l2': 2.0 if number % 2 else 0.5,
+    'target': 'wavecnn',
+    'clean_prediction': 'a',
+    'unperturbed_prediction': says[alone],
+    'prediction': says[wrong],
+    'prediction_int16': says[wrong],
+  }
+
+
+def test_errors_are_counted_over_the_clips_that_can_have_the_budget():
+  rows = [
+    row(MFCC, 'snr', -5.0, i, wrong=i < 3, attainable=int(i < 6), alone=i == 7)
+    for i in range(8)
+  ]
+  (found,) = feature_study.budget_rows(rows)
+  assert (found['num_clips'], found['num_attainable']) == (8, 6)
+  assert (found['num_errors'], found['error_rate']) == (3, 0.5)
+  assert (found['ci_low'], found['ci_high']) == statistics.wilson_interval(3, 6)
+  assert (found['clean_error'], found['unperturbed_error']) == (0, 1 / 8)
+  assert found['conversion_larger'] == 0.5  # clips 1, 3, 5 of 6
+  assert set(found) == set(feature_study.BUDGET_COLUMNS)
+
+
+def test_a_budget_that_no_clip_can_have_is_a_row_of_nan_and_not_missing():
+  rows = [row(MFCC, 'snr', 30.0, i, wrong=True, attainable=0) for i in range(4)]
+  (found,) = feature_study.budget_rows(rows)
+  assert found['num_attainable'] == found['num_errors'] == 0
+  assert math.isnan(found['error_rate'])
+
+
+def test_attacks_are_compared_on_the_clips_that_both_can_have():
+  rows = [
+    row(MFCC, 'snr', -5.0, i, wrong=i == 0, attainable=int(i > 1))
+    for i in range(6)
+  ] + [row(WAVE, 'snr', -5.0, i, wrong=i % 2 == 0) for i in range(6)]
+  (found,) = feature_study.equal_rows(rows)
+  assert (found['num_clips'], found['num_attainable']) == (6, 4)
+  assert found['error_rate'] == 0
+  assert found['end_to_end_error_rate'] == 0.5
+  assert found['difference'] == -0.5
+  wrong = np.zeros(4, bool), np.array([True, False, True, False])
+  assert found['mcnemar_p'] == statistics.mcnemar(*wrong).p_value
+  assert (found['difference_ci_low'], found['difference_ci_high']) == (
+    statistics.paired_difference_interval(*wrong)
+  )
+  assert set(found) == set(feature_study.EQUAL_COLUMNS)
+
+
+def test_the_price_of_a_conversion_is_compared_with_the_conversion_alone():
+  rows = [
+    row(MFCC, 'epsilon', 0.0, i, wrong=False, alone=i == 0) for i in range(4)
+  ] + [
+    row(WAVE, 'price of mfcc13_griffin_lim', 0.0, i, wrong=i < 3)
+    for i in range(4)
+  ]
+  (found,) = feature_study.equal_rows(rows)
+  assert (found['representation'], found['kind']) == (MFCC[0], 'price')
+  assert found['error_rate'] == 0.25
+  assert found['end_to_end_error_rate'] == 0.75
+
+
+def curve(errors, variant=WAVE, **kwargs):
+  """Rows of 8 clips of which so many are wrong at 20, 10 and 0 dB."""
+  return [
+    row(variant, 'snr', snr_db, i, wrong=i < num, **kwargs)
+    for snr_db, num in zip((20.0, 10.0, 0.0), errors, strict=True)
+    for i in range(8)
+  ]
+
+
+SETTINGS = feature_study.Settings(error_rates=(0.5,))
+
+
+def test_the_snr_of_an_error_lies_on_the_line_between_two_points():
+  (found,) = feature_study.equal_error_rows(curve((0, 2, 6)), SETTINGS)
+  assert found['snr_db'] == pytest.approx(5)
+  assert found['ci_low'] <= 5 <= found['ci_high']
+  assert found['note'] == ''
+
+
+def test_an_error_beyond_what_was_compared_is_not_made_up():
+  found = [
+    feature_study.equal_error_rows(rows, SETTINGS)[0]
+    for rows in (
+      curve((0, 1, 3)),
+      curve((5, 6, 8)),
+      curve((5, 6, 8), attainable=0),
+    )
+  ]
+  assert [f['note'] for f in found] == [
+    'not reached',
+    'reached at the highest SNR already',
+    'no SNR compared is above the conversion loss',
+  ]
+  assert math.isnan(found[0]['snr_db'])
+  assert math.isnan(found[1]['ci_low'])
+
+
+def norm(feature_l2, adversarial_l2):
+  return {
+    'task': 'gender',
+    'seed': 0,
+    'representation': 'mfcc13_original',
+    'feature_l2': feature_l2,
+    'conversion_l2': 1.0,
+    'adversarial_l2': adversarial_l2,
+    'overall_l2': 5 - adversarial_l2,
+  }
+
+
+def test_rank_correlations_of_sizes():
+  rows = [norm(x, x**2) for x in np.linspace(0.1, 2, 12)]
+  (found,) = feature_study.norm_summary_rows(rows)
+  assert found['spearman_adversarial'] == pytest.approx(1)
+  assert found['spearman_overall'] == pytest.approx(-1)
+  assert found['ratio_range_db'] == pytest.approx(
+    np.ptp(np.percentile(20 * np.log10(np.linspace(0.1, 2, 12)), [5, 95]))
+  )
+
+
+TIME = 3200
+
+
+@pytest.fixture(scope='module')
+def attacked():
+  rng = np.random.default_rng(0)
+  pcm = rng.integers(-9000, 9000, (3, TIME)).astype(np.int16)
+  pcm[0, 2400:] = 0
+  split = input_pipeline.Split(
+    ids=np.array(['a', 'b', 'c']),
+    pcm=pcm,
+    num_samples=np.array([2400, TIME, TIME]),
+    labels=np.array([0, 1, 0], np.int32),
+  )
+  model = models.create_model('wavecnn', 2, features=3, hidden_features=4)
+  init = functools.partial(model.init, train=False)
+  variables = jax.jit(init)(jax.random.key(0), jnp.zeros((1, TIME)))
+  classifiers = {'wavecnn': checkpoint.Classifier(model, variables, {}, 1)}
+  settings = feature_study.Settings(
+    batch_size=2,
+    snr_db=(20.0, 5.0),
+    max_norms=(0.02,),
+    num_steps=2,
+    num_scored=1,
+  )
+  rows = feature_study.attack_clips(
+    classifiers,
+    'wavecnn',
+    split,
+    task='gender',
+    seed=0,
+    classes=('f', 'm'),
+    settings=settings,
+    variants=(
+      feature_study.Variant('mfcc13_original', 'fgsm', 'features'),
+      feature_study.Variant('waveform', 'fgsm', 'waveform'),
+      feature_study.Variant('waveform', 'random_sign', 'waveform'),
+    ),
+  )
+  return rows
+
+
+def test_every_attainable_clip_has_the_size_asked_for(attacked):
+  checked = 0
+  for found in attacked:
+    if found['kind'] == 'snr' and found['attainable']:
+      assert found['overall_snr_db'] == pytest.approx(found['budget'], abs=0.3)
+      checked += 1
+    if found['kind'] == 'max_norm' and found['attainable']:
+      assert found['overall_max_norm'] == pytest.approx(
+        found['budget'], rel=0.05
+      )
+      checked += 1
+    if found['kind'] == 'price of mfcc13_original':
+      (mfcc,) = [
+        other
+        for other in attacked
+        if (other['id'], other['kind'], other['budget'])
+        == (found['id'], 'epsilon', 0)
+        and other['representation'] == 'mfcc13_original'
+      ]
+      assert found['overall_snr_db'] == pytest.approx(
+        mfcc['conversion_snr_db'], abs=0.3
+      )
+      checked += 1
+  assert checked > 3 * 2 * 3
+
+
+def test_what_the_conversion_exceeds_is_told_and_left_unperturbed(attacked):
+  lost = [
+    found
+    for found in attacked
+    if found['representation'] == 'mfcc13_original'
+    and found['kind'] == 'snr'
+    and found['budget'] == 20
+  ]
+  assert len(lost) == 3
+  for found in lost:
+    assert not found['attainable']
+    assert found['conversion_snr_db'] < 20
+    assert found['epsilon'] == found['adversarial_max_norm'] == 0
+
+
+def test_the_waveform_has_no_conversion_loss_and_the_rest_adds_up(attacked):
+  for found in attacked:
+    if found['representation'] == 'waveform':
+      assert found['conversion_max_norm'] == 0
+      assert found['conversion_snr_db'] == math.inf
+      assert found['overall_l2'] == pytest.approx(found['adversarial_l2'])
+    assert found['overall_l2'] <= 1.0001 * (
+      found['conversion_l2'] + found['adversarial_l2']
+    )
+    if found['kind'] == 'epsilon' and found['budget'] == 0:
+      assert found['overall_l2'] == found['conversion_l2']
+      assert found['prediction'] == found['unperturbed_prediction']
+
+
+def test_rows_go_to_disk_and_back(attacked, tmp_path):
+  path = str(tmp_path / 'clips.csv')
+  storage.write_table(path, feature_study.CLIP_COLUMNS, attacked)
+  back = storage.read_table(path)
+  assert [x['id'] for x in back] == [x['id'] for x in attacked]
+  a, b = (feature_study.budget_rows(rows) for rows in (attacked, back))
+  assert [x['error_rate'] for x in a] == pytest.approx(
+    [x['error_rate'] for x in b], nan_ok=True
+  )
+
+
+def test_clips_are_spread_over_the_split():
+  split = input_pipeline.Split(
+    *(np.arange(10), np.zeros((10, 4)), np.arange(10), np.arange(10))
+  )
+  found = feature_study.spread_clips(split, 4)
+  np.testing.assert_array_equal(found.ids, [0, 3, 6, 9])
+  assert len(feature_study.spread_clips(split, 99)) == 10
