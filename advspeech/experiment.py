@@ -480,7 +480,7 @@ def run_attack(config: ml_collections.ConfigDict, workdir: str) -> None:
           'run python -m launch.train with the same --config and --workdir'
         )
   corpus, task, splits = _load(config)
-  test = sweep.head(splits['test'], config.sweep.num_clips)
+  test = input_pipeline.spread(splits['test'], config.sweep.num_clips)
   members = _members(config, workdir, corpus, task, test)
   cells = sweep.plan(config, members)
   work = sweep.Sweep(
@@ -492,7 +492,9 @@ def run_attack(config: ml_collections.ConfigDict, workdir: str) -> None:
       cell.attack: sweep.make_attack(config, cell.attack) for cell in cells
     },
     settings=sweep.make_settings(config),
-    fitting=sweep.head(splits['train'], config.sweep.universal.num_clips),
+    fitting=input_pipeline.spread(
+      splits['train'], config.sweep.universal.num_clips
+    ),
     num_passes=config.sweep.universal.num_passes,
   )
   sweep.run(work)
@@ -638,7 +640,7 @@ def run_features(
   folder = os.path.join(workdir, 'features')
   os.makedirs(folder, exist_ok=True)
   _, task, splits = _load(config)
-  test = feature_study.spread_clips(splits['test'], settings.num_clips)
+  test = input_pipeline.spread(splits['test'], settings.num_clips)
   rows, norms = [], []
   for seed in config.seeds:
     classifiers = {

@@ -346,15 +346,6 @@ def _one_at_a_time(step):
   return lambda *args: jax.block_until_ready(step(*args))
 
 
-def spread_clips(split: input_pipeline.Split, num: int) -> input_pipeline.Split:
-  """Returns `num` clips evenly spread over a split, or all of fewer."""
-  rows = np.unique(np.linspace(0, len(split) - 1, min(num, len(split))).round())
-  rows = rows.astype(int)
-  return input_pipeline.Split(
-    *(getattr(split, f.name)[rows] for f in dataclasses.fields(split))
-  )
-
-
 def attack_clips(
   classifiers: Mapping[str, checkpoint.Classifier],
   source: str,
@@ -877,7 +868,7 @@ def norm_rows(
     settings: How many.
   """
   mesh = parallel.make_mesh(devices=jax.devices()[:1])
-  split = spread_clips(split, settings.num_norm_clips)
+  split = input_pipeline.spread(split, settings.num_norm_clips)
   rows = []
   rng = np.random.default_rng(seed)
   for name, space in REPRESENTATIONS.items():

@@ -109,7 +109,7 @@ def get_config() -> ml_collections.ConfigDict:
         'attacks': ('fgsm',),
         # Models that attacks are made on; () is `source` alone. All judge.
         'sources': (),
-        # Clips of the test split that are attacked, from the first on; -1: all.
+        # Test clips attacked, evenly spread over the split; -1: all.
         'num_clips': -1,
         # What may be touched: 'all' is the paper; 'recorded', 'padding',
         # '0.5-1.5s', '300-3400hz', joined by +. Every attack is made with the

@@ -25,7 +25,6 @@ from advspeech.sweep.engine import (
 )
 from advspeech.sweep.examples import (
   QUALITY_COLUMNS,
-  head,
   quality_rows,
 )
 from advspeech.sweep.examples import write as write_examples
@@ -56,7 +55,6 @@ __all__ = [
   'Sweep',
   'attacked_clips',
   'findings',
-  'head',
   'judge',
   'make_attack',
   'make_settings',

@@ -325,7 +325,7 @@ def attacked_clips(
   columns = (
     split.pcm,
     split.spans,
-    source.goal(attack)[: len(split)],
+    source.goal(attack),
     problem_lib.row_ids(split.ids),
     epsilon.radii(problem_lib.signal_rms(split.pcm, split.spans)).astype(
       np.float32

@@ -4,6 +4,7 @@ The sweep judges what saving does to a clip inside its compiled function; here
 real files pass through the writer and the one reader.
 """
 
+import dataclasses
 import os
 from typing import Any
 
@@ -39,7 +40,7 @@ def write(
   Args:
     sweep: Its work must be complete. Of its cells those without a transform,
       of each source's first seed and first mask, are written.
-    num_examples: Clips of the split, from the first on; -1 for all.
+    num_examples: Clips, evenly spread over the split; -1 for all.
     epsilon: How strongly they are attacked.
 
   Returns:
@@ -48,7 +49,8 @@ def write(
     source said of the clean clip, of the adversarial one in memory, and of each
     file read back.
   """
-  some = head(sweep.split, num_examples)
+  rows = input_pipeline.spread_rows(len(sweep.split), num_examples)
+  some = input_pipeline.subset(sweep.split, rows)
   folder = os.path.join(sweep.folder, 'audio')
   os.makedirs(folder, exist_ok=True)
   entries: list[dict[str, Any]] = []
@@ -58,7 +60,7 @@ def write(
   for cell in _listened_to(sweep):
     source = sweep.members[cell.source]
     classes = source.classifier.metadata['classes']
-    perturbed = make(sweep, cell, some, epsilon)
+    perturbed = make(sweep, cell, rows, epsilon)
     answer = _answers(source)
     for i, utterance_id in enumerate(some.ids):
       recorded = slice(*some.spans[i])
@@ -89,37 +91,25 @@ def write(
           'attack': cell.attack,
           'epsilon': epsilon.text,
           **files,
-          'label': classes[source.labels[i]],
+          'label': classes[source.labels[rows[i]]],
           **{f'said_{k}': classes[answer(x)] for k, x in heard.items()},
         }
       )
   return entries
 
 
-def head(split: input_pipeline.Split, num: int) -> input_pipeline.Split:
-  """Returns the first `num` clips of a split, -1: all of them."""
-  if not 0 <= num < len(split):
-    return split
-  return input_pipeline.Split(
-    split.ids[:num],
-    split.pcm[:num],
-    split.num_samples[:num],
-    split.labels[:num],
-    split.starts[:num],
-  )
-
-
 def make(
   sweep: work.Sweep,
   cell: cells_lib.Cell,
-  some: input_pipeline.Split,
+  rows: np.ndarray,
   epsilon: audio.Epsilon,
 ) -> np.ndarray:
-  """Returns a cell's adversarial clips, [num_clips, time], for a split's head.
+  """Returns a cell's adversarial clips of some rows, [num_rows, time].
 
   A learnt direction is that of the sweep's epsilon nearest to this one.
   """
-  attack = sweep.attacks[cell.attack]
+  source = sweep.members[cell.source]
+  some = input_pipeline.subset(sweep.split, rows)
   fitted = work.fitted(sweep, cell)
   if fitted is not None:
     rms = problem.signal_rms(some.pcm, some.spans)
@@ -128,9 +118,9 @@ def make(
     fitted = fitted[int(np.abs(np.array(size) - wanted).argmin())]
   return engine.attacked_clips(
     cell,
-    sweep.members[cell.source],
+    dataclasses.replace(source, labels=source.labels[rows]),
     some,
-    attack,
+    sweep.attacks[cell.attack],
     sweep.settings,
     epsilon,
     fitted,
@@ -176,7 +166,7 @@ def quality_rows(
   """Returns how attacked clips sound, a row a (attack, epsilon, clip).
 
   Signal-to-noise ratios, log-spectral distance, STOI, and PESQ where it is
-  installed, over recorded samples, of clips from the first on.
+  installed, over recorded samples, of clips evenly spread over the split.
 
   Args:
     sweep: Its work must be complete.
@@ -186,7 +176,8 @@ def quality_rows(
     The rows, by QUALITY_COLUMNS, '' where a measure is not defined; and for
     each measure how often it was not.
   """
-  some = head(sweep.split, num_clips)
+  chosen = input_pipeline.spread_rows(len(sweep.split), num_clips)
+  some = input_pipeline.subset(sweep.split, chosen)
   rows: list[dict[str, Any]] = []
   undefined = {'stoi': 0} | ({'pesq': 0} if quality.has_pesq() else {})
   if not len(some):
@@ -199,13 +190,14 @@ def quality_rows(
     judged = work.judgements(sweep, cell)
     source = sweep.members[cell.source]
     for e, epsilon in enumerate(cell.epsilons):
-      perturbed = make(sweep, cell, some, epsilon)
+      perturbed = make(sweep, cell, chosen, epsilon)
       heard = {'pesq': [''] * len(some)}
       for name in undefined:
         scores = getattr(quality, name)(clean, perturbed, recorded)
         undefined[name] += scores.num_undefined
         heard[name] = ['' if v is None else v for v in scores.values]
       for i, utterance_id in enumerate(some.ids):
+        at = chosen[i]
         rows.append(
           {
             'seed': source.seed,
@@ -214,10 +206,10 @@ def quality_rows(
             'mask': cell.mask,
             'epsilon_given': epsilon.text,
             'id': str(utterance_id),
-            'snr_db': float(judged.snr_db[e, 0, i]),
-            'segmental_snr_db': float(judged.segmental_snr_db[e, i]),
+            'snr_db': float(judged.snr_db[e, 0, at]),
+            'segmental_snr_db': float(judged.segmental_snr_db[e, at]),
             'log_spectral_distance_db': float(
-              judged.log_spectral_distance_db[e, i]
+              judged.log_spectral_distance_db[e, at]
             ),
             **{name: values[i] for name, values in heard.items()},
           }
