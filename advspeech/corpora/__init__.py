@@ -152,7 +152,7 @@ def prepare(name: str, *, skip_bad: bool = False, **where: str) -> str:
   tfds.disable_progress_bar()
   source = Source(name, **where)
   dataset = source.builder(skip_bad)
-  if not dataset.is_prepared():
+  if not _is_prepared(dataset):
     # TFDS announces a download on stdout; nothing is downloaded.
     with _alone(dataset), contextlib.redirect_stdout(io.StringIO()):
       dataset.download_and_prepare()
@@ -187,6 +187,11 @@ def _alone(dataset):
       if name.startswith('incomplete.'):
         shutil.rmtree(os.path.join(parent, name))
     yield
+
+
+def _is_prepared(dataset):
+  # TFDS's own answer comes with a warning when it is no.
+  return (dataset.data_path / builder.RECORD).exists()
 
 
 def _checked_record(dataset, source):
@@ -240,7 +245,7 @@ def read(
   source = Source(name, **where)
   shape = stored.Shape(num_samples, pad, cut, normalize)
   dataset = source.builder()
-  if not dataset.is_prepared():
+  if not _is_prepared(dataset):
     raise errors.InputError(
       f'{dataset.data_path} holds no prepared {source.name} corpus; '
       'run python -m launch.prepare first, with the same --config'
