@@ -148,6 +148,12 @@ def attack(
         'file': f'{name}.wav',
       }
     )
+  if not any(np.any(clip != clean) for clip in clips[1:] or clips):
+    logger.warning(
+      'no sample moved at any epsilon: the gradient is zero where the model is '
+      'too sure of itself, or the mask leaves nothing; try '
+      '--attack=apgd_margin or another mask'
+    )
   storage.write_table(os.path.join(output, 'answers.csv'), COLUMNS, rows)
   broken = [i for i, row in enumerate(rows) if row['memory'] != label]
   shown = broken[0] if broken else len(rows) - 1

@@ -17,8 +17,6 @@ EPSILONS = ('0', '1lsb', '0.05', '0dbsnr')
 def model(tmp_path_factory):
   folder = tmp_path_factory.mktemp('model') / 'wavecnn-seed0'
   config = tiny.get_config()
-  config.training.num_epochs = 6
-  config.training.learning_rate = 1e-2
   tiny.run(config, folder)
   return folder
 

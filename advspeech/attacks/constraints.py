@@ -195,7 +195,8 @@ def band_weights(
       'a band needs 0 <= low_hz < high_hz <= sample_rate_hz / 2, got '
       f'{low_hz}, {high_hz} and {sample_rate_hz}'
     )
-  bin_hz = jnp.arange(num_samples // 2 + 1) * (sample_rate_hz / num_samples)
+  # Multiplied first, so that a bin on the band's edge is on it exactly.
+  bin_hz = jnp.arange(num_samples // 2 + 1) * sample_rate_hz / num_samples
   weights = ((bin_hz >= low_hz) & (bin_hz <= high_hz)).astype(jnp.float32)
   if not weights.any():
     raise ValueError(

@@ -174,10 +174,10 @@ def test_the_attack_sends_nothing_between_devices(
 def _compiled(members, split, **settings):
   settings = make_settings(**settings)
   attack = sweep_subjects.make_attack('fgsm')
-  step, at_once, arguments = engine._program(
+  step, _, arguments = engine._program(
     make_cell(), members, split, attack, settings
   )
-  return step.lower(*arguments(slice(0, at_once), None)).compile()
+  return step.lower(*arguments(slice(0, 4), None)).compile()
 
 
 def test_memory_stays_under_the_bound_stated(members, split):
@@ -222,7 +222,10 @@ _counted.defvjp(lambda x: (x, None), _count)
 
 def off_the_grid(split):
   classifier = checkpoint.Classifier(
-    OffTheGrid(), {'none': jnp.zeros(1)}, {'classes': list('abc')}, 1
+    OffTheGrid(),
+    {'params': {'none': jnp.zeros(1)}},
+    {'classes': list('abc')},
+    1,
   )
   return [sweep.Member('wavecnn', 0, classifier, split.labels)]
 
@@ -256,8 +259,11 @@ def test_the_snr_is_of_the_recorded_samples(plain, split):
 
 
 def test_an_epsilon_in_db_of_snr_is_each_clips_own(members, split):
-  result = judge(make_cell(epsilons=('20dbsnr',)), members, split)
+  # Three of them, as in the other cells: no new program.
+  epsilons = ('20dbsnr', '10dbsnr', '0')
+  result = judge(make_cell(epsilons=epsilons), members, split)
   np.testing.assert_allclose(result.snr_db[0, 0], 20, atol=1e-2)
+  np.testing.assert_allclose(result.snr_db[1, 0], 10, atol=1e-2)
   assert np.ptp(result.max_norm[0]) > 0
 
 
@@ -266,7 +272,9 @@ def test_a_recording_may_begin_anywhere_in_its_clip(members, split):
   rolled = [np.roll(x, n) for x, n in zip(split.pcm, starts, strict=True)]
   front = dataclasses.replace(split, pcm=np.stack(rolled), starts=starts)
   np.testing.assert_allclose(
-    problem.signal_rms(front), problem.signal_rms(split), rtol=1e-5
+    problem.signal_rms(front.pcm, front.spans),
+    problem.signal_rms(split.pcm, split.spans),
+    rtol=1e-5,
   )
   recorded = np.arange(sweep_subjects.TIME) >= starts[:, None]
   for mask, allowed in (('recorded', recorded), ('padding', ~recorded)):
@@ -283,14 +291,17 @@ def test_a_recording_may_begin_anywhere_in_its_clip(members, split):
     assert not (moved & ~allowed).any()
 
 
-@pytest.mark.parametrize('attack', ['fgsm', 'pgd'])
+@pytest.mark.parametrize(
+  'attack', ['fgsm', pytest.param('pgd', marks=pytest.mark.slow)]
+)
 def test_a_mask_leaves_the_rest_of_a_clip_alone(members, split, attack):
-  recorded = np.arange(sweep_subjects.TIME) < split.num_samples[:, None]
+  time = np.arange(sweep_subjects.TIME)
+  recorded = time < split.num_samples[:, None]
   clean = split.pcm / 65536.0 + 0.5
   for mask, allowed in (
     ('recorded', recorded),
     ('padding', ~recorded),
-    ('0.02-0.05s', (np.arange(sweep_subjects.TIME) // 320 == 1)),
+    ('0.02-0.05s', (time >= 320) & (time < 800)),
   ):
     perturbed = sweep.attacked_clips(
       make_cell(attack, mask),
@@ -300,10 +311,6 @@ def test_a_mask_leaves_the_rest_of_a_clip_alone(members, split, attack):
       make_settings(),
       audio.parse_epsilon(0.01),
     )
-    if mask == '0.02-0.05s':
-      allowed = (np.arange(sweep_subjects.TIME) >= 320) & (
-        np.arange(sweep_subjects.TIME) < 800
-      )
     moved = perturbed != clean.astype(np.float32)
     assert moved.any()
     assert not (moved & ~allowed).any()
@@ -320,15 +327,25 @@ def test_a_band_holds_the_perturbation(members, split):
   )
   spectrum = np.abs(np.fft.rfft(perturbed - (split.pcm / 65536.0 + 0.5))) ** 2
   hz = np.fft.rfftfreq(sweep_subjects.TIME, 1 / 16_000)
-  inside = (hz >= 1000) & (hz <= 2000)
+  inside = (hz > 999) & (hz < 2001)
   assert spectrum[:, ~inside].sum() < 1e-6 * spectrum.sum()
 
 
 def test_l2_attacks_have_the_snr_of_fgsm_at_the_same_epsilon(members, split):
   # On recorded samples alone, where both spread the same energy.
-  cell = make_cell('fgm', 'recorded', ('30dbsnr',))
-  result = judge(cell, members, split)
-  np.testing.assert_allclose(result.snr_db[0, 0], 30, atol=0.1)
+  perturbed = sweep.attacked_clips(
+    make_cell('fgm', 'recorded'),
+    members[0],
+    split,
+    sweep_subjects.make_attack('fgm'),
+    make_settings(),
+    audio.parse_epsilon('30dbsnr'),
+  )
+  clean = split.pcm / 65536.0
+  recorded = np.arange(sweep_subjects.TIME) < split.num_samples[:, None]
+  noise = np.sum((perturbed - 0.5 - clean) ** 2, -1, where=recorded)
+  ratio = np.sum(clean**2, -1, where=recorded) / noise
+  np.testing.assert_allclose(10 * np.log10(ratio), 30, atol=0.1)
 
 
 def test_a_transform_comes_between_attack_and_every_judge(members, split):
@@ -377,10 +394,21 @@ def test_an_adaptive_attack_takes_its_gradient_through_the_transform(
 
 
 def test_a_targeted_attack_goes_for_the_class_after_the_label(members, split):
-  cell = make_cell('pgd-targeted', epsilons=(0.1,))
-  result = judge(cell, members, split)
-  attack = sweep_subjects.make_attack('pgd-targeted')
+  attack = sweep_subjects.make_attack('fgsm-targeted')
   wanted = members[0].goal(attack)
   np.testing.assert_array_equal(wanted, (split.labels + 1) % 3)
-  hits = (result.predictions[0, 0, 0] == wanted).mean()
-  assert hits > (result.clean[0] == wanted).mean()
+  perturbed = sweep.attacked_clips(
+    make_cell('fgsm-targeted'),
+    members[0],
+    split,
+    attack,
+    make_settings(),
+    audio.parse_epsilon(0.01),
+  )
+  clean = audio.from_pcm(jnp.asarray(split.pcm))
+  before, after = (
+    attacks.targeted_margin(members[0].classifier.logits_fn(x), wanted)
+    for x in (clean, jnp.asarray(perturbed))
+  )
+  assert (after > before).mean() >= 0.7
+  assert after.mean() > before.mean()
