@@ -52,7 +52,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
       f'{config.sweep.epsilons}'
     )
   for name in config.models:
-    _check_choice('models', name, models.NAMES)
+    _check_choice('models', name, models.ALL_NAMES)
   for section in ('training', 'sweep'):
     _check_choice(
       f'{section}.precision', config[section].precision, models.PRECISIONS

@@ -9,7 +9,11 @@ import numpy as np
 from matplotlib import figure, lines, ticker
 
 STYLE = os.path.join(os.path.dirname(__file__), 'advspeech.mplstyle')
-MODEL_TITLES = {'wavecnn': 'WaveCNN', 'wavernn': 'WaveRNN'}
+MODEL_TITLES = {
+  'wavecnn': 'WaveCNN',
+  'wavernn': 'WaveRNN',
+  'wavernn_tanh': 'tanh RNN',
+}
 _MARKERS = 'os^Dv<>P'
 # Epsilons that span more than this are drawn on a logarithmic axis.
 _LINEAR_RANGE = 50

@@ -69,10 +69,13 @@ def choose(
   """Returns the fastest form for these shapes (see the table above)."""
   length, channels, _ = x_shape
   size = kernel_shape[0]
-  if platform != 'cpu' or dtype != jnp.float32:
+  if platform != 'cpu' or dtype not in (jnp.float32, jnp.float64):
     return conv1d_toeplitz if length <= size else conv1d_direct
   if length <= _TOEPLITZ_MAX_LENGTH:
     return conv1d_toeplitz
+  if dtype == jnp.float64:
+    # Plain sums: it is the reference, and XLA's convolution is a scalar loop.
+    return functools.partial(conv1d_toeplitz, block=size)
   if channels == 1:
     return functools.partial(conv1d_toeplitz, block=_ONE_CHANNEL_BLOCK)
   return conv1d_spectral
