@@ -12,14 +12,14 @@ ROOT = pathlib.Path(__file__).parent.parent
 LEVELS = [
   {'errors', 'storage'},
   {'audio', 'statistics', 'tasks', 'parallel', 'training_log'},
-  {'attacks', 'models', 'corpora', 'preemption'},
+  {'attacks', 'gradients', 'models', 'corpora', 'preemption'},
   {'checkpoint', 'input_pipeline', 'train_step', 'side_by_side'},
-  {'train', 'sweep'},
-  {'benchmark'},
+  {'train', 'sweep', 'gradient_analysis'},
+  {'benchmark', 'gradient_tables'},
   {'peers'},
   {'lr_search'},
   {'figures'},
-  {'report'},
+  {'report', 'gradient_figures'},
   {'experiment'},
 ]
 LEVEL = {name: i for i, names in enumerate(LEVELS) for name in names}
