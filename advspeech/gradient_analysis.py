@@ -531,11 +531,12 @@ def accumulation(
     ones = jnp.ones((len(EPSILONS), 1, 1))
     along = {
       'predicted': _points_last(
-        jnp.asarray(EPSILONS)[:, None] * gradients.predicted_change(gradient)
+        jnp.asarray(EPSILONS)[:, None]
+        * gradients.predicted_change(gradient)[None]
       ),
       'measured': _points_last(
         gradients.loss_changes(
-          loss_fn, clips, ones * direction, jnp.asarray(EPSILONS)
+          loss_fn, clips, ones * direction[None], jnp.asarray(EPSILONS)
         )
       ),
     }

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from advspeech.gradients import profiles
+from advspeech.gradients import profiles, sums
 
 
 def compare(
@@ -30,7 +30,7 @@ def compare(
     )
   (unit_a, norm_a), (unit_b, norm_b) = _unit(a), _unit(b)
   return {
-    'cosine': (unit_a * unit_b).sum(-1),
+    'cosine': sums.sum_of_products(unit_a, unit_b),
     'sign_agreement': (jnp.sign(a) == jnp.sign(b)).mean(-1),
     'norm_ratio': norm_a / norm_b,
     'rank_correlation': _rank_correlation(
@@ -44,7 +44,7 @@ def _unit(x):
   """Returns the rows at length 1 and their lengths; squares never underflow."""
   peak = jnp.abs(x).max(-1, keepdims=True)
   scaled = x / jnp.where(peak > 0, peak, 1)
-  length = jnp.sqrt((scaled**2).sum(-1, keepdims=True))
+  length = jnp.sqrt(sums.sum_of_products(scaled, scaled))[:, None]
   unit = scaled / jnp.where(length > 0, length, 1)
   return unit, (peak * length)[:, 0]
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from advspeech.gradients import profiles
+from advspeech.gradients import profiles, sums
 
 MASS_SHARES = (0.01, 0.1, 0.5)
 
@@ -49,20 +49,24 @@ def summarise(
   Raises:
     ValueError: If the gradient is not whole frames.
   """
-  inside = gradient * mask
+  named = mask > 0
+  inside = jnp.where(named, gradient, 0)
   magnitude = jnp.abs(inside)
   count = mask.sum(-1)
   peak, l1 = magnitude.max(-1), magnitude.sum(-1)
   # Squares of what float32 still holds may underflow: scaled by the largest.
   largest = jnp.maximum(peak, jnp.abs(gradient).max(-1))
   scale = jnp.where(largest > 0, largest, 1)[:, None]
-  squares = ((inside / scale) ** 2).sum(-1)
-  # Summed by itself: a difference of two sums is rounding where it is small.
-  outside_squares = ((gradient * (1 - mask) / scale) ** 2).sum(-1)
+  scaled = gradient / scale
+  # Each summed by itself: a difference would be rounding where it is small.
+  squares, outside_squares = (
+    sums.sum_of_products(x, x)
+    for x in (jnp.where(named, scaled, 0), jnp.where(named, 0, scaled))
+  )
   start = jnp.argmax(mask, -1)
   position = jnp.arange(gradient.shape[1])[None] - start[:, None]
   early = position < profiles.EARLY_SHARE * count[:, None]
-  named = profiles.frame_profile(mask, frame_samples) == 1
+  whole = profiles.frame_profile(mask, frame_samples) == 1
   index = profiles.mass_index(inside, MASS_SHARES, frame_samples)
   return {
     'num_samples': count.astype(jnp.int32),
@@ -70,15 +74,15 @@ def summarise(
     'l2': scale[:, 0] * jnp.sqrt(squares),
     'max': peak,
     'mean_abs': l1 / count,
-    'zero_share': ((inside == 0) & (mask > 0)).sum(-1) / count,
+    'zero_share': ((inside == 0) & named).sum(-1) / count,
     'outside_energy': _share(outside_squares, squares + outside_squares),
-    'early_l1_share': _share((magnitude * early).sum(-1), l1),
+    'early_l1_share': _share(jnp.where(early, magnitude, 0).sum(-1), l1),
     **{
       f'index_{round(100 * share)}': index[:, i] - start
       for i, share in enumerate(MASS_SHARES)
     },
     'half_life_ms': profiles.half_life_ms(
-      profiles.frame_profile(inside, frame_samples), frame_ms, named
+      profiles.frame_profile(inside, frame_samples), frame_ms, whole
     ),
   }
 

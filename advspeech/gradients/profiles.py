@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
+from advspeech.gradients import sums
+
 # "The first 60,000 data points" of the paper's 96,000 (Figure 5).
 EARLY_SHARE = 60_000 / 96_000
 
@@ -82,9 +84,9 @@ def half_life_ms(
   number = weight.sum(-1, keepdims=True)
   octaves = jnp.log2(jnp.where(use, profile, 1))
   time = jnp.arange(profile.shape[1], dtype=profile.dtype)[None]
-  time = time - (weight * time).sum(-1, keepdims=True) / number
-  covariance = (weight * time * octaves).sum(-1)
-  slope = covariance / (weight * time**2).sum(-1)
+  time = time - sums.sum_of_products(weight, time)[:, None] / number
+  covariance = sums.sum_of_products(weight * time, octaves)
+  slope = covariance / sums.sum_of_products(weight * time, time)
   life = jnp.where(slope > 0, frame_ms / slope, jnp.inf)
   return jnp.where(number[:, 0] > 1, life, jnp.nan)
 
