@@ -105,8 +105,10 @@ def clip_step(
     chunk = 1 if jax.default_backend() == 'cpu' else _ACCELERATOR_CHUNK
 
     def split(x):
-      fill = [(0, -num_rows % chunk), *[(0, 0)] * (x.ndim - 1)]
-      return jnp.pad(x, fill, mode='edge').reshape(-1, chunk, *x.shape[1:])
+      if num_rows % chunk:
+        fill = [(0, -num_rows % chunk), *[(0, 0)] * (x.ndim - 1)]
+        x = jnp.pad(x, fill, mode='edge')
+      return x.reshape(-1, chunk, *x.shape[1:])
 
     out = jax.lax.map(
       functools.partial(unit, shared), jax.tree.map(split, rows)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import types
 
 import jax
 import jax.numpy as jnp
@@ -153,6 +154,41 @@ def test_recordings_can_lie_at_the_end(classifiers, split):
   np.testing.assert_array_equal(
     moved['recorded']['num_samples'][:, 0], split.num_samples
   )
+
+
+class Tilted:
+  """Logits whose gradient is one weight a sample."""
+
+  frontend = types.SimpleNamespace(frame_samples=640)
+
+  def apply(self, variables, clips, *, train):
+    assert not train
+    score = jnp.tanh(clips @ variables['w'])
+    return jnp.stack([score, -score], -1)
+
+
+def test_no_more_gradients_are_held_than_are_computed_at_once():
+  mesh = parallel.make_mesh(devices=jax.devices()[:1])
+  fn = gradient_analysis.statistics_fn((Tilted(),), 'start')
+  step = gradient_analysis.clip_step(fn, mesh)
+
+  def temporary_bytes(num_rows):
+    def of(dtype, *shape):
+      return jax.ShapeDtypeStruct((num_rows, *shape), dtype)
+
+    rows = {
+      'audio': of(jnp.float32, TIME),
+      'mask': of(jnp.float32, TIME),
+      'label': of(jnp.int32),
+      'seed': of(jnp.uint32),
+    }
+    variables = ({'w': jax.ShapeDtypeStruct((TIME,), jnp.float32)},)
+    compiled = step.lower(variables, rows).compile()
+    return compiled.memory_analysis().temp_size_in_bytes
+
+  more = temporary_bytes(1000) - temporary_bytes(10)
+  # The loop's own copy of clips and masks; held gradients would be a third.
+  assert more / (990 * TIME * 4) < 2.05
 
 
 def test_a_batch_that_does_not_fit_the_devices_is_refused(classifiers, split):
