@@ -23,7 +23,7 @@ from advspeech.models import frontend
 LINEAR_TOLERANCE = 0.1
 _NUM_RESAMPLES = 2000
 # Told by their median: they spread over decades.
-_SKEWED = ('l1', 'l2', 'max', 'mean_abs', 'half_life_ms', 'norm_ratio')
+_SKEWED = ('l1', 'l2', 'max', 'mean_abs', 'halvings_per_s', 'norm_ratio')
 # Compared between models on the same clips; those on the left as logarithms.
 _LOG_EFFECTS = ('l1', 'max')
 _EFFECTS = (*_LOG_EFFECTS, 'early_l1_share', 'index_10', 'index_50')
@@ -408,6 +408,9 @@ def summary_rows(
   rows = []
 
   def add(part, model, setting, statistic, values, *, other='', of=None):
+    if statistic == 'half_life_ms':
+      # Half-lives are infinite where nothing decays; their inverse is 0.
+      statistic, values = 'halvings_per_s', 1000 / values
     of = of or ('median' if statistic in _SKEWED else 'mean')
     rows.append(
       {

@@ -150,9 +150,10 @@ def test_the_summary_has_what_the_arrays_were_made_of(arrays):
     part='clips',
     model='wavernn-seed0',
     setting='start, all',
-    statistic='half_life_ms',
+    statistic='halvings_per_s',
   )
-  assert (life['num_clips'], life['num_left_out']) == (3, 2)
+  assert (life['num_clips'], life['num_left_out']) == (5, 0)
+  assert life['ci_low'] == 0
   assert life['ci_low'] <= life['estimate'] <= life['ci_high']
   for what in ('predicted', 'measured'):
     exponent = found(
@@ -170,9 +171,9 @@ def test_the_summary_has_what_the_arrays_were_made_of(arrays):
     rows,
     part='jacobians',
     model='wavernn-seed0',
-    statistic='half_life_ms',
+    statistic='halvings_per_s',
   )
-  assert reach['estimate'] == pytest.approx(400)
+  assert reach['estimate'] == pytest.approx(2.5)
   # A constant ratio has no spread to be measured in.
   effect = found(
     rows, part='effects', setting='start, all', statistic='log10_l1'
