@@ -119,7 +119,7 @@ def gradient_traces(examples: Mapping[str, Any], index: int) -> figure.Figure:
       log.set_yscale('log')
       log.set_ylim(bottom=floor)
       log.set_ylabel('|dJ/dx|')
-      log.legend(loc='lower left', fontsize=7, ncols=2)
+      log.legend(loc='best', fontsize=7, ncols=2)
     for panel in panels:
       panel.axvline(
         gradients.EARLY_SHARE * seconds[-1],
