@@ -27,6 +27,7 @@ from advspeech import (
   attacks,
   audio,
   checkpoint,
+  gradient_analysis,
   input_pipeline,
   models,
   parallel,
@@ -45,6 +46,7 @@ _CLASSES = ('female', 'male')
 _PASSES = {
   'forward': 1,
   'input gradient': 2,
+  'gradient statistics': 2,
   'parameter gradient': 3,
   'training step': 3,
   'FGSM sweep': 2 + NUM_EPSILONS,
@@ -163,6 +165,14 @@ def input_gradient(subject: Subject, variables, clips, label) -> jax.Array:
   return parallel.map_rows(gradient, at_once, clips, label)
 
 
+def gradient_statistics(subject: Subject, variables, clips, label, mask):
+  """Returns what `launch.gradients` keeps of the gradients, clip by clip."""
+  fn = gradient_analysis.statistics_fn((subject.model(),), 'start')
+  rows = {'audio': clips, 'label': label, 'mask': mask}
+  at_once = models.clips_at_once(subject.model(), *clips.shape)
+  return parallel.map_rows(lambda rows: fn((variables,), rows), at_once, rows)
+
+
 def fgsm_sweep(subject: Subject, variables, clips, label, epsilons):
   """Returns predictions, [batch, num_epsilons]: one gradient, E forwards."""
   model = subject.model()
@@ -218,6 +228,9 @@ def model_calls(
     calls[f'{name} forward'] = call(forward, variables, clips)
     calls[f'{name} input gradient'] = call(
       input_gradient, variables, clips, label
+    )
+    calls[f'{name} gradient statistics'] = call(
+      gradient_statistics, variables, clips, label, jnp.ones_like(clips)
     )
     calls[f'{name} parameter gradient'] = call(
       _parameter_gradient, variables, clips, label

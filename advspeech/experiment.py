@@ -21,6 +21,8 @@ from advspeech import (
   feature_figures,
   feature_study,
   figures,
+  gradient_figures,
+  gradient_tables,
   input_pipeline,
   lr_search,
   models,
@@ -686,3 +688,81 @@ def run_features(
       storage.write_json(os.path.join(folder, 'examples.json'), examples)
   feature_study.write_tables(folder, rows, norms, settings)
   feature_figures.write(folder)
+
+
+def run_gradients(
+  config: ml_collections.ConfigDict,
+  workdir: str,
+  *,
+  checkpoints: Sequence[str] = (),
+  split: str = 'test',
+  num_studied: int = 32,
+  examples: Sequence[str] = (),
+) -> str:
+  """Studies input gradients; returns the folder of tables and figures.
+
+  Args:
+    config: See configs/paper.py; its corpus, task and split give the clips.
+    workdir: The run's folder; results go to `gradients/` in it.
+    checkpoints: Folders of the models; () for all of the run.
+    split: 'train', 'validation' or 'test'.
+    num_studied: Clips of the state Jacobians and the accumulation.
+    examples: Ids of clips to keep whole gradients of; () for the first.
+
+  Raises:
+    errors.InputError: If a model is not trained, or not for these clips.
+  """
+  validate(config)
+  _check_choice('split', split, tasks.SPLITS)
+  if not checkpoints:
+    checkpoints = [
+      classifier_dir(workdir, name, seed)
+      for seed in config.seeds
+      for name in config.models
+    ]
+  folder = os.path.join(workdir, 'gradients')
+  _, task, splits = _load(config)
+  classifiers = {}
+  for path in checkpoints:
+    name = os.path.basename(os.path.normpath(path))
+    if name in classifiers:
+      run = os.path.dirname(os.path.abspath(path))
+      name = f'{os.path.basename(run)}/{name}'
+    classifiers[name] = checkpoint.load_classifier(
+      path, precision=config.sweep.precision
+    )
+    found = classifiers[name].metadata
+    expected = {
+      'task': config.task,
+      'classes': list(task.classes),
+      'clip_samples': clip_samples(config),
+    }
+    for key, value in expected.items():
+      if found[key] != value:
+        raise errors.InputError(
+          f'{path} was trained with {key} {found[key]}, the config says '
+          f'{value}; name models and a --config of the same task and length'
+        )
+  gradient_tables.write(
+    folder,
+    classifiers,
+    splits[split],
+    origin={
+      'task': config.task,
+      'split': split,
+      'models': {
+        name: {**c.metadata, 'epoch': c.epoch}
+        for name, c in classifiers.items()
+      },
+    },
+    batch_size=config.sweep.batch_size,
+    epsilons=sweep.absolute(config.sweep.epsilons),
+    clip_to_range=config.sweep.clip_to_range,
+    confidence=config.sweep.confidence,
+    num_studied=num_studied,
+    examples=examples,
+  )
+  parallel.on_lead(
+    lambda: gradient_figures.draw(folder), f'{folder} has its figures'
+  )
+  return folder

@@ -14,6 +14,7 @@ STYLE = os.path.join(os.path.dirname(__file__), 'advspeech.mplstyle')
 _TITLES = {
   'wavecnn': 'WaveCNN',
   'wavernn': 'WaveRNN',
+  'wavernn_tanh': 'tanh RNN',
   'wavernn_on_wavecnn': "WaveRNN on WaveCNN's front end",
 }
 _MARKERS = 'os^Dv<>P'

@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 # What can be trained: the models, and one on the other's front end, as trained
 # and frozen, to tell what a shared front end does to transfer.
 _ON = '_on_'
-NAMES = (*models.NAMES, f'wavernn{_ON}wavecnn')
+NAMES = (*models.ALL_NAMES, f'wavernn{_ON}wavecnn')
 # Steps timed at the start of a session to turn seconds between saves to steps.
 _TIMED_STEPS = 5
 _METRICS = ('loss', 'num_correct', 'num_clips', 'grad_norm')

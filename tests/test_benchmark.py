@@ -40,7 +40,13 @@ def test_computations_are_timed_against_the_matrix_product(tiny_config):
   rows = results['computations']
   peak = results['matmul_gflop_per_s']
   for model in ('wavecnn', 'wavernn'):
-    for what in ('forward', 'input gradient', 'training step', 'FGSM sweep'):
+    for what in (
+      'forward',
+      'input gradient',
+      'gradient statistics',
+      'training step',
+      'FGSM sweep',
+    ):
       row = rows[f'{model} {what}']
       assert row['seconds_per_clip'] <= row['median_seconds_per_clip']
       np.testing.assert_allclose(

@@ -12,16 +12,16 @@ ROOT = pathlib.Path(__file__).parent.parent
 LEVELS = [
   {'errors', 'storage'},
   {'audio', 'statistics', 'tasks', 'parallel', 'training_log'},
-  {'attacks', 'features', 'models', 'corpora', 'preemption'}
+  {'attacks', 'features', 'gradients', 'models', 'corpora', 'preemption'}
   | {'transforms', 'quality', 'checks'},
   {'checkpoint', 'input_pipeline', 'train_step', 'side_by_side'},
-  {'train', 'sweep', 'feature_study'},
-  {'benchmark'},
+  {'train', 'sweep', 'feature_study', 'gradient_analysis'},
+  {'benchmark', 'gradient_tables'},
   {'peers'},
   {'lr_search'},
   {'figures'},
   {'recording'},
-  {'report', 'feature_figures'},
+  {'report', 'feature_figures', 'gradient_figures'},
   {'experiment'},
 ]
 LEVEL = {name: i for i, names in enumerate(LEVELS) for name in names}

@@ -16,6 +16,7 @@ LAUNCHERS = (
   'search_lr',
   'train',
   'attack',
+  'gradients',
   'report',
   'reproduce',
 )

@@ -145,6 +145,23 @@ def parse_epsilons(values: Sequence[str | float]) -> tuple[audio.Epsilon, ...]:
   return tuple(audio.parse_epsilon(value) for value in values)
 
 
+def absolute(values: Sequence[str | float]) -> tuple[float, ...]:
+  """Returns epsilons in the model's unit, where one holds for every clip.
+
+  Raises:
+    errors.InputError: If one is relative to the clip.
+  """
+  parsed = parse_epsilons(values)
+  for epsilon in parsed:
+    if epsilon.unit == 'dbsnr':
+      raise errors.InputError(
+        'config.sweep.epsilons must be the same for every clip here, got '
+        f'{epsilon.text}; give an amplitude such as 0.002 or 100lsb'
+      )
+  # float32 carries seven digits.
+  return tuple(float(f'{e.radii(np.float32(0)):.7g}') for e in parsed)
+
+
 def validate(config: 'ml_collections.ConfigDict') -> None:
   """Raises errors.InputError at the first value that cannot be run."""
   sweep = config.sweep
