@@ -185,7 +185,7 @@ def _arrays(folder, classifiers, split, settings, *, batch_size, clip_to_range):
   )
   place = {str(id_): i for i, id_ in enumerate(split.ids)}
   shown = input_pipeline.subset(
-    split, np.array([place[id_] for id_ in settings['examples']])
+    split, np.array([place[id_] for id_ in settings['examples']], int)
   )
   arrays = {
     'clips': {
