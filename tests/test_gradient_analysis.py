@@ -135,6 +135,7 @@ def test_statistics_are_those_of_the_gradients(classifiers, split, statistics):
   )
 
 
+@pytest.mark.slow
 def test_recordings_can_lie_at_the_end(classifiers, split):
   moved = gradient_analysis.clip_statistics(
     classifiers, split, batch_size=8, alignment='end'
@@ -196,6 +197,7 @@ def test_a_batch_that_does_not_fit_the_devices_is_refused(classifiers, split):
     gradient_analysis.clip_statistics(classifiers, split, batch_size=5)
 
 
+@pytest.mark.slow
 def test_float64_is_the_reference_and_float16_underflows(classifiers, split):
   # A loss that small has gradients below what float16 holds.
   name = 'wavernn-seed0'

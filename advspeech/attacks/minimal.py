@@ -52,6 +52,11 @@ def minimal_perturbation(success: jax.Array, epsilons: jax.Array) -> Minimal:
       'success must be [num_epsilons, batch] and epsilons [num_epsilons] or of '
       f'the same shape, got {success.shape} and {epsilons.shape}'
     )
+  return _on_the_grid(success, epsilons)
+
+
+@jax.jit
+def _on_the_grid(success, epsilons):
   order = jnp.argsort(epsilons, axis=0, stable=True)
   epsilons = jnp.take_along_axis(epsilons, order, axis=0)
   success = jnp.take_along_axis(success, order, axis=0)

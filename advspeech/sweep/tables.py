@@ -4,6 +4,7 @@ import functools
 from collections.abc import Iterator
 from typing import Any
 
+import jax
 import numpy as np
 
 from advspeech import attacks, audio, statistics
@@ -289,8 +290,8 @@ def minimal_rows(sweep: work.Sweep, task: str) -> Iterator[dict[str, Any]]:
         ('label', answers != target.labels, np.flatnonzero(known)),
         ('own', answers != judged.clean[t], np.arange(len(known))),
       ):
-        found = attacks.minimal_perturbation(
-          broken[:, rows], radii[order][:, rows]
+        found = jax.device_get(
+          attacks.minimal_perturbation(broken[:, rows], radii[order][:, rows])
         )
         for i, row in enumerate(rows):
           yield {
