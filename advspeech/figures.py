@@ -15,7 +15,7 @@ _TITLES = {
   'wavecnn': 'WaveCNN',
   'wavernn': 'WaveRNN',
   'wavernn_tanh': 'tanh RNN',
-  'wavernn_on_wavecnn': "WaveRNN on WaveCNN's front end",
+  'wavernn_on_wavecnn': 'WaveRNN, CNN front end',
 }
 _MARKERS = 'os^Dv<>P'
 _DASHES = ('--', ':', '-.')
@@ -285,7 +285,9 @@ def _snr_axis(panel, rows):
   """Labels some epsilons with the SNR they mean, on an axis above."""
   snr = {}
   for row in rows:
-    if not row['control'] and row['epsilon'] > 0:
+    # Rows that join several attacks have no perturbation of their own.
+    known = row['mean_snr_db'] != ''
+    if known and not row['control'] and row['epsilon'] > 0:
       snr.setdefault(row['epsilon'], []).append(row['mean_snr_db'])
   if not snr:
     return
