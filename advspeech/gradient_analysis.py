@@ -318,9 +318,10 @@ def fidelity(
       gradients.sign_fidelity(grads[name], grads['float64'])
       for name in ARITHMETICS
     ]
+    random = attacks.random_sign_like(rows['key'], jnp.ones_like(rows['audio']))
     directions = jnp.stack(
       [jnp.sign(g).astype(jnp.int8) for g in grads.values()]
-      + [attacks.random_sign(rows['key'], rows['audio'])]
+      + [random.astype(jnp.int8)]
     )
 
     def predict(clips):

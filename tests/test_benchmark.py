@@ -70,6 +70,7 @@ def test_the_sweep_timed_is_one_gradient_and_a_forward_an_epsilon(tiny_config):
     np.testing.assert_array_equal(predictions[:, e], logits.argmax(-1))
 
 
+@pytest.mark.slow
 def test_every_form_of_every_layer_is_timed(tiny_config):
   rows = benchmark.measure_convolutions(tiny_config, rounds=1)
   assert {row['length'] for row in rows} == {640, 320, 160, 80, 40, 20, 10, 5}
@@ -92,6 +93,7 @@ def test_the_three_sources_are_measured_against_training(tiny_config):
     np.testing.assert_allclose(rate, ratio)
 
 
+@pytest.mark.slow
 def test_the_command_writes_what_it_measured(tmp_path):
   output = tmp_path / 'results.json'
   done = subprocess.run(

@@ -157,6 +157,7 @@ def test_two_processes_end_with_the_tables_of_one(espeak_dir, tmp_path):
   assert (again / 'sweep.csv').read_text() == one
 
 
+@pytest.mark.slow
 def test_a_notice_to_one_stops_both_and_they_resume_to_the_same_bits(
   espeak_dir, tmp_path
 ):

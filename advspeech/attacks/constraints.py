@@ -195,9 +195,11 @@ def band_weights(
       'a band needs 0 <= low_hz < high_hz <= sample_rate_hz / 2, got '
       f'{low_hz}, {high_hz} and {sample_rate_hz}'
     )
-  # Multiplied first, so that a bin on the band's edge is on it exactly.
-  bin_hz = jnp.arange(num_samples // 2 + 1) * sample_rate_hz / num_samples
-  weights = ((bin_hz >= low_hz) & (bin_hz <= high_hz)).astype(jnp.float32)
+  # In Python's floats, so that a bin on the band's edge is on it exactly.
+  first = -(-low_hz * num_samples // sample_rate_hz)
+  last = high_hz * num_samples // sample_rate_hz
+  bins = jnp.arange(num_samples // 2 + 1)
+  weights = ((bins >= first) & (bins <= last)).astype(jnp.float32)
   if not weights.any():
     raise ValueError(
       f'no bin lies between {low_hz} and {high_hz} Hz in {num_samples} samples '

@@ -51,6 +51,7 @@ def test_the_tanh_rnn_has_one_gate_where_the_lstm_has_four():
   assert num_parameters(model) == 298_690
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', models.NAMES)
 def test_batch_norm_puts_a_scale_and_an_offset_in_the_biass_place(name):
   plain = num_parameters(models.create_model(name, 2, norm='none'))

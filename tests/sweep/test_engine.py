@@ -348,6 +348,7 @@ def test_l2_attacks_have_the_snr_of_fgsm_at_the_same_epsilon(members, split):
   np.testing.assert_allclose(10 * np.log10(ratio), 30, atol=0.1)
 
 
+@pytest.mark.slow
 def test_a_transform_comes_between_attack_and_every_judge(members, split):
   cell = make_cell(transform='quantize8')
   result = judge(cell, members, split)
