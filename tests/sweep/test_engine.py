@@ -129,14 +129,19 @@ def test_one_device_says_what_four_say_bit_for_bit(split, attack):
 @pytest.mark.parametrize(
   'epsilon_devices', [2, pytest.param(4, marks=pytest.mark.slow)]
 )
-def test_sharing_out_the_epsilons_changes_nothing(
+def test_sharing_out_the_epsilons_changes_no_answer(
   plain, members, split, epsilon_devices
 ):
   # Three epsilons on two or four devices: the last group is filled up.
   mesh = parallel.make_mesh(epsilon_devices)
-  assert_same(
-    plain, judge(make_cell(), members, split, make_settings(mesh=mesh))
-  )
+  shared = judge(make_cell(), members, split, make_settings(mesh=mesh))
+  np.testing.assert_array_equal(shared.clean, plain.clean)
+  np.testing.assert_array_equal(shared.predictions, plain.predictions)
+  # A device with one epsilon has no loop, and is compiled to other sums.
+  for name in sweep.Judgements._fields[2:]:
+    np.testing.assert_allclose(
+      getattr(shared, name), getattr(plain, name), rtol=1e-5, atol=1e-6
+    )
 
 
 def test_new_epsilons_compile_nothing(plain, members, split):
