@@ -24,6 +24,7 @@ setuptools.setup(
   package_data={'advspeech': ['*.mplstyle', '*.html.j2']},
   install_requires=[
     'absl-py>=2.1',
+    'etils[epath]>=1.9',
     'flax>=0.12.6,<0.13',
     # TFDS imports it for builders in packages but requires it only for
     # Python < 3.9.

@@ -9,9 +9,11 @@ product measured in the same run; forms with fewer operations may beat it.
 import dataclasses
 import functools
 import importlib.metadata
+import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -25,6 +27,7 @@ from advspeech import (
   attacks,
   audio,
   checkpoint,
+  gradient_analysis,
   input_pipeline,
   models,
   parallel,
@@ -43,6 +46,7 @@ _CLASSES = ('female', 'male')
 _PASSES = {
   'forward': 1,
   'input gradient': 2,
+  'gradient statistics': 2,
   'parameter gradient': 3,
   'training step': 3,
   'FGSM sweep': 2 + NUM_EPSILONS,
@@ -161,6 +165,14 @@ def input_gradient(subject: Subject, variables, clips, label) -> jax.Array:
   return parallel.map_rows(gradient, at_once, clips, label)
 
 
+def gradient_statistics(subject: Subject, variables, clips, label, mask):
+  """Returns what `launch.gradients` keeps of the gradients, clip by clip."""
+  fn = gradient_analysis.statistics_fn((subject.model(),), 'start')
+  rows = {'audio': clips, 'label': label, 'mask': mask}
+  at_once = models.clips_at_once(subject.model(), *clips.shape)
+  return parallel.map_rows(lambda rows: fn((variables,), rows), at_once, rows)
+
+
 def fgsm_sweep(subject: Subject, variables, clips, label, epsilons):
   """Returns predictions, [batch, num_epsilons]: one gradient, E forwards."""
   model = subject.model()
@@ -216,6 +228,9 @@ def model_calls(
     calls[f'{name} forward'] = call(forward, variables, clips)
     calls[f'{name} input gradient'] = call(
       input_gradient, variables, clips, label
+    )
+    calls[f'{name} gradient statistics'] = call(
+      gradient_statistics, variables, clips, label, jnp.ones_like(clips)
     )
     calls[f'{name} parameter gradient'] = call(
       _parameter_gradient, variables, clips, label
@@ -377,8 +392,7 @@ def measure_sweep(config, rounds) -> dict[str, Any]:
     'judge_seconds_per_clip': seconds['judge'],
     'judge_forwards_per_clip': _JUDGE_EPSILONS
     * len(models.NAMES)
-    * len(sweep.ATTACKS)
-    * len(sweep.FORMATS),
+    * (len(sweep.FORMATS) + len(sweep.CONTROLS)),
   }
 
 
@@ -387,28 +401,30 @@ _JUDGE_EPSILONS = 2
 
 def _judge_call(config):
   subjects = {name: make_subject(config, name, 1) for name in models.NAMES}
-  classifiers = {
-    name: checkpoint.Classifier(
-      model=subject.model(),
-      variables=subject.variables,
-      metadata={'classes': list(_CLASSES)},
-      epoch=0,
+  split = _random_split(1, subjects['wavecnn'].clips.shape[1])
+  members = [
+    sweep.Member(
+      name,
+      0,
+      checkpoint.Classifier(
+        model=subject.model(),
+        variables=subject.variables,
+        metadata={'classes': list(_CLASSES)},
+        epoch=0,
+      ),
+      split.labels,
     )
     for name, subject in subjects.items()
-  }
-  split = _random_split(1, subjects['wavecnn'].clips.shape[1])
-
-  def judge():
-    return sweep.judge(
-      classifiers,
-      'wavecnn',
-      split,
-      [0.001] * _JUDGE_EPSILONS,
-      seed=0,
-      batch_size=1,
-    )
-
-  return judge
+  ]
+  epsilons = sweep.parse_epsilons([0.001] * _JUDGE_EPSILONS)
+  return functools.partial(
+    sweep.judge,
+    sweep.Cell(0, 'fgsm', 'all', '', False, epsilons),
+    members,
+    split,
+    sweep.make_attack(config, 'fgsm'),
+    sweep.make_settings(config, devices=jax.devices()[:1]),
+  )
 
 
 def measure_convolutions(config, rounds) -> list[dict[str, Any]]:
@@ -530,6 +546,79 @@ def measure_training(config, num_clips, num_steps=6) -> dict[str, Any]:
     'lstm_share_of_forward': 1
     - min(seconds['front end']) / min(seconds['whole']),
   }
+
+
+def measure_input(config, num_clips, rounds, num_stored=400) -> dict[str, Any]:
+  """Returns clips a second of each source of batches, and of WaveCNN's step.
+
+  Batches arrive on the device as training takes them, from a data set of noise
+  prepared in a temporary folder; the step takes one batch over and over.
+
+  Args:
+    config: See configs/paper.py.
+    num_clips: Clips a batch.
+    rounds: Epochs read of each source; the fastest counts.
+    num_stored: Clips of the data set.
+  """
+  mesh = parallel.make_mesh(devices=jax.devices()[:1])
+  with tempfile.TemporaryDirectory() as folder:
+    in_memory, on_disk = _stored_splits(config, folder, num_stored)
+    sources = {
+      'memory': in_memory,
+      'device': input_pipeline.put_on_devices(in_memory, mesh),
+      'disk': on_disk,
+    }
+
+    def epoch(split):
+      return [
+        batch['audio']
+        for batch in input_pipeline.batches(split, num_clips, mesh)
+      ][-1]
+
+    step = _training_call(make_subject(config, 'wavecnn', num_clips))
+    seconds = time_calls(
+      {
+        'training step': step,
+        **{name: functools.partial(epoch, s) for name, s in sources.items()},
+      },
+      rounds,
+    )
+  consumed = num_clips / min(seconds['training step'])
+  rates = {name: num_stored / min(seconds[name]) for name in sources}
+  return {
+    'clips_per_s': rates,
+    'training_clips_per_s': consumed,
+    'ratio': {name: rate / consumed for name, rate in rates.items()},
+  }
+
+
+def _stored_splits(config, folder, num_clips):
+  """Returns the same clips of noise in memory and as they lie on disk."""
+  from advspeech import corpora
+
+  num_samples = round(config.clip_s * audio.SAMPLE_RATE_HZ)
+  for i, pcm in enumerate(_random_split(num_clips, num_samples).pcm):
+    path = os.path.join(folder, 'recordings', 'ab'[i % 2], f'{i}.wav')
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    audio.save(path, audio.from_pcm(pcm), 'PCM_16')
+  where = {
+    'folder': os.path.join(folder, 'recordings'),
+    'data_dir': os.path.join(folder, 'data'),
+  }
+  corpora.prepare('folder', **where)
+  for budget_bytes in (float('inf'), 0):
+    corpus = corpora.read(
+      'folder',
+      num_samples=num_samples,
+      memory_budget_bytes=budget_bytes,
+      **where,
+    )
+    yield input_pipeline.Split(
+      ids=corpus.ids,
+      pcm=corpus.pcm,
+      num_samples=corpus.num_samples,
+      labels=(corpus.label == 'b').astype(np.int32),
+    )
 
 
 def _lstm_calls(config, num_clips):

@@ -21,11 +21,12 @@ from advspeech import (
   feature_figures,
   feature_study,
   figures,
+  gradient_figures,
+  gradient_tables,
   input_pipeline,
   lr_search,
   models,
   parallel,
-  preemption,
   report,
   side_by_side,
   storage,
@@ -37,8 +38,25 @@ from advspeech.models import frontend
 
 logger = logging.getLogger(__name__)
 
+# Every model's folder tells by itself what it is.
+_WHICH_MODELS = ('models', 'seeds', 'source')
 # Of this machine; results do not depend on it.
-_LOCAL = ('data_dir', 'corpus.folder', 'training.save_every_s')
+_LOCAL = (
+  'data_dir',
+  'corpus.folder',
+  'corpus.manifest',
+  'input.memory_budget_mb',
+  'input.device_budget_mb',
+  'training.save_every_s',
+)
+# Of keys that runs made before there were any do not have.
+_ONCE_ABSENT = {
+  'corpus.channels': 'mean',
+  'clip.pad': 'end',
+  'clip.cut': 'start',
+  'clip.normalize': 'none',
+  'split.session': '',
+}
 
 
 def validate(config: ml_collections.ConfigDict) -> None:
@@ -47,14 +65,23 @@ def validate(config: ml_collections.ConfigDict) -> None:
   _check_choice('corpus.name', config.corpus.name, corpora.BUILDERS)
   _check_choice('split.kind', config.split.kind, tasks.SPLIT_KINDS)
   _check_choice('model.norm', config.model.norm, models.NORMS)
-  if not (config.models and config.seeds and config.sweep.epsilons):
+  _check_choice('clip.pad', config.clip.pad, audio.PADS)
+  _check_choice('clip.cut', config.clip.cut, audio.CUTS)
+  _check_choice('clip.normalize', config.clip.normalize, audio.NORMALIZATIONS)
+  _check_split(config)
+  if not (config.models and config.seeds):
     raise errors.InputError(
-      'config.models, config.seeds and config.sweep.epsilons must name at '
-      f'least one each, got {config.models}, {config.seeds} and '
-      f'{config.sweep.epsilons}'
+      'config.models and config.seeds must name at least one each, got '
+      f'{config.models} and {config.seeds}'
     )
   for name in config.models:
-    _check_choice('models', name, models.NAMES)
+    _check_choice('models', name, train.NAMES)
+    other = train.frontend_of(name)
+    if other and other not in config.models:
+      raise errors.InputError(
+        f'config.models names {name}, which needs {other} beside it, got '
+        f'{config.models}; add {other}'
+      )
   for section in ('training', 'sweep'):
     _check_choice(
       f'{section}.precision', config[section].precision, models.PRECISIONS
@@ -80,6 +107,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
     ('training', 'decay_factor'),
     ('training', 'save_every_s'),
     ('sweep', 'batch_size'),
+    ('sweep', 'memory_mb'),
     ('sweep', 'epsilon_devices'),
     ('lr_search', 'num_epochs'),
     ('lr_search', 'num_rounds'),
@@ -88,26 +116,43 @@ def validate(config: ml_collections.ConfigDict) -> None:
       raise errors.InputError(
         f'config.{section}.{key} must be positive, got {config[section][key]}'
       )
-  if min(config.seeds) < 0 or config.sweep.num_examples < 0:
+  if min(config.seeds) < 0:
     raise errors.InputError(
-      'config.seeds and config.sweep.num_examples must not be negative, got '
-      f'{config.seeds} and {config.sweep.num_examples}'
+      f'config.seeds must not be negative, got {config.seeds}'
     )
-  for epsilon in (*config.sweep.epsilons, config.sweep.example_epsilon):
-    if not 0 <= epsilon <= 1:
-      raise errors.InputError(
-        f'an epsilon must lie in [0, 1] (the model hears [0, 1]), got '
-        f'{epsilon}; the paper uses 0 to 0.032'
-      )
+  sweep.validate(config)
   if not 0 < config.lr_search.low < config.lr_search.high:
     raise errors.InputError(
       'config.lr_search.low must be positive and below config.lr_search.high, '
       f'got {config.lr_search.low} and {config.lr_search.high}'
     )
-  if not 0 < config.sweep.confidence < 1:
+
+
+def _check_split(config):
+  """Raises errors.InputError at a split or a channel that cannot be."""
+  kind = config.split.kind
+  if config.task == 'speaker' and kind in tasks.DISJOINT_KINDS:
     raise errors.InputError(
-      'config.sweep.confidence must lie between 0 and 1, got '
-      f'{config.sweep.confidence}'
+      'the speaker task tests on the speakers it was trained on, which '
+      f'config.split.kind={kind} rules out; use stratified'
+    )
+  if kind == 'leave_one_session_out' and not config.split.session:
+    raise errors.InputError(
+      'config.split.kind=leave_one_session_out needs the session to test on; '
+      'name it, for example --config.split.session=5'
+    )
+  channels = config.corpus.channels
+  if channels != 'mean' and not (channels.isascii() and channels.isdecimal()):
+    raise errors.InputError(
+      "config.corpus.channels must be 'mean' or the number of a channel, from "
+      f'0, got {channels!r}'
+    )
+  if min(config.input.values()) < 0:
+    raise errors.InputError(
+      'config.input.memory_budget_mb and config.input.device_budget_mb must '
+      f'not be negative, got {config.input.memory_budget_mb} and '
+      f'{config.input.device_budget_mb}; 0 reads from disk and keeps no clip '
+      'on the device'
     )
 
 
@@ -165,8 +210,8 @@ def claim_workdir(config: ml_collections.ConfigDict, workdir: str) -> None:
   """Writes `config.json`, or checks that the folder is this config's.
 
   Until the first checkpoint is there the folder is any config's, and until the
-  first attack what concerns the attack alone (`config.sweep`) may change: what
-  an error advises can be followed in the same folder.
+  first attack what concerns the attack alone (`config.sweep`), models and seeds
+  may change: what an error advises can be followed in the same folder.
 
   Raises:
     errors.InputError: If the folder holds results of another config.
@@ -179,7 +224,8 @@ def claim_workdir(config: ml_collections.ConfigDict, workdir: str) -> None:
 def _claim(config, workdir):
   path = os.path.join(workdir, 'config.json')
   if os.path.exists(path):
-    ours, theirs = _flat(config.to_dict()), _flat(storage.read_json(path))
+    ours = _flat(config.to_dict())
+    theirs = {**_ONCE_ABSENT, **_flat(storage.read_json(path))}
     different = [
       key
       for key in sorted({*ours, *theirs})
@@ -188,7 +234,9 @@ def _claim(config, workdir):
     if not different:
       return
     attack = os.path.join(workdir, 'attack')
-    only_sweep = all(key.startswith('sweep.') for key in different)
+    only_sweep = all(
+      key.startswith('sweep.') or key in _WHICH_MODELS for key in different
+    )
     trained = [
       *glob.glob(os.path.join(workdir, '*', 'checkpoints', '[0-9]*')),
       *glob.glob(os.path.join(workdir, 'lr_search', '*', 'checkpoints')),
@@ -228,48 +276,59 @@ def prepare(config: ml_collections.ConfigDict, skip_bad: bool = False) -> str:
   """
   validate(config)
 
-  def prepare_corpus():
-    return corpora.prepare(
-      config.corpus.name,
-      folder=config.corpus.folder,
-      data_dir=config.data_dir,
-      skip_bad=skip_bad,
-    )
-
-  # Process 0 prepares, the others then find it prepared.
-  parallel.on_lead(prepare_corpus, 'the corpus is prepared')
-  path = prepare_corpus()
+  parallel.on_lead(
+    lambda: corpora.prepare(
+      config.corpus.name, skip_bad=skip_bad, **_where(config)
+    ),
+    'the corpus is prepared',
+  )
+  path = corpora.path(config.corpus.name, **_where(config))
   logger.info('corpus %s: %s', config.corpus.name, path)
   return path
 
 
+def _where(config):
+  """Returns what says where a corpus is; see `corpora.Source`."""
+  return {
+    'folder': config.corpus.folder,
+    'manifest': config.corpus.manifest,
+    'channels': config.corpus.channels,
+    'data_dir': config.data_dir,
+  }
+
+
 def _load(config):
-  """Returns the task and its splits, and says what is in them."""
+  """Returns the corpus, the task and its splits, and says what is in them."""
   corpus = corpora.read(
     config.corpus.name,
     num_samples=clip_samples(config),
-    folder=config.corpus.folder,
-    data_dir=config.data_dir,
+    **config.clip,
+    memory_budget_bytes=config.input.memory_budget_mb * 1e6,
+    **_where(config),
   )
   task = tasks.select(
     config.task,
     speaker=corpus.speaker,
     sex=corpus.sex,
     emotion=corpus.emotion,
+    label=corpus.label,
     speakers=config.speakers,
   )
   splits = input_pipeline.make_splits(
-    corpus, task, config.split.kind, config.split.seed
+    corpus, task, config.split.kind, config.split.seed, config.split.session
   )
   for name, split in splits.items():
     counts = np.bincount(split.labels, minlength=len(task.classes))
+    speakers = np.unique(corpus.speaker[np.isin(corpus.ids, split.ids)])
     logger.info(
-      '%s: %d clips (%s)',
+      '%s: %d clips (%s), %d speakers, %.0f s of sound',
       name,
       len(split),
       ', '.join(f'{n} {c}' for n, c in zip(counts, task.classes, strict=True)),
+      len(speakers[speakers != '']),
+      split.num_samples.sum() / audio.SAMPLE_RATE_HZ,
     )
-  return task, splits
+  return corpus, task, splits
 
 
 def run_lr_search(
@@ -295,13 +354,10 @@ def run_lr_search(
       'config.training.batch_size', config.training.batch_size, mesh
     )
   claim_workdir(config, workdir)
-  missing = [
-    name
-    for name in model_names or config.models
-    if not _exists(_found_rate(workdir, name))
-  ]
+  names = model_names or [m for m in config.models if not train.frontend_of(m)]
+  missing = [name for name in names if not _exists(_found_rate(workdir, name))]
   if missing:
-    task, splits = _load(config)
+    _, task, splits = _load(config)
   for name in missing:
     rate, rows = lr_search.search(
       config, workdir, model_name=name, splits=splits, classes=task.classes
@@ -316,12 +372,13 @@ def run_lr_search(
     parallel.on_lead(write, f'the learning rate of {name} is written')
   return {
     name: storage.read_json(_found_rate(workdir, name))['learning_rate']
-    for name in model_names or config.models
+    for name in names
   }
 
 
 def _found_rate(workdir, model_name):
-  return os.path.join(workdir, 'lr_search', f'{model_name}.json')
+  name = f'{train.base_name(model_name)}.json'
+  return os.path.join(workdir, 'lr_search', name)
 
 
 def _with_found_rate(config, workdir, model_name):
@@ -366,8 +423,9 @@ def run_training(
   if not missing:
     return
   if config.lr_search.enabled:
-    run_lr_search(config, workdir, sorted({name for name, _ in missing}))
-  task, splits = _load(config)
+    names = sorted({train.base_name(name) for name, _ in missing})
+    run_lr_search(config, workdir, names)
+  _, task, splits = _load(config)
 
   def train_one(member, mesh):
     name, seed = member
@@ -390,14 +448,21 @@ def run_training(
       summary['best_epoch'],
     )
 
-  side_by_side.run(train_one, missing, _training_meshes(config))
+  meshes = _training_meshes(config)
+  for waits in (False, True):  # those that take over a front end come last
+    members = [m for m in missing if bool(train.frontend_of(m[0])) == waits]
+    if members:
+      side_by_side.run(train_one, members, meshes)
 
 
 def run_attack(config: ml_collections.ConfigDict, workdir: str) -> None:
   """Attacks the trained models; writes the tables and example clips.
 
-  Each seed's judgements are kept in `attack/seed<k>.npz`, so that a run that
-  was stopped goes on with the next seed.
+  What is judged is kept in `attack/parts`, so that a run that was stopped goes
+  on with the clips that are left.
+
+  Raises:
+    errors.InputError: If a model is not trained, or does not hear these clips.
   """
   validate(config)
   _check_devices(config)
@@ -416,13 +481,36 @@ def run_attack(config: ml_collections.ConfigDict, workdir: str) -> None:
           f'{classifier_dir(workdir, name, seed)} is not trained to its end; '
           'run python -m launch.train with the same --config and --workdir'
         )
-  task, splits = _load(config)
-  test = splits['test']
-  os.makedirs(folder, exist_ok=True)
-  rows, samples = [], []
+  corpus, task, splits = _load(config)
+  test = input_pipeline.spread(splits['test'], config.sweep.num_clips)
+  members = _members(config, workdir, corpus, task, test)
+  cells = sweep.plan(config, members)
+  work = sweep.Sweep(
+    folder=folder,
+    cells=cells,
+    members=members,
+    split=test,
+    attacks={
+      cell.attack: sweep.make_attack(config, cell.attack) for cell in cells
+    },
+    settings=sweep.make_settings(config),
+    fitting=input_pipeline.spread(
+      splits['train'], config.sweep.universal.num_clips
+    ),
+    num_passes=config.sweep.universal.num_passes,
+  )
+  sweep.run(work)
+  if parallel.is_lead():
+    _write_tables(config, work)
+  parallel.on_lead(lambda: None, f'{table} is written')
+
+
+def _members(config, workdir, corpus, task, split):
+  """Returns the models that take part in the sweep, the config's own first."""
+  members = []
   for seed in config.seeds:
-    classifiers = {
-      name: checkpoint.load_classifier(
+    for name in config.models:
+      classifier = checkpoint.load_classifier(
         classifier_dir(workdir, name, seed),
         train.describe(
           _with_found_rate(config, workdir, name),
@@ -433,55 +521,74 @@ def run_attack(config: ml_collections.ConfigDict, workdir: str) -> None:
         ),
         precision=config.sweep.precision,
       )
-      for name in config.models
-    }
-    judgements = _judgements(config, folder, seed, classifiers, test)
-    rows += sweep.sweep_rows(
-      config, seed, config.models, test.labels, judgements
+      members.append(sweep.Member(name, seed, classifier, split.labels))
+  for path in config.sweep.checkpoints:
+    classifier = checkpoint.load_classifier(
+      path, precision=config.sweep.precision
     )
-    samples += sweep.sample_rows(
-      config, seed, config.models, test, task.classes, judgements
-    )
-    if seed == config.seeds[0] and parallel.is_lead():
-      examples = sweep.write_examples(
-        os.path.join(folder, 'audio'), classifiers[config.source], test, config
+    metadata = classifier.metadata
+    if metadata['clip_samples'] != clip_samples(config):
+      raise errors.InputError(
+        f'{path} hears clips of {metadata["clip_samples"]} samples, this run '
+        f'has {clip_samples(config)}; name a model of the same clip_s'
       )
-
-  def write():
-    storage.write_json(os.path.join(folder, 'examples.json'), examples)
-    storage.write_table(
-      os.path.join(folder, 'samples.csv'), sweep.SAMPLE_COLUMNS, samples
-    )
-    storage.write_table(table, sweep.SWEEP_COLUMNS, rows)
-
-  parallel.on_lead(write, f'{table} is written')
+    labels = _labels_of(metadata, corpus, split)
+    members.append(sweep.Member(path, metadata['seed'], classifier, labels))
+  return members
 
 
-def _judgements(config, folder, seed, classifiers, split):
-  """Returns a seed's judgements, from disk where they are complete."""
-  path = os.path.join(folder, f'seed{seed}.npz')
-  if _exists(path):
-    with np.load(path) as arrays:
-      return sweep.Judgements(
-        *(arrays[name] for name in sweep.Judgements._fields)
+def _labels_of(metadata, corpus, split):
+  """Returns a split's labels in a model's own task, -1 where it has none."""
+  other = tasks.select(
+    metadata['task'],
+    speaker=corpus.speaker,
+    sex=corpus.sex,
+    emotion=corpus.emotion,
+  )
+  label_of = {}
+  for row, label in zip(other.rows, other.labels, strict=True):
+    name = other.classes[label]
+    if name in metadata['classes']:
+      label_of[corpus.ids[row]] = metadata['classes'].index(name)
+  return np.array([label_of.get(x, -1) for x in split.ids], np.int32)
+
+
+def _write_tables(config, work):
+  """Writes everything that is told of a finished sweep, its table last."""
+
+  def path(name):
+    return os.path.join(work.folder, name)
+
+  task, confidence = config.task, config.sweep.confidence
+  example_epsilon = audio.parse_epsilon(config.sweep.example_epsilon)
+  rows = sweep.sweep_rows(work, task, confidence)
+  rows += sweep.strongest_rows(work, task, confidence)
+  findings = sweep.findings(work, confidence)
+  for finding in findings:
+    logger.warning('check: %s', finding['sentence'])
+  quality_rows, undefined = sweep.quality_rows(
+    work, config.sweep.num_quality_clips
+  )
+  for name, num in undefined.items():
+    if num:
+      logger.warning(
+        'attack/quality.csv: %s is not defined for %d of %d clips',
+        name,
+        num,
+        len(quality_rows),
       )
-  with preemption.deferred():
-    judgements = sweep.judge(
-      classifiers,
-      config.source,
-      split,
-      config.sweep.epsilons,
-      seed=seed,
-      batch_size=config.sweep.batch_size,
-      attack_padding=config.sweep.attack_padding,
-      clip_to_range=config.sweep.clip_to_range,
-      epsilon_devices=config.sweep.epsilon_devices,
-    )
-  if parallel.is_lead():
-    with open(f'{path}.tmp', 'wb') as file:
-      np.savez_compressed(file, ids=split.ids, **judgements._asdict())
-    os.replace(f'{path}.tmp', path)
-  return judgements
+  storage.write_json(path('checks.json'), findings)
+  storage.write_json(
+    path('examples.json'),
+    sweep.write_examples(work, config.sweep.num_examples, example_epsilon),
+  )
+  for name, columns, table_rows in (
+    ('quality.csv', sweep.QUALITY_COLUMNS, quality_rows),
+    ('samples.csv', sweep.SAMPLE_COLUMNS, sweep.sample_rows(work, task)),
+    ('minimal.csv', sweep.MINIMAL_COLUMNS, sweep.minimal_rows(work, task)),
+    ('sweep.csv', sweep.SWEEP_COLUMNS, rows),
+  ):
+    storage.write_table(path(name), columns, table_rows)
 
 
 def run_report(workdir: str) -> str:
@@ -534,8 +641,8 @@ def run_features(
   validate(config)
   folder = os.path.join(workdir, 'features')
   os.makedirs(folder, exist_ok=True)
-  task, splits = _load(config)
-  test = feature_study.spread_clips(splits['test'], settings.num_clips)
+  _, task, splits = _load(config)
+  test = input_pipeline.spread(splits['test'], settings.num_clips)
   rows, norms = [], []
   for seed in config.seeds:
     classifiers = {
@@ -581,3 +688,81 @@ def run_features(
       storage.write_json(os.path.join(folder, 'examples.json'), examples)
   feature_study.write_tables(folder, rows, norms, settings)
   feature_figures.write(folder)
+
+
+def run_gradients(
+  config: ml_collections.ConfigDict,
+  workdir: str,
+  *,
+  checkpoints: Sequence[str] = (),
+  split: str = 'test',
+  num_studied: int = 32,
+  examples: Sequence[str] = (),
+) -> str:
+  """Studies input gradients; returns the folder of tables and figures.
+
+  Args:
+    config: See configs/paper.py; its corpus, task and split give the clips.
+    workdir: The run's folder; results go to `gradients/` in it.
+    checkpoints: Folders of the models; () for all of the run.
+    split: 'train', 'validation' or 'test'.
+    num_studied: Clips of the state Jacobians and the accumulation.
+    examples: Ids of clips to keep whole gradients of; () for the first.
+
+  Raises:
+    errors.InputError: If a model is not trained, or not for these clips.
+  """
+  validate(config)
+  _check_choice('split', split, tasks.SPLITS)
+  if not checkpoints:
+    checkpoints = [
+      classifier_dir(workdir, name, seed)
+      for seed in config.seeds
+      for name in config.models
+    ]
+  folder = os.path.join(workdir, 'gradients')
+  _, task, splits = _load(config)
+  classifiers = {}
+  for path in checkpoints:
+    name = os.path.basename(os.path.normpath(path))
+    if name in classifiers:
+      run = os.path.dirname(os.path.abspath(path))
+      name = f'{os.path.basename(run)}/{name}'
+    classifiers[name] = checkpoint.load_classifier(
+      path, precision=config.sweep.precision
+    )
+    found = classifiers[name].metadata
+    expected = {
+      'task': config.task,
+      'classes': list(task.classes),
+      'clip_samples': clip_samples(config),
+    }
+    for key, value in expected.items():
+      if found[key] != value:
+        raise errors.InputError(
+          f'{path} was trained with {key} {found[key]}, the config says '
+          f'{value}; name models and a --config of the same task and length'
+        )
+  gradient_tables.write(
+    folder,
+    classifiers,
+    splits[split],
+    origin={
+      'task': config.task,
+      'split': split,
+      'models': {
+        name: {**c.metadata, 'epoch': c.epoch}
+        for name, c in classifiers.items()
+      },
+    },
+    batch_size=config.sweep.batch_size,
+    epsilons=sweep.absolute(config.sweep.epsilons),
+    clip_to_range=config.sweep.clip_to_range,
+    confidence=config.sweep.confidence,
+    num_studied=num_studied,
+    examples=examples,
+  )
+  parallel.on_lead(
+    lambda: gradient_figures.draw(folder), f'{folder} has its figures'
+  )
+  return folder

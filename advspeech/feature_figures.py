@@ -142,7 +142,7 @@ def error_against_snr(rows: Sequence[Mapping[str, Any]]) -> figure.Figure:
             markersize=9,
             linewidth=1,
           )
-      panel.set_title(figures.MODEL_TITLES[target])
+      panel.set_title(figures.title(target))
       panel.set_xlabel('SNR of the example in dB (quieter to the left)')
       panel.invert_xaxis()
       panel.set_ylim(0, 101)

@@ -347,15 +347,6 @@ def _one_at_a_time(step):
   return lambda *args: jax.block_until_ready(step(*args))
 
 
-def spread_clips(split: input_pipeline.Split, num: int) -> input_pipeline.Split:
-  """Returns `num` clips evenly spread over a split, or all of fewer."""
-  rows = np.unique(np.linspace(0, len(split) - 1, min(num, len(split))).round())
-  rows = rows.astype(int)
-  return input_pipeline.Split(
-    *(getattr(split, f.name)[rows] for f in dataclasses.fields(split))
-  )
-
-
 def attack_clips(
   classifiers: Mapping[str, checkpoint.Classifier],
   source: str,
@@ -464,7 +455,8 @@ def _attack_batch(
   prepared = steps.prepare(variables, batch, variant.through)
   if variant.method == 'random_sign':
     keys = _keys(batch, seed, prepared.direction.shape)
-    signs = attacks.random_sign(keys, prepared.direction)
+    shape = prepared.direction.shape[1:]
+    signs = jax.vmap(lambda key: jax.random.rademacher(key, shape))(keys)
     prepared = prepared._replace(direction=signs.astype(jnp.float32))
   num_rows = len(batch['label'])
   ones = jnp.ones(num_rows)
@@ -877,7 +869,7 @@ def norm_rows(
     settings: How many.
   """
   mesh = parallel.make_mesh(devices=jax.devices()[:1])
-  split = spread_clips(split, settings.num_norm_clips)
+  split = input_pipeline.spread(split, settings.num_norm_clips)
   rows = []
   rng = np.random.default_rng(seed)
   for name, space in REPRESENTATIONS.items():

@@ -1,10 +1,14 @@
 """Epochs of batches on the mesh, in an order fixed by (seed, epoch) alone.
 
-Clips stay int16 until they are on the device: half the bytes over the wire.
+Clips lie in memory, on the devices, or on disk; the batches are the same. They
+stay int16 until they are on the device: half the bytes over the wire.
 """
 
+import collections
+import concurrent.futures
 import dataclasses
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -16,56 +20,160 @@ from advspeech import audio, parallel, tasks
 
 if TYPE_CHECKING:  # at run time it would bring TFDS
   from advspeech import corpora
+  from advspeech.corpora import stored
 
 Batch = dict[str, Any]
+# Batches that are read and sent ahead of the one asked for.
+_AHEAD = 2
+# Marks a row of a batch that no clip fills.
+_NONE = -1
 
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-  """Labelled clips in memory.
+  """Labelled clips.
 
   Attributes:
     ids: [num_clips] utterance ids.
-    pcm: [num_clips, time] int16.
+    pcm: [num_clips, time] int16: an array in memory, one on all devices
+      (`place`), or clips that are read from disk when they are needed.
     num_samples: [num_clips] recorded samples, at most `time`.
     labels: [num_clips] int32.
+    starts: [num_clips] first recorded sample; all 0 if None.
   """
 
   ids: np.ndarray
-  pcm: np.ndarray
+  pcm: 'np.ndarray | jax.Array | stored.StoredClips'
   num_samples: np.ndarray
   labels: np.ndarray
+  starts: np.ndarray | None = None
+
+  def __post_init__(self):
+    """Sets `starts` where they were not given."""
+    if self.starts is None:
+      object.__setattr__(self, 'starts', np.zeros(len(self.ids), np.int32))
 
   def __len__(self) -> int:
     """Returns the number of clips."""
     return len(self.ids)
 
+  @property
+  def spans(self) -> np.ndarray:
+    """[num_clips, 2] where recordings begin in their clips, and end."""
+    return np.stack([self.starts, self.starts + self.num_samples], 1)
+
+
+def spread(split: Split, num: int) -> Split:
+  """Returns `num` clips evenly spread over a split; all if -1 or too many.
+
+  Neighbours by id are much alike: of one emotion in RAVDESS, of one dialogue in
+  IEMOCAP.
+
+  Args:
+    split: The clips.
+    num: How many are wanted.
+  """
+  if not 0 <= num < len(split):
+    return split
+  return subset(split, spread_rows(len(split), num))
+
+
+def spread_rows(num_clips: int, num: int) -> np.ndarray:
+  """Returns rows of `num` of so many clips, ascending; all if -1."""
+  num = num_clips if num < 0 else min(num, num_clips)
+  return np.linspace(0, num_clips - 1, num).round().astype(int)
+
+
+def subset(split: Split, rows: np.ndarray) -> Split:
+  """Returns some clips of a split."""
+  return Split(
+    split.ids[rows],
+    split.pcm[rows],
+    split.num_samples[rows],
+    split.labels[rows],
+    split.starts[rows],
+  )
+
 
 def make_splits(
-  corpus: 'corpora.Corpus', task: tasks.Task, kind: str, seed: int
+  corpus: 'corpora.Corpus',
+  task: tasks.Task,
+  kind: str,
+  seed: int,
+  session: str = '',
 ) -> dict[str, Split]:
-  """Returns the task's training, validation and test clips."""
-  ids = corpus.ids[task.rows]
+  """Returns the task's training, validation and test clips.
+
+  Args:
+    corpus: The clips.
+    task: Which of them, and their labels.
+    kind: One of `tasks.SPLIT_KINDS`.
+    seed: Of the split.
+    session: Held out, where the kind is 'leave_one_session_out'.
+  """
+  rows, labels = task.rows, task.labels
+  ids = corpus.ids[rows]
   if kind == 'speaker_disjoint':
     parts = tasks.speaker_disjoint_split(
-      ids, task.labels, corpus.speaker[task.rows], seed
+      ids, labels, corpus.speaker[rows], seed
     )
+  elif kind == 'leave_one_session_out':
+    parts = tasks.leave_one_session_out_split(
+      ids, labels, corpus.session[rows], session, seed
+    )
+  elif kind == 'manifest':
+    parts = tasks.given_split(ids, labels, corpus.split[rows])
   else:
-    parts = tasks.split(ids, task.labels, seed)
+    parts = tasks.split(ids, labels, seed)
   return {
     name: Split(
       ids=ids[part],
-      pcm=corpus.pcm[task.rows[part]],
-      num_samples=corpus.num_samples[task.rows[part]],
-      labels=task.labels[part],
+      pcm=corpus.take(rows[part]),
+      num_samples=corpus.num_samples[rows[part]],
+      labels=labels[part],
+      starts=corpus.starts[rows[part]],
     )
     for name, part in parts.items()
   }
 
 
+def place(split: Split, mesh: sharding.Mesh, budget_bytes: float) -> Split:
+  """Returns the split with its clips on every device, if they fit there.
+
+  Batches are then gathered where they are needed; no clip crosses from the host
+  again. Where the devices are the host's own processors nothing would be
+  gained, and the split comes back as it is.
+
+  Args:
+    split: The clips.
+    mesh: Devices that get a copy each.
+    budget_bytes: What the clips may take on one of them.
+  """
+  if split.pcm.nbytes > budget_bytes or parallel.is_host(mesh):
+    return split
+  return put_on_devices(split, mesh)
+
+
+def put_on_devices(split: Split, mesh: sharding.Mesh) -> Split:
+  """Returns the split with a copy of its clips on every device."""
+  pcm = parallel.replicate(np.asarray(split.pcm[:]), mesh)
+  return dataclasses.replace(split, pcm=pcm)
+
+
 def num_batches(split: Split, batch_size: int) -> int:
   """Returns batches an epoch, the last, partial one counted."""
   return -(-len(split) // batch_size)
+
+
+def batch_rows(order: np.ndarray, batch_size: int) -> np.ndarray:
+  """Returns which clip is where, [num_batches, batch_size], -1 for none.
+
+  Devices, and with them processes, take equal parts of a row, whatever their
+  number: together they have every clip once.
+  """
+  fill = -len(order) % batch_size
+  padded = np.pad(order, (0, fill), constant_values=_NONE)
+  return padded.reshape(-1, batch_size).astype(np.int32)
 
 
 def batches(
@@ -79,31 +187,100 @@ def batches(
   A batch has `audio` [batch, time] float32 in [0, 1], `label` [batch], `mask`
   [batch, time] (1 on recorded samples) and `valid` [batch] (1 on real rows) on
   the mesh, and `id`, the real rows' ids, on the host. The last batch is filled
-  up with rows of silence, valid 0.
+  up with rows of silence, valid 0. A process reads its devices' clips alone.
 
   Args:
     split: The clips.
     batch_size: Rows a batch, a multiple of the device count.
     mesh: Where batches go.
-    order: [num_clips] permutation; None keeps the order of the split.
+    order: [num_clips] permutation, or what is left of it; None keeps the order
+      of the split.
   """
   if order is None:
     order = np.arange(len(split))
-  for start in range(0, len(order), batch_size):
-    rows = order[start : start + batch_size]
-    fill = batch_size - len(rows)
-    on_device = _decode(
-      **parallel.shard_batch(
-        {
-          'pcm': np.pad(split.pcm[rows], ((0, fill), (0, 0))),
-          'num_samples': np.pad(split.num_samples[rows], (0, fill)),
-          'label': np.pad(split.labels[rows], (0, fill)),
-          'valid': np.pad(np.ones(len(rows), np.float32), (0, fill)),
-        },
-        mesh,
-      )
-    )
-    yield {**on_device, 'id': split.ids[rows]}
+  table = batch_rows(order, batch_size)
+  if isinstance(split.pcm, jax.Array):
+    steps = _gathered(split, table, mesh)
+  else:
+    steps = _ahead(functools.partial(_sent, split, mesh=mesh), table)
+  for rows, sent in zip(table, steps, strict=True):
+    yield {**_decode(**sent), 'id': split.ids[rows[rows != _NONE]]}
+
+
+def _sent(split, rows, mesh):
+  """Returns a batch as it is sent: int16 clips and their numbers."""
+
+  def read(part):
+    chosen = rows[part]
+    clips = np.zeros((len(chosen), split.pcm.shape[1]), np.int16)
+    real = chosen != _NONE
+    clips[real] = split.pcm[chosen[real]]
+    return clips
+
+  real = rows != _NONE
+  return {
+    'pcm': parallel.shard_rows(read, (len(rows), split.pcm.shape[1]), mesh),
+    **parallel.shard_batch(
+      {
+        'start': np.where(real, split.starts[rows], 0),
+        'num_samples': np.where(real, split.num_samples[rows], 0),
+        'label': np.where(real, split.labels[rows], 0),
+        'valid': real.astype(np.float32),
+      },
+      mesh,
+    ),
+  }
+
+
+def _ahead(make: Callable[[Any], Any], items) -> Iterator[Any]:
+  """Yields `make(item)` of each, computed in a thread ahead of time."""
+  with concurrent.futures.ThreadPoolExecutor(1, 'batches') as thread:
+    waiting = collections.deque()
+    try:
+      for item in items:
+        waiting.append(thread.submit(make, item))
+        if len(waiting) > _AHEAD:
+          yield waiting.popleft().result()
+      while waiting:
+        yield waiting.popleft().result()
+    finally:  # who asks no more need not wait for what is not begun
+      for future in waiting:
+        future.cancel()
+
+
+def _gathered(split, table, mesh):
+  """Yields batches as they are sent, put together on the devices."""
+  gather = _gather_step(mesh)
+  columns = parallel.replicate(
+    {
+      'start': split.starts,
+      'num_samples': split.num_samples,
+      'label': split.labels,
+    },
+    mesh,
+  )
+  on_device = parallel.replicate(table, mesh)
+  for step in range(len(table)):
+    yield gather(split.pcm, columns, on_device, step)
+
+
+@functools.lru_cache
+def _gather_step(mesh):
+  """Returns the compiled function that puts a batch together, by its number."""
+
+  def gather(pcm, columns, table, step):
+    rows = jax.lax.with_sharding_constraint(table[step], parallel.sharded(mesh))
+    real = rows != _NONE
+    batch = jax.tree.map(lambda x: jnp.where(real, x[rows], 0), columns)
+    clips = jnp.where(real[:, None], pcm[rows], jnp.int16(0))
+    return {**batch, 'pcm': clips, 'valid': real.astype(jnp.float32)}
+
+  copies = parallel.replicated(mesh)
+  return jax.jit(
+    gather,
+    in_shardings=(copies, copies, copies, None),
+    out_shardings=parallel.sharded(mesh),
+  )
 
 
 def step_arrays(batch: Batch) -> Batch:
@@ -117,8 +294,9 @@ def epoch_order(num_clips: int, seed: int, epoch: int) -> np.ndarray:
 
 
 @jax.jit
-def _decode(pcm, num_samples, label, valid):
-  mask = jnp.arange(pcm.shape[1])[None] < num_samples[:, None]
+def _decode(pcm, start, num_samples, label, valid):
+  time = jnp.arange(pcm.shape[1])[None] - start[:, None]
+  mask = (time >= 0) & (time < num_samples[:, None])
   return {
     'audio': audio.from_pcm(pcm),
     'label': label,

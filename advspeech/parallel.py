@@ -170,6 +170,50 @@ def shard_batch(batch: Any, mesh: sharding.Mesh) -> Any:
   )
 
 
+def shard_rows(
+  read: Callable[[slice], np.ndarray],
+  shape: tuple[int, ...],
+  mesh: sharding.Mesh,
+) -> jax.Array:
+  """Returns a [batch, ...] array with rows over 'data', read where they go.
+
+  Args:
+    read: Maps a slice of the rows to them; asked for this process's own alone,
+      once for each.
+    shape: Of the whole.
+    mesh: Where it goes.
+  """
+  parts = {}
+
+  def part(index):
+    rows = index[0].indices(shape[0])[:2]
+    if rows not in parts:  # devices along 'epsilon' have the same
+      parts[rows] = read(slice(*rows))
+    return parts[rows]
+
+  return jax.make_array_from_callback(shape, sharded(mesh), part)
+
+
+def replicate(tree: Any, mesh: sharding.Mesh) -> Any:
+  """Returns a tree of host arrays with a copy on every device.
+
+  Args:
+    tree: The same on every process.
+    mesh: Where copies go.
+  """
+  return jax.tree.map(
+    lambda x: jax.make_array_from_callback(
+      x.shape, replicated(mesh), x.__getitem__
+    ),
+    tree,
+  )
+
+
+def is_host(mesh: sharding.Mesh) -> bool:
+  """Returns whether the devices are the host's processors, with its memory."""
+  return mesh.devices.flat[0].platform == 'cpu'
+
+
 def fetch(tree: Any) -> Any:
   """Returns a tree of device arrays as whole host arrays, on every process."""
   if jax.process_count() == 1:

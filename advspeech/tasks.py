@@ -10,8 +10,15 @@ from advspeech import errors
 
 SPLITS = ('train', 'validation', 'test')
 FRACTIONS = (0.75, 0.05, 0.20)
-NAMES = ('gender', 'emotion', 'speaker')
-SPLIT_KINDS = ('stratified', 'speaker_disjoint')
+NAMES = ('gender', 'emotion', 'speaker', 'label')
+SPLIT_KINDS = (
+  'stratified',
+  'speaker_disjoint',
+  'leave_one_session_out',
+  'manifest',
+)
+# They keep the speakers of the test clips out of training.
+DISJOINT_KINDS = ('speaker_disjoint', 'leave_one_session_out')
 _SEXES = ('female', 'male')
 _EMOTIONS = ('angry', 'sad')
 _SPEAKERS_PER_SEX = 2
@@ -22,7 +29,7 @@ class Task:
   """A classification task on part of a corpus.
 
   Attributes:
-    name: 'gender', 'emotion' or 'speaker'.
+    name: One of `NAMES`.
     classes: Class names; a label is an index into them.
     rows: [num_clips] rows of the corpus that take part, ascending.
     labels: [num_clips] int32 class of each.
@@ -40,18 +47,21 @@ def select(
   speaker: Sequence[str],
   sex: Sequence[str],
   emotion: Sequence[str],
+  label: Sequence[str] = (),
   speakers: Sequence[str] = (),
 ) -> Task:
   """Returns the clips and labels of a task (paper, "Dataset").
 
-  Gender takes every clip; emotion the angry and the sad ones; speaker those of
-  four speakers, the first two of each sex by name.
+  Gender takes every clip whose speaker's sex is known; emotion the angry and
+  the sad ones; speaker those of four speakers, the first two of each sex by
+  name; label every clip of a corpus with classes of its own, as a manifest's.
 
   Args:
     name: One of `NAMES`.
     speaker: [num_clips] speaker names.
     sex: [num_clips] 'female' or 'male'.
     emotion: [num_clips] emotion names.
+    label: [num_clips] classes of the corpus' own, '' for none.
     speakers: Who is to be told apart in the speaker task; () for the four.
 
   Raises:
@@ -69,6 +79,9 @@ def select(
       for s in np.unique(speaker[sex == one_sex])[:_SPEAKERS_PER_SEX]
     )
     column = speaker
+  elif name == 'label':
+    column = np.asarray(label)
+    classes = tuple(str(c) for c in np.unique(column) if c)
   else:
     raise errors.InputError(
       f'config.task must be one of {", ".join(NAMES)}, got {name!r}'
@@ -76,11 +89,13 @@ def select(
   num_classes = len(classes)
   if name == 'speaker' and not speakers:
     num_classes = 2 * _SPEAKERS_PER_SEX
+  num_classes = max(2, num_classes)
   missing = [c for c in classes if not (column == c).any()]
   if missing or len(classes) < num_classes:
     raise errors.InputError(
       f'the {name} task needs {num_classes} classes with clips in each, the '
       f'corpus has only {sorted(set(classes) - set(missing))}'
+      + ('; name others in --config.speakers' if name == 'speaker' else '')
     )
   rows = np.flatnonzero(np.isin(column, classes))
   labels = np.array([classes.index(c) for c in column[rows]], np.int32)
@@ -160,14 +175,107 @@ def speaker_disjoint_split(
   return _joined(parts)
 
 
-def _cut(members, names, seed, at_least=0):
-  """Returns `members` cut by `FRACTIONS` after an order hashed from names."""
+def leave_one_session_out_split(
+  ids: Sequence[str],
+  labels: Sequence[int],
+  session: Sequence[str],
+  held_out: str,
+  seed: int,
+) -> dict[str, np.ndarray]:
+  """Returns indices of a hold-out that tests on one session, and on it alone.
+
+  Of the other sessions as many clips are for validation as in a 75/5/20 split,
+  stratified by label.
+
+  Args:
+    ids: [num_clips] unique utterance ids.
+    labels: [num_clips] labels.
+    session: [num_clips] sessions.
+    held_out: The session of the test clips.
+    seed: Another seed gives other clips for validation.
+
+  Raises:
+    errors.InputError: If there is no such session, or no other.
+  """
+  ids, labels, session = map(np.asarray, (ids, labels, session))
+  there = sorted(set(session.tolist()) - {''})
+  if held_out not in there or len(there) < 2:
+    raise errors.InputError(
+      'config.split.session must be one of at least two sessions of the '
+      f'corpus, which has {", ".join(there) or "none"}, got {held_out!r}'
+    )
+  parts = {name: [] for name in SPLITS}
+  parts['test'].append(np.flatnonzero(session == held_out))
+  train, validation, _ = FRACTIONS
+  shares = (validation / (train + validation), 0.0)
+  for label in np.unique(labels):
+    members = np.flatnonzero((labels == label) & (session != held_out))
+    for name, part in _cut(members, ids[members], seed, shares=shares).items():
+      parts[name].append(part)
+  joined = _joined(parts)
+  _check_trained(labels, joined)
+  return joined
+
+
+def given_split(
+  ids: Sequence[str], labels: Sequence[int], names: Sequence[str]
+) -> dict[str, np.ndarray]:
+  """Returns indices of the splits that a manifest names.
+
+  Args:
+    ids: [num_clips] unique utterance ids.
+    labels: [num_clips] labels.
+    names: [num_clips] one of `SPLITS` each.
+
+  Raises:
+    errors.InputError: If a clip has no split or one of another name, a split is
+      empty, or a class has no clip to train on.
+  """
+  ids, labels, names = map(np.asarray, (ids, labels, names))
+  other = np.flatnonzero(~np.isin(names, SPLITS))
+  if len(other):
+    raise errors.InputError(
+      f'the split of every clip must be one of {", ".join(SPLITS)}, got '
+      f'{str(names[other[0]])!r} for {ids[other[0]]} and {len(other) - 1} more'
+      '; correct the manifest or use another --config.split.kind'
+    )
+  parts = {name: np.flatnonzero(names == name) for name in SPLITS}
+  empty = [name for name, rows in parts.items() if not len(rows)]
+  if empty:
+    raise errors.InputError(
+      f'the manifest gives no clip of this task to {", ".join(empty)}; every '
+      'split needs some'
+    )
+  _check_trained(labels, parts)
+  return parts
+
+
+def _check_trained(labels, parts):
+  trained = np.isin(labels, labels[parts['train']])
+  if not trained.all():
+    raise errors.InputError(
+      f'{len(np.unique(labels[~trained]))} classes have no clip to train on in '
+      'this split; use another --config.split.kind'
+    )
+
+
+def _cut(members, names, seed, at_least=0, shares=FRACTIONS[1:]):
+  """Returns `members` cut after an order hashed from their names.
+
+  Args:
+    members: [num] what is cut.
+    names: [num] their names.
+    seed: Hashed with each name.
+    at_least: As many go to validation, and to test, at the least.
+    shares: What share of them goes to validation and to test.
+  """
   digest = [
     hashlib.sha256(f'{seed}:{name}'.encode()).digest() for name in names
   ]
   order = sorted(range(len(names)), key=digest.__getitem__)
-  num_test = max(at_least, round(len(names) * FRACTIONS[2]))
-  num_validation = max(at_least, round(len(names) * FRACTIONS[1]))
+  num_validation, num_test = (
+    max(at_least, round(len(names) * share)) for share in shares
+  )
   shuffled = members[np.array(order, int)]
   return {
     'test': shuffled[:num_test],

@@ -32,6 +32,10 @@ if TYPE_CHECKING:  # a bare accelerator machine need not have it
 
 logger = logging.getLogger(__name__)
 
+# What can be trained: the models, and one on the other's front end, as trained
+# and frozen, to tell what a shared front end does to transfer.
+_ON = '_on_'
+NAMES = (*models.ALL_NAMES, f'wavernn{_ON}wavecnn')
 # Steps timed at the start of a session to turn seconds between saves to steps.
 _TIMED_STEPS = 5
 _METRICS = ('loss', 'num_correct', 'num_clips', 'grad_norm')
@@ -61,6 +65,16 @@ def _means(total):
   }
 
 
+def base_name(model_name: str) -> str:
+  """Returns the architecture of a name: wavernn of wavernn_on_wavecnn."""
+  return model_name.partition(_ON)[0]
+
+
+def frontend_of(model_name: str) -> str:
+  """Returns the model whose front end a name takes over; '' for its own."""
+  return model_name.partition(_ON)[2]
+
+
 def describe(
   config: 'ml_collections.ConfigDict',
   model_name: str,
@@ -69,9 +83,11 @@ def describe(
   clip_samples: int,
 ) -> dict[str, Any]:
   """Returns the metadata that a classifier's checkpoints carry."""
+  shared = frontend_of(model_name)
   return {
+    **({'frontend_of': shared} if shared else {}),
     'model': {
-      'name': model_name,
+      'name': base_name(model_name),
       'num_classes': len(classes),
       **config.model.to_dict(),
     },
@@ -108,7 +124,8 @@ def train_and_evaluate(
     config: See configs/paper.py.
     workdir: Folder of this classifier: checkpoints, `metrics.jsonl`,
       TensorBoard events, and at the end `summary.json`.
-    model_name: 'wavecnn' or 'wavernn'.
+    model_name: One of `NAMES`. One on another's front end takes that from the
+      folder beside `workdir`, `<other>-seed<seed>`, where it must be trained.
     seed: Of initialisation and of the order of clips.
     splits: Clips to train, validate and test on.
     classes: Class names.
@@ -183,7 +200,11 @@ class _Run:
     self._training = config.training
     self._workdir = workdir
     self._metadata = metadata
-    self._splits = splits
+    budget_bytes = config.input.device_budget_mb * 1e6
+    self._splits = {
+      name: input_pipeline.place(splits[name], mesh, budget_bytes)
+      for name in ('train', 'validation')
+    }
     self._mesh = mesh
     self._checkpoints = checkpoints
     self._steps_an_epoch = input_pipeline.num_batches(
@@ -196,6 +217,7 @@ class _Run:
       precision=self._training.precision,
       norm_axis='data',
       rematerialize=self._training.rematerialize,
+      freeze_frontend='frontend_of' in metadata,
     )
     self._steps = train_step.make_steps(
       model, optax.adam(self._schedule), metadata['clip_samples'], mesh
@@ -220,9 +242,24 @@ class _Run:
       logger.info('%s: going on from step %d', self._workdir, step)
     else:
       self._state = self._steps.init(key)
+      if 'frontend_of' in self._metadata:
+        self._take_over_frontend()
       self._progress = _Progress()
     self._step = self._saved_step = self._first_step = step
     self._pending = None
+
+  def _take_over_frontend(self):
+    """Replaces the new front end by the trained one of another model."""
+    other, seed = self._metadata['frontend_of'], self._metadata['seed']
+    trained = checkpoint.load_classifier(
+      os.path.join(os.path.dirname(self._workdir), f'{other}-seed{seed}'),
+      mesh=self._mesh,
+    )
+    variables = {
+      kind: {**tree, 'frontend': trained.variables[kind]['frontend']}
+      for kind, tree in self._state.variables.items()
+    }
+    self._state = self._state._replace(variables=variables)
 
   def to_the_end(self) -> dict[str, float]:
     """Trains to the last epoch; returns what the best one reached."""

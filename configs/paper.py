@@ -16,16 +16,38 @@ def get_config() -> ml_collections.ConfigDict:
       'task': 'gender',
       'corpus': {
         'name': 'espeak',
-        # The recordings, for a corpus that is read from a folder.
+        # The recordings, for a corpus that is read from a folder; gs:// and
+        # s3:// too where fsspec can open them.
         'folder': '',
+        # CSV list of the recordings of corpus 'folder', absolute or in it; ''
+        # is manifest.csv if there is one, else each sub-folder is a class.
+        'manifest': '',
+        # 'mean' of a recording's channels, as the paper's authors took, or the
+        # number of one, '0', '1', ...
+        'channels': 'mean',
       },
       # Prepared data sets; '' is TFDS's default, ~/tensorflow_datasets.
       'data_dir': '',
       # Who is told apart in the speaker task; () is the first two of each sex.
       'speakers': (),
       'clip_s': 6.0,
-      # 75/5/20; kind 'stratified' (by label) or 'speaker_disjoint'.
-      'split': {'kind': 'stratified', 'seed': 0},
+      'clip': {
+        # Silence is added to a clip that is short at its 'end' (paper),
+        # 'center' (both sides) or 'front'.
+        'pad': 'end',
+        # Of one that is long the 'start' (paper) or the 'center' is kept.
+        'cut': 'start',
+        # 'none' (paper), or 'peak': every recording is scaled to full scale.
+        'normalize': 'none',
+      },
+      # 75/5/20; kind 'stratified' (by label), 'speaker_disjoint',
+      # 'leave_one_session_out' (tests on `session`, such as IEMOCAP's '5') or
+      # 'manifest' (the split column of corpus 'folder').
+      'split': {'kind': 'stratified', 'seed': 0, 'session': ''},
+      # Of this machine: results do not depend on it. A corpus that takes more
+      # memory is read from disk during training; training and validation clips
+      # that take no more than the device's are kept on every accelerator.
+      'input': {'memory_budget_mb': 8000, 'device_budget_mb': 2000},
       'models': ('wavecnn', 'wavernn'),
       # The hypothetical model: attacks are made on it, tried on all.
       'source': 'wavecnn',
@@ -68,7 +90,8 @@ def get_config() -> ml_collections.ConfigDict:
         'num_rounds': 3,
       },
       'sweep': {
-        # In the model's unit: half of full scale.
+        # In the model's unit, half of full scale, or with a unit: '0.04fs',
+        # '1311lsb', '-28dbfs', '20dbsnr' (of each clip).
         'epsilons': (
           0.0,
           0.002,
@@ -82,16 +105,73 @@ def get_config() -> ml_collections.ConfigDict:
           0.025,
           0.032,
         ),
-        'batch_size': 20,
-        'attack_padding': True,
+        # The paper's is the first; see `advspeech.attacks.names()`.
+        'attacks': ('fgsm',),
+        # Models that attacks are made on; () is `source` alone. All judge.
+        'sources': (),
+        # Test clips attacked, evenly spread over the split; -1: all.
+        'num_clips': -1,
+        # What may be touched: 'all' is the paper; 'recorded', 'padding',
+        # '0.5-1.5s', '300-3400hz', joined by +. Every attack is made with the
+        # first, the first attack on `source` with the others too.
+        'masks': ('all',),
+        # What comes between attack and judgement, such as 'lowpass4000': the
+        # first attack on `source` is made without and with knowledge of each.
+        'transforms': (),
+        # Folders of other trained models that judge too, and may be sources.
+        'checkpoints': (),
+        # Of attacks with steps or queries; epsilons () are those above.
+        'iterative': {
+          'epsilons': (),
+          'num_steps': 20,
+          'num_restarts': 1,
+          'num_queries': 500,
+        },
+        # Clips of the training split that one is learnt on, how often each.
+        'universal': {'num_clips': 256, 'num_passes': 5},
+        # Judge 16-bit clips mended on the integer lattice too.
+        'repair': False,
         'clip_to_range': True,
         'confidence': 0.95,
         'precision': 'float32',
+        'batch_size': 20,
+        # What a device may use for clips in progress.
+        'memory_mb': 2048,
         # Devices that share the epsilons; the others share the clips.
         'epsilon_devices': 1,
-        # Clips written as sound, and how strongly they are attacked.
+        # Clips written as sound and judged again (-1: all), how strongly they
+        # are attacked, and clips whose STOI and PESQ are measured.
         'num_examples': 2,
         'example_epsilon': 0.02,
+        'num_quality_clips': 0,
       },
     }
   )
+
+
+def get_corpus_config(name: str, variant: str) -> ml_collections.ConfigDict:
+  """Returns the paper's recipe on a corpus, or a reduced one.
+
+  Args:
+    name: The corpus, as in `config.corpus.name`.
+    variant: The task, with ',small' after it for the size a machine without an
+      accelerator can train.
+  """
+  task, _, size = variant.partition(',')
+  if size not in ('', 'small'):
+    raise ValueError(
+      f"the part after the comma must be 'small', got {size!r}; "
+      f'for example configs/{name}.py:{task},small'
+    )
+  config = get_config()
+  config.task = task
+  config.corpus.name = name
+  if size == 'small':
+    config.clip_s = 3.0
+    config.model.features = 16
+    config.model.input_pool = 2
+    config.training.batch_size = 20
+    config.training.learning_rate = 2e-3
+    config.training.num_epochs = 15 if task == 'gender' else 40
+    config.sweep.batch_size = 48
+  return config

@@ -1,12 +1,78 @@
-"""Attacks the trained models of a run and writes its tables."""
+"""Attacks the trained models of a run, or one recording (--audio).
+
+python -m launch.attack --workdir=runs/quickstart
+python -m launch.attack --checkpoint=runs/quickstart/wavecnn-seed0 \
+  --audio=my.wav --target=male --epsilons=0.001,0.01,20dbsnr
+"""
+
+import os
+
+from absl import flags
 
 from launch import command
 
+_AUDIO = flags.DEFINE_string(
+  'audio', None, 'A recording to attack, in any format libsndfile reads.'
+)
+_CHECKPOINT = flags.DEFINE_string(
+  'checkpoint', None, "A trained model's folder, for --audio."
+)
+_EPSILONS = flags.DEFINE_list(
+  'epsilons',
+  ['0.0005', '0.001', '0.002', '0.005', '0.01', '0.02'],
+  'How large, for --audio: numbers in half of full scale, or 0.04fs, 1311lsb, '
+  '-28dbfs, 20dbsnr.',
+)
+_ATTACK = flags.DEFINE_string(
+  'attack', 'fgsm', 'For --audio: fgsm, fgm, pgd, apgd_ce, square, ...'
+)
+_TARGET = flags.DEFINE_string(
+  'target', None, 'Class to reach with --audio; otherwise the label is left.'
+)
+_LABEL = flags.DEFINE_string(
+  'label', None, "True class of --audio; the model's own answer if not given."
+)
+_MASK = flags.DEFINE_string(
+  'mask',
+  'recorded',
+  'What may be touched in --audio: all, recorded, 0.5-1.5s, 300-3400hz, '
+  'joined by +.',
+)
+_OUTPUT = flags.DEFINE_string(
+  'output',
+  None,
+  'Where sounds, table and figure of --audio go; attacked/<recording> if it '
+  'is not given.',
+)
+
 
 def main():
-  from advspeech import experiment
+  if not _AUDIO.value:
+    from advspeech import experiment
 
-  experiment.run_attack(command.CONFIG.value, command.workdir())
+    experiment.run_attack(command.CONFIG.value, command.workdir())
+    return
+  from advspeech import errors, recording
+
+  if not _CHECKPOINT.value:
+    raise errors.InputError(
+      '--audio needs a trained model; name its folder with --checkpoint, such '
+      'as runs/quickstart/wavecnn-seed0'
+    )
+  stem = os.path.splitext(os.path.basename(_AUDIO.value))[0]
+  output = _OUTPUT.value or os.path.join('attacked', stem)
+  rows = recording.attack(
+    _CHECKPOINT.value,
+    _AUDIO.value,
+    _EPSILONS.value,
+    output,
+    attack_name=_ATTACK.value,
+    target=_TARGET.value,
+    label=_LABEL.value,
+    mask=_MASK.value,
+  )
+  command.tell(recording.format_rows(rows))
+  command.tell(f'sounds, answers.csv and answers.png are in {output}')
 
 
 if __name__ == '__main__':

@@ -16,6 +16,7 @@ _SECTIONS = (
   'sweep',
   'convolutions',
   'training',
+  'input',
   'memory',
   'start',
 )
@@ -76,6 +77,10 @@ def main():
   for section, measure in (
     ('sweep', lambda: benchmark.measure_sweep(config, _ROUNDS.value)),
     ('training', lambda: benchmark.measure_training(config, _CLIPS.value)),
+    (
+      'input',
+      lambda: benchmark.measure_input(config, _CLIPS.value, _ROUNDS.value),
+    ),
     ('memory', lambda: benchmark.measure_memory(config, _BATCH_SIZE.value)),
     ('start', lambda: benchmark.measure_start(config, _CLIPS.value)),
   ):

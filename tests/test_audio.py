@@ -1,5 +1,8 @@
 """Conversions are exact, files lose what their format loses and no more."""
 
+import os
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -13,6 +16,12 @@ EVERY_PCM = np.arange(-32768, 32768).astype(np.int16)
 def tone(rate_hz, seconds=0.5, hz=440.0):
   time_s = np.arange(int(rate_hz * seconds)) / rate_hz
   return 0.5 * np.sin(2 * np.pi * hz * time_s)
+
+
+def random_clip(scale):
+  """Samples about silence; with a scale above 1 some lie beyond full scale."""
+  x = np.random.default_rng(0).uniform(-0.5, 0.5, 4000)
+  return (audio.SILENCE + scale * x).astype(np.float32)
 
 
 def test_pcm_to_model_input_and_back_is_the_identity():
@@ -37,25 +46,54 @@ def test_a_perturbation_of_half_an_lsb_or_more_survives_rounding():
   np.testing.assert_array_equal(audio.to_pcm(moved), [0, 1, 1])
 
 
-@pytest.mark.parametrize('subtype', ['PCM_16', 'FLOAT'])
-def test_a_file_gives_back_what_the_array_round_trip_says(tmp_path, subtype):
-  x = np.random.default_rng(0).uniform(0, 1, 4000).astype(np.float32)
+@pytest.mark.parametrize('scale', [1.0, 1.5])
+def test_a_16_bit_file_gives_back_what_the_array_round_trip_says(
+  tmp_path, scale
+):
+  x = random_clip(scale)
   path = tmp_path / 'clip.wav'
-  audio.save(path, x, subtype)
-  if subtype == 'PCM_16':
-    read, rate = soundfile.read(path, dtype='int16')
-    back = audio.from_pcm(jnp.asarray(read))
-    expected = audio.from_pcm(audio.to_pcm(x))
-  else:
-    read, rate = soundfile.read(path, dtype='float32')
-    back = audio.from_full_scale(jnp.asarray(read))
-    expected = audio.from_full_scale(audio.to_full_scale(x))
-  assert rate == 16_000
+  audio.save(path, x, 'PCM_16')
+  expected = jax.jit(lambda x: audio.from_pcm(audio.to_pcm(x)))(x)
+  back = audio.from_pcm(jnp.asarray(audio.load(path)))
   np.testing.assert_array_equal(back, expected)
-  # Half a step, and float32's own rounding about 0.5.
-  step = 0.5 / audio.LSB_PER_UNIT if subtype == 'PCM_16' else 0.0
-  inside = x < audio.from_pcm(jnp.int16(32767))
-  assert np.abs(back - x)[inside].max() <= step + 6e-8
+  # Unrounded reading, a second way into the model, gives the same samples.
+  unrounded = audio.from_full_scale(jnp.asarray(audio.read(path)))
+  np.testing.assert_array_equal(unrounded, expected)
+  # Half a step where the format reaches, its end beyond: no wrap, no rescale.
+  highest = 1 - 1 / audio.LSB_PER_UNIT
+  legal = np.clip(x, 0, highest)
+  assert np.abs(back - legal).max() <= 0.5 / audio.LSB_PER_UNIT + 6e-8
+  assert np.all(back[x >= 1] == highest)
+  assert np.all(back[x <= 0] == 0)
+
+
+@pytest.mark.parametrize('scale', [1.0, 1.5])
+def test_a_float_file_gives_back_what_the_array_round_trip_says(
+  tmp_path, scale
+):
+  x = random_clip(scale)
+  path = tmp_path / 'clip.wav'
+  audio.save(path, x, 'FLOAT')
+  full_scale, expected = jax.jit(
+    lambda x: (
+      audio.to_full_scale(x),
+      audio.from_full_scale(
+        jax.lax.optimization_barrier(audio.to_full_scale(x))
+      ),
+    )
+  )(x)
+  samples = audio.read(path)
+  assert samples.dtype == np.float32
+  np.testing.assert_array_equal(samples, full_scale)
+  back = audio.from_full_scale(jnp.asarray(samples))
+  np.testing.assert_array_equal(back, expected)
+  assert np.abs(back - x).max() <= 6e-8  # float32's own rounding about 0.5
+
+
+def test_every_16_bit_sample_survives_a_float_file(tmp_path):
+  path = tmp_path / 'clip.wav'
+  audio.save(path, audio.from_pcm(jnp.asarray(EVERY_PCM)), 'FLOAT')
+  np.testing.assert_array_equal(audio.load(path), EVERY_PCM)
 
 
 def test_another_subtype_is_refused(tmp_path):
@@ -138,12 +176,148 @@ def test_clips_are_cut_at_the_end_or_padded_with_silence():
   )
 
 
+@pytest.mark.parametrize(
+  ('pad', 'expected'),
+  [
+    ('end', [1, 2, 0, 0, 0]),
+    ('center', [0, 1, 2, 0, 0]),
+    ('front', [0, 0, 0, 1, 2]),
+  ],
+)
+def test_a_short_clip_is_padded_where_it_is_asked(pad, expected):
+  pcm = np.array([1, 2], np.int16)
+  np.testing.assert_array_equal(audio.pad_or_trim(pcm, 5, pad), expected)
+  start, count = audio.recorded_span(2, 5, pad)
+  np.testing.assert_array_equal(expected[start : start + count], pcm)
+
+
+def test_a_long_clip_is_cut_at_its_start_or_its_center():
+  pcm = np.arange(9, dtype=np.int16)
+  np.testing.assert_array_equal(audio.pad_or_trim(pcm, 4), [0, 1, 2, 3])
+  for pad in audio.PADS:
+    np.testing.assert_array_equal(
+      audio.pad_or_trim(pcm, 4, pad, 'center'), [2, 3, 4, 5]
+    )
+
+
+def test_the_peak_becomes_full_scale_and_silence_stays():
+  for peak in (1, -1, 77, -32768, 32767):
+    scaled = audio.normalize_peak(np.array([0, peak, peak // 2], np.int16))
+    assert scaled.dtype == np.int16
+    assert scaled[0] == 0
+    assert scaled[1] == np.sign(peak) * 32767
+  silence = np.zeros(5, np.int16)
+  np.testing.assert_array_equal(audio.normalize_peak(silence), silence)
+  assert not audio.normalize_peak(np.zeros(0, np.int16)).size
+
+
+def test_a_channel_is_read_alone(tmp_path):
+  path = tmp_path / 'clip.wav'
+  samples = np.stack([EVERY_PCM, EVERY_PCM[::-1]], 1)
+  soundfile.write(path, samples, 16_000, subtype='PCM_16')
+  np.testing.assert_array_equal(audio.load(path, '0'), EVERY_PCM)
+  np.testing.assert_array_equal(audio.load(path, '1'), EVERY_PCM[::-1])
+  with pytest.raises(errors.InputError, match=r'has 2 channels.*no channel 2'):
+    audio.load(path, '2')
+
+
+@pytest.mark.parametrize('suffix', ['flac', 'mp3', 'aiff', 'au', 'caf'])
+def test_the_end_of_any_format_is_missed(tmp_path, suffix):
+  path = tmp_path / f'cut.{suffix}'
+  soundfile.write(path, tone(16_000), 16_000)
+  path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+  with pytest.raises(errors.InputError, match=rf'cut\.{suffix} cannot be read'):
+    audio.load(path)
+
+
+def test_neither_a_folder_nor_a_pipe_is_waited_for(tmp_path):
+  (tmp_path / 'folder.wav').mkdir()
+  os.mkfifo(tmp_path / 'pipe.wav')
+  for name in ('folder.wav', 'pipe.wav'):
+    with pytest.raises(errors.InputError, match=f'{name} cannot be .*no file'):
+      audio.load(tmp_path / name)
+
+
+@pytest.mark.parametrize('rate_hz', [1, 2_000_000_000])
+def test_a_rate_of_no_recording_is_that_of_a_damaged_header(tmp_path, rate_hz):
+  path = tmp_path / 'clip.wav'
+  soundfile.write(path, tone(16_000), 16_000)
+  data = bytearray(path.read_bytes())
+  data[24:28] = rate_hz.to_bytes(4, 'little')
+  path.write_bytes(data)
+  with pytest.raises(errors.InputError, match=f'header says {rate_hz} Hz'):
+    audio.load(path)
+
+
 def test_epsilon_in_every_unit():
   units = audio.amplitude_units(0.02)
   assert units['epsilon_fs'] == pytest.approx(0.04)
   assert units['epsilon_lsb'] == pytest.approx(1310.72)
   assert units['epsilon_dbfs'] == pytest.approx(-27.9588, abs=1e-4)
   assert audio.amplitude_units(0.0)['epsilon_dbfs'] == -np.inf
+
+
+@pytest.mark.parametrize(
+  ('given', 'value', 'unit', 'text', 'radius'),
+  [
+    (0.02, 0.02, '', '0.02', 0.02),
+    (0, 0.0, '', '0', 0.0),
+    (np.float64(1e-5), 1e-5, '', '1e-05', 1e-5),
+    ('0.02', 0.02, '', '0.02', 0.02),
+    ('1e-3', 1e-3, '', '0.001', 1e-3),
+    (' .04 FS ', 0.04, 'fs', '0.04fs', 0.02),
+    ('1311lsb', 1311.0, 'lsb', '1311lsb', 1311 / 65536),
+    ('0.5 LSB', 0.5, 'lsb', '0.5lsb', 0.5 / 65536),
+    ('-28dBFS', -28.0, 'dbfs', '-28dbfs', 10 ** (-28 / 20) / 2),
+    ('0 dbfs', 0.0, 'dbfs', '0dbfs', 0.5),
+    # A clip at rms 0.1 and 0.2 of the model's unit.
+    ('20dbSNR', 20.0, 'dbsnr', '20dbsnr', [0.01, 0.02]),
+    ('-20 dbsnr', -20.0, 'dbsnr', '-20dbsnr', [1.0, 2.0]),
+  ],
+)
+def test_epsilon_is_given_in_the_unit_its_user_thinks_in(
+  given, value, unit, text, radius
+):
+  epsilon = audio.parse_epsilon(given)
+  assert epsilon == audio.Epsilon(value, unit, text)
+  radii = epsilon.radii(jnp.array([0.1, 0.2]))
+  assert radii.dtype == jnp.float32
+  np.testing.assert_allclose(radii, np.broadcast_to(radius, 2), rtol=1e-6)
+  assert audio.parse_epsilon(epsilon.text) == epsilon
+
+
+@pytest.mark.parametrize('unit', ['fs', 'lsb', 'dbfs'])
+def test_units_of_epsilon_are_those_of_the_table(unit):
+  value = audio.amplitude_units(0.02)[f'epsilon_{unit}']
+  radius = audio.parse_epsilon(f'{value!r}{unit}').radii(jnp.ones(1))
+  np.testing.assert_allclose(radius, [0.02], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+  'given',
+  [
+    *('', 'loud', '0.02db', '-0.02', '-3lsb', '1,5fs', '20 snr', 'inf'),
+    *(-0.02, float('nan'), float('inf'), '1e999fs', '0.02fs0.1'),
+  ],
+)
+def test_another_epsilon_is_refused_with_the_legal_forms(given):
+  with pytest.raises(errors.InputError, match=r"'-28dbfs', '20dbsnr', got"):
+    audio.parse_epsilon(given)
+
+
+def test_signs_at_a_radius_of_20_db_have_an_snr_of_20_db():
+  rng = np.random.default_rng(0)
+  clean = jnp.asarray(rng.uniform(0.3, 0.7, (3, 1000)).astype(np.float32))
+  clean = clean * jnp.array([[1.0], [0.5], [0.1]])
+  mask = jnp.asarray(np.arange(1000) < [[1000], [300], [10]], jnp.float32)
+  radii = audio.parse_epsilon('20dbsnr').radii(audio.signal_rms(clean, mask))
+  signs = jnp.asarray(rng.choice([-1.0, 1.0], (3, 1000)).astype(np.float32))
+  noisy = clean + radii[:, None] * signs
+  np.testing.assert_allclose(audio.snr_db(clean, noisy, mask), 20, atol=1e-3)
+
+
+def test_a_clip_without_recorded_samples_has_no_power():
+  assert audio.signal_rms(jnp.ones((1, 5)), jnp.zeros((1, 5)))[0] == 0
 
 
 def test_snr_counts_recorded_samples_only():

@@ -40,7 +40,13 @@ def test_computations_are_timed_against_the_matrix_product(tiny_config):
   rows = results['computations']
   peak = results['matmul_gflop_per_s']
   for model in ('wavecnn', 'wavernn'):
-    for what in ('forward', 'input gradient', 'training step', 'FGSM sweep'):
+    for what in (
+      'forward',
+      'input gradient',
+      'gradient statistics',
+      'training step',
+      'FGSM sweep',
+    ):
       row = rows[f'{model} {what}']
       assert row['seconds_per_clip'] <= row['median_seconds_per_clip']
       np.testing.assert_allclose(
@@ -64,6 +70,7 @@ def test_the_sweep_timed_is_one_gradient_and_a_forward_an_epsilon(tiny_config):
     np.testing.assert_array_equal(predictions[:, e], logits.argmax(-1))
 
 
+@pytest.mark.slow
 def test_every_form_of_every_layer_is_timed(tiny_config):
   rows = benchmark.measure_convolutions(tiny_config, rounds=1)
   assert {row['length'] for row in rows} == {640, 320, 160, 80, 40, 20, 10, 5}
@@ -78,6 +85,15 @@ def test_feeding_and_evaluating_are_measured(tiny_config):
   assert results['lstm_share_of_forward'] < 1
 
 
+def test_the_three_sources_are_measured_against_training(tiny_config):
+  results = benchmark.measure_input(tiny_config, 2, rounds=1, num_stored=12)
+  assert set(results['ratio']) == {'memory', 'device', 'disk'}
+  for name, rate in results['clips_per_s'].items():
+    ratio = results['ratio'][name] * results['training_clips_per_s']
+    np.testing.assert_allclose(rate, ratio)
+
+
+@pytest.mark.slow
 def test_the_command_writes_what_it_measured(tmp_path):
   output = tmp_path / 'results.json'
   done = subprocess.run(

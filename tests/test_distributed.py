@@ -1,5 +1,6 @@
 """Two processes on one machine: the same results, and no one left waiting."""
 
+import itertools
 import os
 import pathlib
 import re
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import test_train
 
@@ -129,7 +131,7 @@ def test_two_processes_end_with_the_tables_of_one(espeak_dir, tmp_path):
   assert one == two
   # Its epsilons shared out instead of its clips: nothing else changes.
   again = tmp_path / 'two' / 'attack'
-  for stale in (again / 'sweep.csv', again / 'seed0.npz'):
+  for stale in (again / 'sweep.csv', *(again / 'parts').glob('*.npz')):
     stale.unlink()
   config = tmp_path / 'two' / 'config.json'
   config.write_text(
@@ -155,6 +157,7 @@ def test_two_processes_end_with_the_tables_of_one(espeak_dir, tmp_path):
   assert (again / 'sweep.csv').read_text() == one
 
 
+@pytest.mark.slow
 def test_a_notice_to_one_stops_both_and_they_resume_to_the_same_bits(
   espeak_dir, tmp_path
 ):
@@ -216,3 +219,83 @@ def test_when_one_raises_the_other_ends_with_a_reason(espeak_dir, tmp_path):
   assert codes[0] != 0
   assert 'the disk of this machine is full' in pair[1][1].read_text()
   assert 'another one that it waited for' in pair[0][1].read_text()
+
+
+# Each process writes which clips it read, and its part of every batch.
+READING = """
+import sys
+import numpy as np
+from advspeech import input_pipeline, parallel
+address, num, i, source, folder = sys.argv[1:]
+parallel.start('on', address, int(num), int(i))
+class Clips:
+  shape, nbytes, read = (200, 64), 200 * 128, []
+  def __getitem__(self, rows):
+    self.read.extend(np.arange(200)[rows].tolist())
+    return np.repeat(np.arange(200, dtype=np.int16)[rows, None], 64, 1)
+split = input_pipeline.Split(
+  ids=np.array([f'u{i}' for i in range(200)]),
+  pcm=Clips(),
+  num_samples=np.full(200, 64),
+  labels=np.arange(200, dtype=np.int32),
+)
+mesh = parallel.make_mesh()
+if source == 'device':
+  split = input_pipeline.put_on_devices(split, mesh)
+order = input_pipeline.epoch_order(200, 5, 1)
+parts = {'read': np.array(Clips.read)}
+for step, batch in enumerate(input_pipeline.batches(split, 84, mesh, order)):
+  (audio,), (label,) = (
+    [shard.data for shard in batch[key].addressable_shards]
+    for key in ('audio', 'label')
+  )
+  parts[f'audio {step}'], parts[f'label {step}'] = audio[:, 0], label
+parts['read'] = np.array(Clips.read)
+np.savez(f'{folder}/{i}.npz', **parts)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('source', ['host', 'device'])
+def test_processes_read_their_share_and_together_every_clip(tmp_path, source):
+  epochs = []
+  for num in (1, 2, 3, 4, 7):
+    folder = tmp_path / str(num)
+    folder.mkdir()
+    with socket.socket() as s:
+      s.bind(('127.0.0.1', 0))
+      address = f'127.0.0.1:{s.getsockname()[1]}'
+    processes = [
+      subprocess.Popen(
+        [
+          *(sys.executable, '-c', READING),
+          *map(str, (address, num, i, source, folder)),
+        ],
+        cwd=ROOT,
+        env=environment(),
+      )
+      for i in range(num)
+    ]
+    assert [process.wait(300) for process in processes] == [0] * num
+    parts = [dict(np.load(folder / f'{i}.npz')) for i in range(num)]
+    if source == 'host':
+      read = [part['read'].tolist() for part in parts]
+      together = itertools.chain.from_iterable(read)
+      assert sorted(together) == list(range(200))
+      assert max(map(len, read)) <= 3 * 84 // num
+    epochs.append(
+      {
+        key: np.concatenate([part[key] for part in parts])
+        for key in parts[0]
+        if key != 'read'
+      }
+    )
+  for epoch in epochs:
+    for key, whole in epochs[0].items():
+      np.testing.assert_array_equal(epoch[key], whole)
+  labels = np.concatenate([epochs[0][f'label {step}'] for step in range(3)])
+  assert sorted(labels[:200]) == list(range(200))
+  for step in range(2):
+    np.testing.assert_array_equal(
+      epochs[0][f'audio {step}'], epochs[0][f'label {step}'] / 65536 + 0.5
+    )

@@ -1,11 +1,31 @@
 """Configs are checked, folders belong to one config, figures come of tables."""
 
 import json
+import types
 
+import numpy as np
 import pytest
 
 from advspeech import errors, experiment, figures, report
-from configs import paper, quickstart, ravdess
+from configs import (
+  crema_d,
+  emodb,
+  folder,
+  iemocap,
+  paper,
+  quickstart,
+  ravdess,
+  savee,
+)
+
+CORPORA = {
+  ravdess: ('gender', 'emotion', 'speaker'),
+  iemocap: ('gender', 'emotion', 'speaker'),
+  crema_d: ('gender', 'emotion', 'speaker'),
+  emodb: ('gender', 'emotion', 'speaker'),
+  savee: ('emotion', 'speaker'),
+  folder: ('label', 'speaker'),
+}
 
 
 @pytest.mark.parametrize(
@@ -14,8 +34,9 @@ from configs import paper, quickstart, ravdess
     paper.get_config(),
     quickstart.get_config(),
     *(
-      ravdess.get_config(task + size)
-      for task in ('gender', 'emotion', 'speaker')
+      module.get_config(task + size)
+      for module, names in CORPORA.items()
+      for task in names
       for size in ('', ',small')
     ),
   ],
@@ -24,13 +45,20 @@ def test_every_config_is_valid(config):
   experiment.validate(config)
 
 
-def test_ravdess_at_paper_size_is_the_papers_recipe():
-  config = ravdess.get_config('emotion')
+@pytest.mark.parametrize('module', [ravdess, iemocap, crema_d])
+def test_a_corpus_at_paper_size_is_the_papers_recipe(module):
+  config = module.get_config('emotion')
   assert config.clip_s == 6.0
   assert config.model.features == 32
   assert config.training.batch_size == 100
   assert config.training.num_epochs == 200
   assert config.seeds == (0, 1)
+
+
+def test_iemocap_is_the_papers_recipe_to_the_last_value():
+  ours, papers = iemocap.get_config(), paper.get_config()
+  papers.corpus.name = 'iemocap'
+  assert ours.to_dict() == papers.to_dict()
 
 
 def test_an_unknown_size_says_what_there_is():
@@ -56,10 +84,27 @@ def test_an_unknown_size_says_what_there_is():
     ('seeds', (-1,), 'must not be negative'),
     ('model.features', 0, 'features must be positive, got 0'),
     ('sweep.batch_size', 0, 'must be positive, got 0'),
-    ('sweep.num_examples', -1, 'must not be negative'),
+    ('sweep.num_examples', -2, 'a number of clips, or -1 for all, got -2'),
+    ('sweep.num_clips', 0, 'a number of clips, or -1 for all, got 0'),
     ('sweep.epsilons', (0.0, 1.5), r'must lie in \[0, 1\].*got 1.5'),
-    ('sweep.epsilons', (-0.1,), r'must lie in \[0, 1\].*got -0.1'),
+    ('sweep.epsilons', (-0.1,), r'not negative.*got -0.1'),
+    ('sweep.epsilons', (), 'must name at least one each'),
+    ('sweep.epsilons', ('3db',), "such as '0.02', '0.04fs'.*got '3db'"),
+    ('sweep.attacks', ('fgsn',), "an attack must be one of fgsm, .*got 'fgsn'"),
+    ('sweep.masks', ('voiced',), "a mask must be all, .*got 'voiced'"),
+    ('sweep.masks', ('3-1s',), "a mask must be all, .*got '3-1s'"),
+    ('sweep.transforms', ('echo',), "a transform must be one of .*got 'echo'"),
+    ('sweep.sources', ('wavenet',), "must be among config.models.*'wavenet'"),
+    ('sweep.iterative.num_steps', 0, 'num_steps must be positive, got 0'),
+    ('models', ('wavernn_on_wavecnn',), 'needs wavecnn beside it'),
     ('sweep.confidence', 1.0, 'between 0 and 1, got 1.0'),
+    ('clip.pad', 'left', 'must be one of end, center, front, got'),
+    ('clip.cut', 'end', 'must be one of start, center, got'),
+    ('clip.normalize', 'rms', 'must be one of none, peak, got'),
+    ('corpus.channels', 'left', "'mean' or the number of a channel, .*'left'"),
+    ('corpus.channels', '-1', "'mean' or the number of a channel, .*'-1'"),
+    ('split.kind', 'leave_one_session_out', 'needs the session to test on'),
+    ('input.memory_budget_mb', -1, 'must not be negative, got -1 and'),
   ],
 )
 def test_a_value_that_cannot_be_run_is_named(key, value, message):
@@ -67,6 +112,42 @@ def test_a_value_that_cannot_be_run_is_named(key, value, message):
   config.update_from_flattened_dict({key: value})
   with pytest.raises(errors.InputError, match=message):
     experiment.validate(config)
+
+
+@pytest.mark.parametrize('kind', ['speaker_disjoint', 'leave_one_session_out'])
+def test_speakers_cannot_be_told_apart_that_were_never_heard(kind):
+  config = paper.get_config()
+  config.task, config.split.kind, config.split.session = 'speaker', kind, '1'
+  with pytest.raises(errors.InputError, match=rf'kind={kind} rules out; use'):
+    experiment.validate(config)
+
+
+def test_a_folder_made_before_there_were_clip_settings_is_still_its_config(
+  tmp_path,
+):
+  config = quickstart.get_config()
+  experiment.claim_workdir(config, str(tmp_path))
+  path = tmp_path / 'config.json'
+  saved = json.loads(path.read_text())
+  for section, keys in (
+    ('corpus', ('channels', 'manifest')),
+    ('split', ('session',)),
+    ('clip', ('pad', 'cut', 'normalize')),
+    ('input', ('memory_budget_mb', 'device_budget_mb')),
+  ):
+    for key in keys:
+      del saved[section][key]
+  del saved['clip'], saved['input']
+  path.write_text(json.dumps(saved))
+  (tmp_path / 'wavecnn-seed0' / 'checkpoints' / '1').mkdir(parents=True)
+  experiment.claim_workdir(config, str(tmp_path))
+  config.input.device_budget_mb = 1
+  experiment.claim_workdir(config, str(tmp_path))
+  config.clip.pad = 'front'
+  with pytest.raises(
+    errors.InputError, match=r"clip\.pad is 'end' there and 'front' now"
+  ):
+    experiment.claim_workdir(config, str(tmp_path))
 
 
 def test_a_folder_belongs_to_the_config_that_made_it(tmp_path):
@@ -109,24 +190,27 @@ def test_where_the_data_lies_is_no_other_config(tmp_path):
   experiment.claim_workdir(config, str(tmp_path))
 
 
-def rows():
+def rows(attack_names=('fgsm',)):
   return [
     {
       'task': 'gender',
       'seed': seed,
       'source': 'wavecnn',
       'target': target,
+      'target_seed': seed,
       'attack': attack,
+      'control': control,
       'epsilon': epsilon,
       'mean_snr_db': 30 - 1000 * epsilon if epsilon else float('inf'),
-      'error_rate': 0.1 + 10 * epsilon * (attack == 'fgsm'),
+      'error_rate': 0.1 + 10 * epsilon * (not control),
       'ci_low': 0.05,
       'ci_high': 0.4,
       'num_classes': 2,
     }
     for seed in (0, 1)
     for target in ('wavecnn', 'wavernn')
-    for attack in ('fgsm', 'random_sign')
+    for attack in attack_names
+    for control in ('', 'random_sign')
     for epsilon in (0.0, 0.01, 0.02)
   ]
 
@@ -159,6 +243,33 @@ def test_epsilons_over_decades_get_a_logarithmic_axis():
   wide += [{**r, 'epsilon': 0.1} for r in rows() if r['epsilon'] == 0.02]
   for axes in figures.error_against_epsilon(wide).axes:
     assert axes.get_xscale() == 'symlog'
+
+
+def test_every_attack_is_a_curve_and_controls_are_those_of_the_first():
+  fig = figures.error_by_attack(rows(('fgsm', 'pgd', 'square')))
+  for axes in fig.axes[:2]:
+    curves = [line for line in axes.lines if len(line.get_xdata()) == 3]
+    assert [line.get_label() for line in curves] == [
+      *('fgsm', 'pgd', 'square', 'random sign')
+    ]
+    # Means over the two seeds.
+    assert curves[1].get_ydata().tolist() == pytest.approx([10, 20, 30])
+    assert curves[3].get_ydata().tolist() == pytest.approx([10, 10, 10])
+
+
+def test_the_transfer_matrix_says_who_breaks_whom():
+  some = [r for r in rows() if r['epsilon'] == 0.02 and not r['control']]
+  some += [{**some[0], 'source': 'wavernn', 'error_rate': 0.77}]
+  axes, _ = figures.transfer_matrix(some).axes
+  assert [t.get_text() for t in axes.get_yticklabels()] == [
+    *('WaveCNN\nseed 0', 'WaveRNN\nseed 0', 'WaveCNN\nseed 1')
+  ]
+  assert [t.get_text() for t in axes.get_xticklabels()] == [
+    *('WaveCNN\nseed 0', 'WaveRNN\nseed 0'),
+    *('WaveCNN\nseed 1', 'WaveRNN\nseed 1'),
+  ]
+  # Row by row; pairs that were not tried stay empty.
+  assert [t.get_text() for t in axes.texts] == ['30', '30', '77', '30', '30']
 
 
 def test_figures_are_the_same_bytes_each_time(tmp_path):
@@ -206,3 +317,28 @@ def test_config_json_is_the_config(tmp_path):
   experiment.claim_workdir(config, str(tmp_path))
   saved = json.loads((tmp_path / 'config.json').read_text())
   assert saved['training']['num_epochs'] == config.training.num_epochs
+
+
+def test_more_models_and_seeds_may_come_to_a_trained_folder(tmp_path):
+  config = quickstart.get_config()
+  experiment.claim_workdir(config, str(tmp_path))
+  (tmp_path / 'wavecnn-seed0' / 'checkpoints' / '1').mkdir(parents=True)
+  config.models = (*config.models, 'wavernn_on_wavecnn')
+  config.seeds = (0, 1, 2)
+  experiment.claim_workdir(config, str(tmp_path))
+  saved = json.loads((tmp_path / 'config.json').read_text())
+  assert saved['seeds'] == [0, 1, 2]
+
+
+def test_a_model_of_another_task_gets_its_own_labels_where_it_has_any():
+  corpus = types.SimpleNamespace(
+    ids=np.array(['a', 'b', 'c', 'd']),
+    speaker=np.array(['1', '2', '1', '2']),
+    sex=np.array(['female', 'male', 'female', 'male']),
+    emotion=np.array(['sad', 'angry', 'happy', 'angry']),
+  )
+  split = types.SimpleNamespace(ids=np.array(['d', 'c', 'a']))
+  labels = experiment._labels_of(
+    {'task': 'emotion', 'classes': ['angry', 'sad']}, corpus, split
+  )
+  assert labels.tolist() == [0, -1, 1]

@@ -271,6 +271,6 @@ def test_clips_are_spread_over_the_split():
   split = input_pipeline.Split(
     *(np.arange(10), np.zeros((10, 4)), np.arange(10), np.arange(10))
   )
-  found = feature_study.spread_clips(split, 4)
+  found = input_pipeline.spread(split, 4)
   np.testing.assert_array_equal(found.ids, [0, 3, 6, 9])
-  assert len(feature_study.spread_clips(split, 99)) == 10
+  assert len(input_pipeline.spread(split, 99)) == 10

@@ -12,15 +12,16 @@ ROOT = pathlib.Path(__file__).parent.parent
 LEVELS = [
   {'errors', 'storage'},
   {'audio', 'statistics', 'tasks', 'parallel', 'training_log'},
-  {'attacks', 'features', 'models', 'corpora', 'preemption'}
+  {'attacks', 'features', 'gradients', 'models', 'corpora', 'preemption'}
   | {'transforms', 'quality', 'checks'},
   {'checkpoint', 'input_pipeline', 'train_step', 'side_by_side'},
-  {'train', 'sweep', 'feature_study'},
-  {'benchmark'},
+  {'train', 'sweep', 'feature_study', 'gradient_analysis'},
+  {'benchmark', 'gradient_tables'},
   {'peers'},
   {'lr_search'},
   {'figures'},
-  {'report', 'feature_figures'},
+  {'recording'},
+  {'report', 'feature_figures', 'gradient_figures'},
   {'experiment'},
 ]
 LEVEL = {name: i for i, names in enumerate(LEVELS) for name in names}
@@ -54,7 +55,7 @@ def test_the_direction_of_imports_is_kept():
 
 
 def test_attacks_know_no_models_no_flax_and_no_data():
-  allowed = {'collections', 'jax', 'advspeech'}
+  allowed = {'collections', 'typing', 'jax', 'advspeech'}
   for path in (ROOT / 'advspeech' / 'attacks').glob('*.py'):
     for name in imports(path):
       assert name.split('.')[0] in allowed, (path, name)

@@ -16,6 +16,7 @@ LAUNCHERS = (
   'search_lr',
   'train',
   'attack',
+  'gradients',
   'report',
   'reproduce',
 )
@@ -69,22 +70,26 @@ def test_leaves_models_tables_figure_and_page(tiny):
       assert (folder / 'checkpoints' / '15' / 'digests.json').exists()
       assert list((folder / 'tensorboard').iterdir())
   sweep = table(workdir / 'attack' / 'sweep.csv')
-  assert len(sweep) == 2 * 2 * 2 * 2
+  attacked = [row for row in sweep if not row['control']]
+  # Two sources, four targets, two epsilons; three controls of each.
+  assert len(attacked) == 2 * 4 * 2
+  assert len(sweep) == 4 * len(attacked)
   samples = table(workdir / 'attack' / 'samples.csv')
-  assert len(samples) == 240 * len(sweep)
-  for row in sweep:
+  assert len(samples) == 240 * len(attacked)
+  for row in attacked:
     mine = [
       s
       for s in samples
       if all(
-        s[key] == row[key] for key in ('seed', 'target', 'attack', 'epsilon')
+        s[key] == row[key]
+        for key in ('seed', 'target', 'target_seed', 'attack', 'epsilon')
       )
     ]
     wrong = sum(s['prediction'] != s['label'] for s in mine)
     assert wrong == int(row['num_errors'])
   for suffix in ('png', 'svg'):
     assert (workdir / 'report' / f'figure6-gender.{suffix}').exists()
-  assert len(list((workdir / 'attack' / 'audio').glob('*.wav'))) == 4
+  assert len(list((workdir / 'attack' / 'audio').glob('*.wav'))) == 2 * 3
 
 
 def test_the_page_stands_alone(tiny):
@@ -99,7 +104,7 @@ def test_the_clean_error_of_the_table_is_the_one_trained(tiny):
   workdir, _ = tiny
   for row in table(workdir / 'attack' / 'sweep.csv'):
     if float(row['epsilon']) == 0:
-      name = f'{row["target"]}-seed{row["seed"]}'
+      name = f'{row["target"]}-seed{row["target_seed"]}'
       summary = json.loads((workdir / name / 'summary.json').read_text())
       error = 1 - summary['test']['accuracy']
       assert float(row['error_rate']) == pytest.approx(error, abs=1e-5)
@@ -119,7 +124,8 @@ def test_reproduce_finishes_what_is_missing_with_the_same_tables(tiny):
   workdir, args = tiny
   path = workdir / 'attack' / 'sweep.csv'
   before = path.read_bytes()
-  for stale in (path, workdir / 'attack' / 'seed1.npz'):
+  part = next((workdir / 'attack' / 'parts').glob('wavecnn-seed1.*.npz'))
+  for stale in (path, part):
     stale.unlink()
   (workdir / 'report' / 'index.html').unlink()
   done = launch('reproduce', *args)

@@ -133,3 +133,75 @@ def test_speaker_recognition_cannot_be_speaker_disjoint():
     tasks.speaker_disjoint_split(
       IDS[task.rows], task.labels, SPEAKER[task.rows], 0
     )
+
+
+SESSION = np.array([str(int(s[1:]) % 3) for s in SPEAKER])
+
+
+def test_label_takes_every_clip_that_has_one():
+  label = np.array(['dog', 'cat', '', 'dog'])
+  task = tasks.select(
+    'label', speaker=[''] * 4, sex=[''] * 4, emotion=[''] * 4, label=label
+  )
+  assert task.classes == ('cat', 'dog')
+  assert task.rows.tolist() == [0, 1, 3]
+  assert task.labels.tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize('label', [(), [''] * 240, ['dog'] * 240])
+def test_a_corpus_without_two_classes_has_no_label_task(label):
+  with pytest.raises(errors.InputError, match='label task needs 2 classes'):
+    tasks.select(
+      'label', speaker=SPEAKER, sex=SEX, emotion=EMOTION, label=label
+    )
+
+
+def test_speakers_of_one_sex_must_be_named():
+  with pytest.raises(errors.InputError, match=r'name others in --config\.spea'):
+    tasks.select(
+      'speaker', speaker=SPEAKER, sex=['male'] * len(SPEAKER), emotion=EMOTION
+    )
+
+
+def test_one_session_is_left_out_and_tested_alone():
+  labels = select('gender').labels
+  split = tasks.leave_one_session_out_split(IDS, labels, SESSION, '2', 0)
+  assert set(SESSION[split['test']]) == {'2'}
+  train, validation = split['train'], split['validation']
+  assert '2' not in {*SESSION[train], *SESSION[validation]}
+  assert [len(part) for part in parts_of(split)] == [150, 10, 80]
+  assert np.bincount(labels[validation]).tolist() == [5, 5]
+  everything = np.concatenate(list(split.values()))
+  assert sorted(everything) == list(range(len(IDS)))
+
+
+@pytest.mark.parametrize(
+  ('session', 'held_out'),
+  [(SESSION, '7'), (SESSION, ''), ([''] * 240, ''), (['1'] * 240, '1')],
+)
+def test_a_session_that_is_not_there_is_not_left_out(session, held_out):
+  with pytest.raises(errors.InputError, match='one of at least two sessions'):
+    tasks.leave_one_session_out_split(
+      IDS, np.zeros(240, int), session, held_out, 0
+    )
+
+
+def test_the_manifests_splits_are_taken_as_they_are():
+  names = np.array([tasks.SPLITS[i % 3] for i in range(240)])
+  split = tasks.given_split(IDS, np.zeros(240, int), names)
+  for name, rows in split.items():
+    np.testing.assert_array_equal(rows, np.flatnonzero(names == name))
+
+
+@pytest.mark.parametrize(
+  ('names', 'message'),
+  [
+    (['train', 'dev', 'test'], "'dev' for b and 0 more"),
+    (['train', '', ''], "'' for b and 1 more"),
+    (['train', 'train', 'test'], 'no clip of this task to validation'),
+    (['validation', 'train', 'test'], '1 classes have no clip to train on'),
+  ],
+)
+def test_splits_of_a_manifest_that_cannot_be_are_told(names, message):
+  with pytest.raises(errors.InputError, match=message):
+    tasks.given_split(['a', 'b', 'c'], [1, 0, 0], names)

@@ -101,6 +101,20 @@ def test_a_stopped_run_ends_with_the_same_bits(
   assert [r['epoch'] for r in records(tmp_path / 'stopped')] == [1, 2, 3]
 
 
+def test_clips_kept_on_the_devices_train_the_same_bits(
+  tmp_path, config, stop_at, monkeypatch
+):
+  config.training.num_epochs = 2
+  tiny.run(config, tmp_path / 'host', 'wavernn')
+  monkeypatch.setattr(parallel, 'is_host', lambda mesh: False)
+  stop_at(4)
+  with pytest.raises(preemption.Stopped):
+    tiny.run(config, tmp_path / 'device', 'wavernn')
+  stop_at(0)
+  tiny.run(config, tmp_path / 'device', 'wavernn')
+  assert_same_bits(tmp_path / 'host', tmp_path / 'device')
+
+
 def test_saves_as_often_as_asked(tmp_path, config, monkeypatch):
   saved = []
   original = checkpoint.Checkpoints.save
@@ -372,3 +386,34 @@ def test_a_batch_that_does_not_fit_the_devices_is_refused(tmp_path, config):
   config.training.batch_size = 6
   with pytest.raises(errors.InputError, match='got 6 and 4; use 4 or 8'):
     tiny.run(config, tmp_path)
+
+
+def test_a_model_on_anothers_front_end_keeps_it_bit_for_bit(tmp_path):
+  config = tiny.get_config()
+  config.training.num_epochs = 1
+  tiny.run(config, tmp_path / 'wavecnn-seed0')
+  folder = tmp_path / 'wavernn_on_wavecnn-seed0'
+  summary = tiny.run(config, folder, 'wavernn_on_wavecnn')
+  assert summary['model']['name'] == 'wavernn'
+  assert summary['frontend_of'] == 'wavecnn'
+  own = checkpoint.load_classifier(str(tmp_path / 'wavecnn-seed0'))
+  taken = checkpoint.load_classifier(str(folder))
+  for kind in ('params', 'batch_stats'):
+    jax.tree.map(
+      np.testing.assert_array_equal,
+      taken.variables[kind]['frontend'],
+      own.variables[kind]['frontend'],
+    )
+  # Frozen in training alone: an attack goes through it.
+  clips = jnp.asarray(tiny.SPLITS['test'].pcm[:2]) / 65536.0 + 0.5
+  gradient = jax.grad(lambda x: taken.logits_fn(x)[:, 0].sum())(clips)
+  assert bool((gradient != 0).any())
+
+
+def test_a_front_end_that_is_not_trained_is_asked_for(tmp_path):
+  with pytest.raises(errors.InputError, match='wavecnn-seed0 holds no check'):
+    tiny.run(
+      tiny.get_config(),
+      tmp_path / 'wavernn_on_wavecnn-seed0',
+      'wavernn_on_wavecnn',
+    )

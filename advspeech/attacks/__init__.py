@@ -1,16 +1,68 @@
 """Attacks on any JAX classifier of audio: pure functions, no models inside."""
 
-from advspeech.attacks.controls import random_sign
+from advspeech.attacks.apgd import apgd
+from advspeech.attacks.constraints import add, band_weights
+from advspeech.attacks.controls import (
+  gaussian_like,
+  random_sign_like,
+  shuffled,
+)
 from advspeech.attacks.feature_level import feature_fgsm, feature_pgd
-from advspeech.attacks.fgsm import fgsm, gradient_sign, perturb
-from advspeech.attacks.losses import cross_entropy
+from advspeech.attacks.fgsm import (
+  fgm,
+  fgsm,
+  gradient_sign,
+  perturb,
+  unit_gradient,
+)
+from advspeech.attacks.lattice import repair, to_lattice
+from advspeech.attacks.losses import (
+  cross_entropy,
+  margin,
+  targeted_cross_entropy,
+  targeted_margin,
+)
+from advspeech.attacks.minimal import Minimal, minimal_perturbation
+from advspeech.attacks.pgd import bim, mi_fgsm, pgd
+from advspeech.attacks.registry import Attack, Problem, make, names
+from advspeech.attacks.square import square
+from advspeech.attacks.universal import (
+  perturb_all,
+  universal,
+  universal_step,
+)
 
 __all__ = [
+  'Attack',
+  'Minimal',
+  'Problem',
+  'add',
+  'apgd',
+  'band_weights',
+  'bim',
   'cross_entropy',
   'feature_fgsm',
   'feature_pgd',
+  'fgm',
   'fgsm',
+  'gaussian_like',
   'gradient_sign',
+  'make',
+  'margin',
+  'mi_fgsm',
+  'minimal_perturbation',
+  'names',
   'perturb',
-  'random_sign',
+  'perturb_all',
+  'pgd',
+  'random_sign_like',
+  'repair',
+  'shuffled',
+  'square',
+  'targeted_cross_entropy',
+  'targeted_margin',
+  'to_lattice',
+  'unit_gradient',
+  'universal',
+  'universal_step',
 ]

@@ -1,29 +1,102 @@
-"""Perturbations that know nothing of the model: what an attack must beat."""
+"""Perturbations that know nothing of the model: what an attack must beat.
+
+Each control takes an attack's own perturbation (adversarial minus clean clip,
+after the bounds) and keeps its size. `add` puts a control on the clips.
+"""
 
 import jax
 import jax.numpy as jnp
 
-from advspeech.attacks import fgsm
+from advspeech.attacks import constraints
 
 
-def random_sign(
-  keys: jax.Array, audio: jax.Array, *, mask: jax.Array | None = None
+def random_sign_like(
+  keys: jax.Array, perturbation: jax.Array, *, mask: jax.Array | None = None
 ) -> jax.Array:
-  """Returns random signs, [batch, time] int8 in {-1, 1}.
+  """Returns random signs of the perturbation's max-norm, of its shape.
 
-  Perturbing by epsilon times these has the max-norm and the L2 norm of FGSM,
-  and nothing of its direction.
+  They have the L2 norm of FGSM too, and nothing of its direction.
 
   Args:
-    keys: [batch] typed PRNG keys, one a clip, so that a clip's noise does not
-      depend on its neighbours.
-    audio: [batch, time] clips, for the shape.
-    mask: [batch, time] or None; samples with 0 get direction 0.
+    keys: [batch] typed PRNG keys, one a clip: its signs are the same for every
+      epsilon, and do not depend on its neighbours.
+    perturbation: [..., batch, time], of one or of many epsilons.
+    mask: [batch, time] or None; samples with 0 get 0.
 
   Raises:
-    ValueError: If `mask` and `audio` differ in shape.
+    ValueError: If `mask` is not [batch, time], or `keys` not [batch].
   """
+  clips = _clips(keys, perturbation)
   signs = jax.vmap(
-    lambda key: jax.random.rademacher(key, audio.shape[1:], jnp.int8)
+    lambda key: jax.random.rademacher(key, clips.shape[1:], clips.dtype)
   )(keys)
-  return fgsm.masked(signs, mask)
+  signs = constraints.masked(signs, mask)
+  return _scaled(signs, constraints.norm_of(perturbation, 'linf'))
+
+
+def gaussian_like(
+  keys: jax.Array, perturbation: jax.Array, *, mask: jax.Array | None = None
+) -> jax.Array:
+  """Returns white Gaussian noise of the perturbation's L2 norm, of its shape.
+
+  Args:
+    keys: As for `random_sign_like`.
+    perturbation: [..., batch, time], of one or of many epsilons.
+    mask: [batch, time] or None; samples with 0 get 0.
+
+  Raises:
+    ValueError: If `mask` is not [batch, time], or `keys` not [batch].
+  """
+  clips = _clips(keys, perturbation)
+  noise = constraints.masked(constraints.normal(keys, clips), mask)
+  noise = constraints.unit(noise, 'l2')
+  return _scaled(noise, constraints.norm_of(perturbation, 'l2'))
+
+
+def shuffled(
+  keys: jax.Array, perturbation: jax.Array, *, mask: jax.Array | None = None
+) -> jax.Array:
+  """Returns the perturbation's own values in a random order in time.
+
+  Every norm, and the histogram, are the attack's, bit for bit; what goes is
+  where in time each value stood.
+
+  Args:
+    keys: As for `random_sign_like`; a clip's order is the same for every
+      epsilon.
+    perturbation: [..., batch, time], of one or of many epsilons.
+    mask: [batch, time] or None; values move among samples with 1, and the
+      others keep theirs.
+
+  Raises:
+    ValueError: If `mask` is not [batch, time], or `keys` not [batch].
+  """
+  clips = _clips(keys, perturbation)
+  movable = constraints.masked(jnp.ones_like(clips), mask) > 0
+
+  def source_of(key, movable):
+    """Returns which sample each sample takes its value from, [time]."""
+    fixed = ~movable
+    draw = jax.random.bits(key, movable.shape)
+    drawn = jnp.lexsort((jnp.where(fixed, 0, draw), fixed))
+    places = jnp.argsort(fixed, stable=True)
+    return jnp.zeros(movable.shape, drawn.dtype).at[places].set(drawn)
+
+  sources = jax.vmap(source_of)(keys, movable)
+  return jnp.take_along_axis(
+    perturbation, jnp.broadcast_to(sources, perturbation.shape), axis=-1
+  )
+
+
+def _clips(keys, perturbation):
+  """Returns one epsilon's perturbation, [batch, time], for the shape."""
+  clips = perturbation.reshape(-1, *perturbation.shape[-2:])[0]
+  constraints.check_keys(keys, clips)
+  return clips
+
+
+def _scaled(noise, size):
+  """Returns [batch, time] noise times sizes [..., batch]."""
+  return (
+    jnp.broadcast_to(noise, (*size.shape, noise.shape[-1])) * size[..., None]
+  )

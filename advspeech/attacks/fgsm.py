@@ -1,9 +1,15 @@
-"""The fast gradient sign method (Goodfellow et al. 2014; paper, eq. 2)."""
+"""One gradient, one step: FGSM (Goodfellow et al. 2014; paper, eq. 2) and FGM.
+
+A direction does not depend on epsilon, so one backward pass serves the whole
+sweep; a step along it may end out of the band only where the bounds clip it.
+"""
 
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+
+from advspeech.attacks import constraints
 
 
 def fgsm(
@@ -12,28 +18,58 @@ def fgsm(
   epsilons: jax.Array,
   *,
   mask: jax.Array | None = None,
+  band: jax.Array | None = None,
   bounds: tuple[float, float] = (0.0, 1.0),
 ) -> jax.Array:
   """Returns FGSM examples for every epsilon, [num_epsilons, batch, time].
-
-  The sign of the input gradient does not depend on epsilon, so one backward
-  pass serves the whole sweep (paper, eq. 2).
 
   Args:
     loss_fn: Maps audio [batch, time] to losses [batch]; a clip's loss must not
       depend on its neighbours (running batch-norm statistics, no dropout).
     audio: [batch, time] clean clips, in the model's input range.
-    epsilons: [num_epsilons] max-norm radii, in the unit of `audio`.
+    epsilons: [num_epsilons] max-norm radii, in the unit of `audio`, or
+      [num_epsilons, batch] with a radius a clip.
     mask: [batch, time] or None; samples with 0 stay bit for bit as they are.
+    band: [time // 2 + 1] or None; see `band_weights`.
     bounds: Smallest and largest legal sample.
 
   Raises:
-    ValueError: If `epsilons` is not one-dimensional, or `mask` and `audio`
-      differ in shape.
+    ValueError: If `epsilons`, `mask` or `band` has a shape that does not go
+      with `audio`.
   """
-  return perturb(
-    audio, gradient_sign(loss_fn, audio, mask=mask), epsilons, bounds=bounds
-  )
+  direction = gradient_sign(loss_fn, audio, mask=mask, band=band)
+  return perturb(audio, direction, epsilons, bounds=bounds)
+
+
+def fgm(
+  loss_fn: Callable[[jax.Array], jax.Array],
+  audio: jax.Array,
+  epsilons: jax.Array,
+  *,
+  mask: jax.Array | None = None,
+  band: jax.Array | None = None,
+  bounds: tuple[float, float] = (0.0, 1.0),
+) -> jax.Array:
+  """Returns fast gradient examples in L2, [num_epsilons, batch, time].
+
+  A step of length epsilon along the gradient; a clip without a gradient stays
+  where it is. (CleverHans' JAX version forgets epsilon here.)
+
+  Args:
+    loss_fn: As for `fgsm`.
+    audio: [batch, time] clean clips.
+    epsilons: [num_epsilons] L2 radii of a whole clip, in the unit of `audio`,
+      or [num_epsilons, batch] with a radius a clip.
+    mask: [batch, time] or None; samples with 0 stay bit for bit as they are.
+    band: [time // 2 + 1] or None; see `band_weights`.
+    bounds: Smallest and largest legal sample.
+
+  Raises:
+    ValueError: If `epsilons`, `mask` or `band` has a shape that does not go
+      with `audio`.
+  """
+  direction = unit_gradient(loss_fn, audio, mask=mask, band=band)
+  return perturb(audio, direction, epsilons, bounds=bounds)
 
 
 def gradient_sign(
@@ -41,38 +77,56 @@ def gradient_sign(
   audio: jax.Array,
   *,
   mask: jax.Array | None = None,
+  band: jax.Array | None = None,
 ) -> jax.Array:
   """Returns the direction of FGSM, [batch, time] int8 in {-1, 0, 1}.
 
   Exactly zero gradients give 0; every other gradient, however small, gives
-  full strength.
+  full strength. In a band the direction is of the audio's type, in [-1, 1]:
+  the band's part of the sign of the band's part of the gradient, with
+  max-norm 1.
 
   Args:
     loss_fn: As for `fgsm`.
     audio: [batch, time] clean clips.
     mask: [batch, time] or None; samples with 0 get direction 0.
+    band: [time // 2 + 1] or None; see `band_weights`.
 
   Raises:
-    ValueError: If `mask` and `audio` differ in shape.
+    ValueError: If `mask` and `audio` differ in shape, or `band` is not
+      [time // 2 + 1].
   """
-  direction = jnp.sign(jax.grad(lambda a: loss_fn(a).sum())(audio))
-  return masked(direction.astype(jnp.int8), mask)
+  direction = _steepest('linf', loss_fn, audio, mask, band)
+  return direction.astype(jnp.int8) if band is None else direction
 
 
-def masked(direction: jax.Array, mask: jax.Array | None) -> jax.Array:
-  """Returns the direction, [batch, time], with 0 wherever the mask is 0.
+def unit_gradient(
+  loss_fn: Callable[[jax.Array], jax.Array],
+  audio: jax.Array,
+  *,
+  mask: jax.Array | None = None,
+  band: jax.Array | None = None,
+) -> jax.Array:
+  """Returns the direction of FGM, [batch, time], of L2 norm 1 (or 0).
+
+  Args:
+    loss_fn: As for `fgsm`.
+    audio: [batch, time] clean clips.
+    mask: [batch, time] or None; samples with 0 get direction 0.
+    band: [time // 2 + 1] or None; see `band_weights`.
 
   Raises:
-    ValueError: If `mask` and `direction` differ in shape.
+    ValueError: If `mask` and `audio` differ in shape, or `band` is not
+      [time // 2 + 1].
   """
-  if mask is None:
-    return direction
-  if mask.shape != direction.shape:
-    raise ValueError(
-      f'mask must have the shape of audio, got {mask.shape} and '
-      f'{direction.shape}; use one row a clip, 1 on samples to attack'
-    )
-  return jnp.where(mask > 0, direction, 0)
+  return _steepest('l2', loss_fn, audio, mask, band)
+
+
+def _steepest(norm, loss_fn, audio, mask, band):
+  audio = jnp.asarray(audio)
+  threat = constraints.Threat(norm, mask, band)
+  threat.check(audio)
+  return threat.steepest(jax.grad(lambda a: loss_fn(a).sum())(audio))
 
 
 def perturb(
@@ -89,19 +143,15 @@ def perturb(
 
   Args:
     audio: [batch, time] clean clips.
-    direction: [batch, time] in [-1, 1].
-    epsilons: [num_epsilons] max-norm radii, in the unit of `audio`.
+    direction: [batch, time] of norm 1, or less, in the norm of `epsilons`.
+    epsilons: [num_epsilons] radii, in the unit of `audio`, or
+      [num_epsilons, batch] with a radius a clip.
     bounds: Smallest and largest legal sample.
 
   Raises:
-    ValueError: If `epsilons` is not one-dimensional.
+    ValueError: If `epsilons` is neither.
   """
-  epsilons = jnp.asarray(epsilons, audio.dtype)
-  if epsilons.ndim != 1:
-    raise ValueError(
-      'epsilons must be one-dimensional, got shape '
-      f'{epsilons.shape}; wrap a single radius as [0.02]'
-    )
-  step = epsilons[:, None, None] * direction.astype(audio.dtype)[None]
-  clipped = jnp.clip(audio[None] + step, *bounds)
-  return jnp.where(step == 0, audio[None], clipped)
+  audio = jnp.asarray(audio)
+  radii = constraints.radii(epsilons, audio)
+  step = radii[:, :, None] * direction.astype(audio.dtype)[None]
+  return constraints.add(audio, step, bounds=bounds)

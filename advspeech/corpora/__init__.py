@@ -2,15 +2,93 @@
 
 import contextlib
 import dataclasses
+import fcntl
 import io
+import json
+import logging
 import os
+import shutil
+from typing import Any
 
 import numpy as np
 
-from advspeech import audio, errors
-from advspeech.corpora import builder, espeak, ravdess
+from advspeech import errors
+from advspeech.corpora import (
+  builder,
+  crema_d,
+  emodb,
+  espeak,
+  folder,
+  iemocap,
+  ravdess,
+  savee,
+  stored,
+)
 
-BUILDERS = {'espeak': espeak.Espeak, 'ravdess': ravdess.Ravdess}
+logger = logging.getLogger(__name__)
+
+BUILDERS = {
+  'espeak': espeak.Espeak,
+  'ravdess': ravdess.Ravdess,
+  'iemocap': iemocap.Iemocap,
+  'crema_d': crema_d.CremaD,
+  'emodb': emodb.Emodb,
+  'savee': savee.Savee,
+  'folder': folder.Folder,
+}
+# Corpora that are made, not read from a folder.
+_MADE = ('espeak',)
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+  """Which recordings, and how they are read; see configs/paper.py.
+
+  Attributes:
+    name: A key of `BUILDERS`.
+    folder: The recordings, for a corpus that is read from some.
+    manifest: The list of them, for the corpus `folder`.
+    channels: 'mean' of a recording's channels, or the number of one.
+    data_dir: Where data sets live; '' is TFDS's own default
+      (`~/tensorflow_datasets`, or the environment variable TFDS_DATA_DIR).
+  """
+
+  name: str
+  folder: str = ''
+  manifest: str = ''
+  channels: str = 'mean'
+  data_dir: str = ''
+
+  def builder(self, skip_bad: bool = False) -> builder.SpeechBuilder:
+    """Returns the TFDS builder.
+
+    Raises:
+      errors.InputError: If the name is unknown, or `data_dir` not here.
+    """
+    if self.name not in BUILDERS:
+      raise errors.InputError(
+        f'config.corpus.name must be one of {", ".join(BUILDERS)}, got '
+        f'{self.name!r}'
+      )
+    if '://' in self.data_dir:
+      raise errors.InputError(
+        'config.data_dir must be a folder of a mounted file system, the only '
+        f'ones that ArrayRecord writes to and reads from, got {self.data_dir}'
+      )
+    options = {}
+    if self.name not in _MADE:
+      options = {
+        'folder': self.folder,
+        'channels': self.channels,
+        'skip_bad': skip_bad,
+      }
+    if self.name == 'folder':
+      options['manifest'] = self.manifest
+    return BUILDERS[self.name](
+      data_dir=os.path.expanduser(self.data_dir) or None,
+      file_format='array_record',
+      **options,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,49 +98,50 @@ class Corpus:
   Attributes:
     name: Which corpus.
     ids: [num_clips] stable utterance ids.
-    pcm: [num_clips, time] int16 at 16 kHz, zeros after the recording's end.
+    pcm: [num_clips, time] int16 at 16 kHz, zeros where there is no recording;
+      a `stored.StoredClips` where they are read when they are needed.
+    starts: [num_clips] first recorded sample of each clip.
     num_samples: [num_clips] recorded samples of each clip, at most `time`.
-    speaker: [num_clips] speaker names.
+    speaker: [num_clips] speaker names, '' where unknown, as all that follow.
     sex: [num_clips] 'female' or 'male'.
     emotion: [num_clips] emotion names.
+    session: [num_clips] sessions of the recordings.
+    label: [num_clips] classes, of a corpus of the user's own.
+    split: [num_clips] splits, of the same.
     metadata: How it was prepared: counts, skipped recordings, versions.
   """
 
   name: str
   ids: np.ndarray
-  pcm: np.ndarray
+  pcm: 'np.ndarray | stored.StoredClips'
+  starts: np.ndarray
   num_samples: np.ndarray
   speaker: np.ndarray
   sex: np.ndarray
   emotion: np.ndarray
-  metadata: dict
+  session: np.ndarray
+  label: np.ndarray
+  split: np.ndarray
+  metadata: dict[str, Any]
+
+  def take(self, rows: np.ndarray) -> 'np.ndarray | stored.StoredClips':
+    """Returns some of the clips; those on disk stay there."""
+    if isinstance(self.pcm, stored.StoredClips):
+      return self.pcm.subset(rows)
+    return self.pcm[rows]
 
 
-def _builder(name, folder, data_dir, skip_bad=False):
-  if name not in BUILDERS:
-    raise errors.InputError(
-      f'config.corpus.name must be one of {", ".join(BUILDERS)}, got {name!r}'
-    )
-  source = {} if name == 'espeak' else {'folder': folder, 'skip_bad': skip_bad}
-  return BUILDERS[name](
-    data_dir=os.path.expanduser(data_dir) or None,
-    file_format='array_record',
-    **source,
-  )
-
-
-def prepare(
-  name: str, *, folder: str = '', data_dir: str = '', skip_bad: bool = False
-) -> str:
+def prepare(name: str, *, skip_bad: bool = False, **where: str) -> str:
   """Writes a corpus as a TFDS data set unless it is there; returns its path.
+
+  Beside the data lies `preparation.json`: what it was made from and with. What
+  that says of the clips is logged each time.
 
   Args:
     name: A key of `BUILDERS`.
-    folder: The recordings, for a corpus that is read from some.
-    data_dir: Where data sets live; '' is TFDS's own default
-      (`~/tensorflow_datasets`, or the environment variable TFDS_DATA_DIR).
     skip_bad: Leave out (and count) recordings that cannot be read or are not
       named as the corpus names them, instead of stopping at the first.
+    **where: See `Source`.
 
   Raises:
     errors.InputError: If the name is unknown, the recordings are missing or
@@ -71,64 +150,128 @@ def prepare(
   import tensorflow_datasets as tfds
 
   tfds.disable_progress_bar()
-  dataset = _builder(name, folder, data_dir, skip_bad)
-  # TFDS announces a download on stdout; nothing is downloaded.
-  with contextlib.redirect_stdout(io.StringIO()):
-    dataset.download_and_prepare()
-  _check_source(dataset, folder)
+  source = Source(name, **where)
+  dataset = source.builder(skip_bad)
+  if not _is_prepared(dataset):
+    # TFDS announces a download on stdout; nothing is downloaded.
+    with _alone(dataset), contextlib.redirect_stdout(io.StringIO()):
+      dataset.download_and_prepare()
+  record = _checked_record(dataset, source)
+  for line in record['summary']:
+    logger.info('%s', line)
+  for line in record['warnings']:
+    logger.warning('%s', line)
+  if record['skipped']:
+    logger.warning('%d recordings were skipped', len(record['skipped']))
   return str(dataset.data_path)
 
 
-def _check_source(dataset: builder.SpeechBuilder, folder: str) -> None:
-  """Refuses a prepared data set when `folder` holds other recordings."""
-  if not folder:
-    return
-  if dataset.info.metadata['source_digest'] != dataset.source_digest():
+def path(name: str, **where: str) -> str:
+  """Returns where a corpus' data set is, or will be once it is prepared.
+
+  Args:
+    name: A key of `BUILDERS`.
+    **where: `folder` and so on; see `Source`.
+  """
+  return str(Source(name, **where).builder().data_path)
+
+
+@contextlib.contextmanager
+def _alone(dataset):
+  """Holds the data set for this process; removes what a killed one left."""
+  parent = os.path.dirname(str(dataset.data_path))
+  os.makedirs(parent, exist_ok=True)
+  with open(os.path.join(parent, '.lock'), 'w') as lock:
+    fcntl.flock(lock, fcntl.LOCK_EX)  # let go with the process, at the latest
+    for name in os.listdir(parent):
+      if name.startswith('incomplete.'):
+        shutil.rmtree(os.path.join(parent, name))
+    yield
+
+
+def _is_prepared(dataset):
+  # TFDS's own answer comes with a warning when it is no.
+  return (dataset.data_path / builder.RECORD).exists()
+
+
+def _checked_record(dataset, source):
+  """Returns the data set's record, if it was made of this source."""
+  record = json.loads((dataset.data_path / builder.RECORD).read_text())
+  if source.name in _MADE:
+    return record
+  if record['channels'] != source.channels:
+    raise errors.InputError(
+      f'{dataset.data_path} was prepared with config.corpus.channels='
+      f'{record["channels"]}, not {source.channels}; remove it to prepare '
+      'again, or keep both by passing another --config.data_dir'
+    )
+  if source.folder and (
+    record['source_digest'] != dataset.source()['source_digest']
+  ):
     raise errors.InputError(
       f'{dataset.data_path} was prepared from other recordings than '
-      f'{folder} holds now; remove it to prepare again, or keep both by '
+      f'{source.folder} holds now; remove it to prepare again, or keep both by '
       'passing another --config.data_dir'
     )
+  return record
 
 
 def read(
-  name: str, *, num_samples: int, folder: str = '', data_dir: str = ''
+  name: str,
+  *,
+  num_samples: int,
+  pad: str = 'end',
+  cut: str = 'start',
+  normalize: str = 'none',
+  memory_budget_bytes: float = float('inf'),
+  **where: str,
 ) -> Corpus:
-  """Returns a prepared corpus, every clip cut or padded to `num_samples`.
+  """Returns a prepared corpus, every clip of one length.
 
   Args:
     name: A key of `BUILDERS`.
     num_samples: Clip length.
-    folder: The recordings it must have been prepared from; '' for any.
-    data_dir: As for `prepare`.
+    pad: Where silence goes on a clip that is short, one of `audio.PADS`.
+    cut: What is kept of one that is long, one of `audio.CUTS`.
+    normalize: One of `audio.NORMALIZATIONS`.
+    memory_budget_bytes: Clips that take more are left on disk, to be read when
+      they are needed.
+    **where: `folder` and so on; see `Source`. Without a folder the data set
+      may have been made from any.
 
   Raises:
     errors.InputError: If it was not prepared, or from other recordings.
   """
-  dataset = _builder(name, folder, data_dir)
-  if not dataset.is_prepared():
+  source = Source(name, **where)
+  shape = stored.Shape(num_samples, pad, cut, normalize)
+  dataset = source.builder()
+  if not _is_prepared(dataset):
     raise errors.InputError(
-      f'{dataset.data_path} holds no prepared {name} corpus; '
+      f'{dataset.data_path} holds no prepared {source.name} corpus; '
       'run python -m launch.prepare first, with the same --config'
     )
-  _check_source(dataset, folder)
-  source = dataset.as_data_source(builder.SPLIT)
-  ids = [''] * len(source)
-  pcm = np.zeros((len(source), num_samples), np.int16)
-  lengths = np.zeros(len(source), np.int32)
-  texts = {key: [''] * len(source) for key in ('speaker', 'sex', 'emotion')}
-  for i, example in enumerate(source):
-    ids[i] = example['id'].decode()
-    pcm[i] = audio.pad_or_trim(example['pcm'], num_samples)
-    lengths[i] = min(len(example['pcm']), num_samples)
-    for key, column in texts.items():
-      column[i] = example[key].decode()
+  record = _checked_record(dataset, source)
+  examples = dataset.as_data_source(builder.SPLIT)
+  pcm = stored.StoredClips(examples, shape, np.arange(len(examples)))
+  in_memory = pcm.nbytes <= memory_budget_bytes
+  clips = np.zeros(pcm.shape if in_memory else (0, 0), np.int16)
+  columns = {key: [] for key in ('id', *builder.COLUMNS)}
+  spans = []
+  for i, example in enumerate(examples):
+    for key, column in columns.items():
+      column.append(example[key].decode())
+    spans.append(shape.span(len(example['pcm'])))
+    if in_memory:
+      clips[i] = shape.clip(example['pcm'])
+  ids = np.array(columns.pop('id'))
   order = np.argsort(ids)
+  starts, num_samples = np.array(spans, np.int32)[order].T
   return Corpus(
-    name=name,
-    ids=np.array(ids)[order],
-    pcm=pcm[order],
-    num_samples=lengths[order],
-    metadata=dict(dataset.info.metadata),
-    **{key: np.array(column)[order] for key, column in texts.items()},
+    name=source.name,
+    ids=ids[order],
+    pcm=clips[order] if in_memory else pcm.subset(order),
+    starts=starts,
+    num_samples=num_samples,
+    metadata=record,
+    **{key: np.array(column)[order] for key, column in columns.items()},
   )

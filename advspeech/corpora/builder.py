@@ -7,22 +7,41 @@ interrupted is never taken for a whole one.
 """
 
 import abc
+import collections
+import concurrent.futures
+import functools
 import hashlib
 import importlib.metadata
+import itertools
+import json
 import logging
-from collections.abc import Iterator
-from typing import NamedTuple
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
 import tqdm
+from etils import epath
+from tensorflow_datasets.core import writer
+from tensorflow_datasets.proto import tf_example_pb2
 
 from advspeech import audio, errors
 
 logger = logging.getLogger(__name__)
 
 SPLIT = 'clips'
+# How the data set was made, beside its files.
+RECORD = 'preparation.json'
 version = tfds.core.Version
+# What is said of a clip, '' where a corpus does not say it.
+COLUMNS = ('speaker', 'sex', 'emotion', 'session', 'label', 'split')
+# Formats of libsndfile that name themselves; RAW does not.
+SUFFIXES = ('.wav', '.flac', '.ogg', '.oga', '.opus', '.mp3', '.aiff', '.aif')
+SUFFIXES += ('.au', '.caf', '.w64', '.rf64', '.sph')
+_FEW_CLIPS = 10
+# Decoded clips that may wait for the writer, by worker.
+_AHEAD = 8
 
 
 class Utterance(NamedTuple):
@@ -30,9 +49,25 @@ class Utterance(NamedTuple):
 
   id: str
   pcm: np.ndarray
-  speaker: str
-  sex: str
-  emotion: str
+  speaker: str = ''
+  sex: str = ''
+  emotion: str = ''
+  session: str = ''
+  label: str = ''
+  split: str = ''
+
+
+class Recording(NamedTuple):
+  """A file of a corpus and what is known of it; see `Utterance`."""
+
+  path: epath.Path
+  id: str
+  speaker: str = ''
+  sex: str = ''
+  emotion: str = ''
+  session: str = ''
+  label: str = ''
+  split: str = ''
 
 
 class Skipped(NamedTuple):
@@ -57,9 +92,29 @@ class SpeechBuilder(
   def num_utterances(self) -> int:
     """Returns how many items `utterances` yields."""
 
-  @abc.abstractmethod
-  def source_digest(self) -> str:
-    """Returns a fingerprint of the source files, '' where there are none."""
+  def source(self) -> dict[str, str]:
+    """Returns what the data set depends on besides the builder's version."""
+    return {}
+
+  def summary(self, clips: 'list[Clip]') -> list[str]:
+    """Returns what to tell of the corpus, a line each."""
+    seconds = [clip.seconds for clip in clips]
+    lines = [
+      f'{self.name}: {len(clips)} clips, {sum(seconds) / 60:.1f} minutes, '
+      f'{min(seconds):.2f} to {max(seconds):.2f} s each, '
+      f'{len({clip.speaker for clip in clips} - {""})} speakers'
+    ]
+    for column in ('label', 'emotion', 'sex', 'session', 'split'):
+      totals = collections.defaultdict(list)
+      for clip in clips:
+        totals[clip.columns[column]].append(clip.seconds)
+      if set(totals) != {''}:
+        each = (
+          f'{value or "(none)"} {len(times)} ({sum(times) / 60:.1f} min)'
+          for value, times in sorted(totals.items())
+        )
+        lines.append(f'{column}: {", ".join(each)}')
+    return lines
 
   def _info(self):
     return self.dataset_info_from_configs(
@@ -71,21 +126,20 @@ class SpeechBuilder(
             shape=(None,), dtype=np.int16, encoding='bytes'
           ),
           'id': tfds.features.Text(),
-          'speaker': tfds.features.Text(),
-          'sex': tfds.features.Text(),
-          'emotion': tfds.features.Text(),
-          'duration_s': tfds.features.Scalar(np.float64),
+          **{column: tfds.features.Text() for column in COLUMNS},
         }
       ),
-      metadata=tfds.core.MetadataDict(),
     )
+
+  def _example_writer(self):
+    return _SameBytes(self.info.file_format)
 
   def _split_generators(self, dl_manager):
     del dl_manager
     return {SPLIT: self._generate_examples()}
 
   def _generate_examples(self):
-    ids, skipped = [], []
+    clips, skipped = [], []
     for item in tqdm.tqdm(
       self.utterances(),
       desc=f'preparing {self.name}',
@@ -95,33 +149,291 @@ class SpeechBuilder(
     ):
       if isinstance(item, Skipped):
         logger.warning('skipped %s: %s', item.name, item.reason)
-        skipped.append(item._asdict())
+        skipped.append(item)
         continue
-      ids.append(item.id)
-      yield (
-        item.id,
-        {
-          **item._asdict(),
-          'duration_s': len(item.pcm) / audio.SAMPLE_RATE_HZ,
-        },
-      )
-    if skipped:
-      logger.warning(
-        'skipped %d of %d recordings', len(skipped), len(skipped) + len(ids)
-      )
-    if not ids:
+      clips.append(Clip.of(item))
+      yield item.id, item._asdict()
+    if not clips:
       raise errors.InputError(
         f'every recording of {self.name} was skipped; '
         'check that the folder holds the corpus'
       )
-    self.info.metadata.update(
-      source_digest=self.source_digest(),
-      num_clips=len(ids),
-      skipped=skipped,
-      ids_sha256=hashlib.sha256('\n'.join(sorted(ids)).encode()).hexdigest(),
-      sample_rate_hz=audio.SAMPLE_RATE_HZ,
-      versions={
-        name: importlib.metadata.version(name)
-        for name in ('librosa', 'soxr', 'soundfile', 'tensorflow-datasets')
+    # The folder has its other name yet: the record comes with the data.
+    path = epath.Path(self.data_dir) / RECORD
+    path.write_text(json.dumps(self._record(clips, skipped), indent=2))
+
+  def _record(self, clips, skipped):
+    import soundfile
+
+    ids = sorted(clip.id for clip in clips)
+    return {
+      'corpus': self.name,
+      'version': str(self.version),
+      **self.source(),
+      'num_clips': len(clips),
+      'seconds': sum(clip.seconds for clip in clips),
+      'sample_rate_hz': audio.SAMPLE_RATE_HZ,
+      'ids_sha256': hashlib.sha256('\n'.join(ids).encode()).hexdigest(),
+      'skipped': [item._asdict() for item in skipped],
+      'summary': self.summary(clips),
+      'warnings': warnings(clips),
+      'versions': {
+        'libsndfile': soundfile.__libsndfile_version__,
+        **{
+          name: importlib.metadata.version(name)
+          for name in ('librosa', 'soxr', 'soundfile', 'tensorflow-datasets')
+        },
       },
+    }
+
+
+class _SameBytes(writer.ExampleWriter):
+  """Writes an example as the same bytes in every process.
+
+  Protocol buffers put a map's entries in an order that differs from process to
+  process unless they are told to sort them; TFDS does not tell them.
+  """
+
+  def write(self, path, examples):
+    """Writes (key, serialised example) pairs."""
+    return super().write(path, ((key, _sorted(x)) for key, x in examples))
+
+
+def _sorted(serialized):
+  example = tf_example_pb2.Example.FromString(serialized)
+  return example.SerializeToString(deterministic=True)
+
+
+class Clip(NamedTuple):
+  """What is remembered of a clip once it is written."""
+
+  id: str
+  columns: dict[str, str]
+  seconds: float
+  digest: str
+
+  @classmethod
+  def of(cls, utterance: Utterance) -> 'Clip':
+    """Returns what to remember of an utterance."""
+    return cls(
+      utterance.id,
+      {column: getattr(utterance, column) for column in COLUMNS},
+      len(utterance.pcm) / audio.SAMPLE_RATE_HZ,
+      hashlib.sha256(utterance.pcm).hexdigest(),
     )
+
+  @property
+  def speaker(self) -> str:
+    """Who speaks."""
+    return self.columns['speaker']
+
+
+def warnings(clips: Iterable[Clip]) -> list[str]:
+  """Returns what may spoil an experiment on these clips, by name."""
+  same, labels = collections.defaultdict(list), collections.Counter()
+  splits = collections.defaultdict(set)
+  for clip in clips:
+    same[clip.digest].append(clip.id)
+    labels[clip.columns['label']] += 1
+    splits[clip.speaker].add(clip.columns['split'])
+  found = [
+    f'{" and ".join(ids)} are the same samples; remove all but one, or a clip '
+    'may be trained on and tested'
+    for ids in same.values()
+    if len(ids) > 1
+  ]
+  found += [
+    f'class {label} has only {number} clips; a split needs {_FEW_CLIPS} or more'
+    for label, number in sorted(labels.items())
+    if label and number < _FEW_CLIPS
+  ]
+  found += [
+    f'speaker {speaker} is in several splits, {", ".join(sorted(names))}'
+    for speaker, names in sorted(splits.items())
+    if speaker and len(names) > 1
+  ]
+  return found
+
+
+class FolderBuilder(SpeechBuilder, skip_registration=True):
+  """A corpus that is read from a folder of the user's."""
+
+  # What the folder holds, for who points at another.
+  LAYOUT = ''
+  # Of files that may be recordings.
+  SUFFIXES = ('.wav', '.flac')
+
+  def __init__(
+    self,
+    *,
+    folder: str = '',
+    skip_bad: bool = False,
+    channels: str = 'mean',
+    **kwargs: Any,
+  ):
+    """Sets where the recordings are and how they are read.
+
+    Args:
+      folder: The recordings, here or in the cloud (gs://, s3://).
+      skip_bad: Leave bad recordings out instead of stopping at the first.
+      channels: As in `audio.load`.
+      **kwargs: For TFDS.
+    """
+    self.folder = epath.Path(folder).expanduser() if folder else None
+    self._skip_bad = skip_bad
+    self._channels = channels
+    super().__init__(**kwargs)
+
+  @abc.abstractmethod
+  def recordings(self) -> Iterator[Recording | Skipped | None]:
+    """Yields every recording once, in a fixed order.
+
+    `Skipped` stands for one that is bad, None for one that is passed over.
+    """
+
+  def same_id(self, first: Recording, second: Recording) -> Skipped:
+    """Returns why the second of two recordings of one id is left out."""
+    raise errors.InputError(
+      f'{first.path} and {second.path} are the same recording by name; '
+      'remove one of them'
+    )
+
+  def check_folder(self) -> None:
+    """Raises errors.InputError if there is no folder."""
+    if self.folder is None:
+      raise errors.InputError(
+        f'{self.name} is read from a folder of yours that holds {self.LAYOUT}; '
+        f'say where it is with --config.corpus.folder=/path/to/{self.name}'
+      )
+    if not self.folder.is_dir():
+      raise errors.InputError(
+        f'{self.folder} is not a folder; point --config.corpus.folder at the '
+        f'one that holds {self.LAYOUT}'
+      )
+
+  def files(self, below: str = '') -> list[epath.Path]:
+    """Returns the files that may be recordings, sorted; no hidden ones.
+
+    Args:
+      below: A folder in the corpus' own; '' for all of it.
+
+    Raises:
+      errors.InputError: If there are none.
+    """
+    self.check_folder()
+    top = self.folder / below if below else self.folder
+    found = sorted(
+      path
+      for path in (_walk(top) if top.is_dir() else ())
+      if path.suffix.lower() in self.SUFFIXES
+      and not any(p.startswith('.') for p in path.relative_to(top).parts)
+    )
+    if not found:
+      raise errors.InputError(
+        f'{top} holds no recordings; expected {self.LAYOUT} '
+        f'({", ".join(self.SUFFIXES)})'
+      )
+    return found
+
+  @functools.cached_property
+  def _recordings(self):
+    self.check_folder()
+    return list(self.recordings())
+
+  def num_utterances(self) -> int:
+    """Returns the number of recordings in the folder."""
+    return len(self._recordings)
+
+  def source(self) -> dict[str, str]:
+    """Returns the folder, the channels, and a digest of what is read."""
+    digest = hashlib.sha256()
+    for item in self._recordings:
+      if isinstance(item, Recording):
+        size = _size(item.path)
+        entry = [item.path.name, size, *item[1:]]
+      else:
+        entry = item and list(item)
+      digest.update(json.dumps(entry).encode())
+    return {
+      'folder': os.path.abspath(self.folder)
+      if '://' not in os.fspath(self.folder)
+      else os.fspath(self.folder),
+      'channels': self._channels,
+      'source_digest': digest.hexdigest(),
+    }
+
+  def utterances(self) -> Iterator[Utterance | Skipped]:
+    """Yields the recordings in order, decoded in threads.
+
+    Threads, not processes: libsndfile and soxr let go of Python's lock, and
+    what is left of a clip's decoding is a small part of its writing.
+    """
+    seen, num_others = {}, 0
+    read = functools.partial(_read, channels=self._channels)
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+      for item, result in _map_ahead(pool, read, self._recordings):
+        if isinstance(item, Recording) and isinstance(result, Utterance):
+          first = seen.setdefault(item.id, item)
+          if first is not item:
+            result = self.same_id(first, item)
+        elif isinstance(result, Skipped) and not self._skip_bad:
+          raise errors.InputError(f'{result.reason}, or pass --skip_bad')
+        if result is None:
+          num_others += 1
+        else:
+          yield result
+    if num_others:
+      logger.info('%s: passed over %d other files', self.name, num_others)
+
+
+def _walk(top):
+  """Yields every file below a folder, here or in the cloud."""
+
+  def refuse(error):
+    raise errors.InputError(
+      f'{error.filename or top} cannot be listed ({error.strerror or error}); '
+      'see that it exists and that you may read it'
+    )
+
+  scheme, mark, _ = os.fspath(top).rpartition('://')
+  for root, _, names in top.walk(on_error=refuse):
+    # fsspec names what it finds without its scheme.
+    if mark and mark not in os.fspath(root):
+      root = epath.Path(f'{scheme}{mark}{os.fspath(root).lstrip("/")}')
+    for name in names:
+      yield root / name
+
+
+def _size(path):
+  try:
+    return path.stat().length
+  except (OSError, ValueError):  # it will be told when it is read
+    return None
+
+
+def _read(item, channels):
+  """Returns the clip of a recording, or why there is none."""
+  if not isinstance(item, Recording):
+    return item
+  try:
+    pcm = audio.load(item.path, channels)
+  except errors.InputError as e:
+    return Skipped(str(item.path), str(e))
+  return Utterance(item.id, pcm, *item[2:])
+
+
+def _map_ahead(
+  pool: concurrent.futures.Executor, fn: Callable[[Any], Any], items: list[Any]
+) -> Iterator[tuple[Any, Any]]:
+  """Yields (item, fn(item)) in order, computed a bounded number ahead."""
+  waiting = collections.deque()
+  rest = iter(items)
+  num_ahead = _AHEAD * (os.cpu_count() or 1)
+  for item in itertools.islice(rest, num_ahead):
+    waiting.append((item, pool.submit(fn, item)))
+  while waiting:
+    item, future = waiting.popleft()
+    result = future.result()
+    for following in itertools.islice(rest, 1):
+      waiting.append((following, pool.submit(fn, following)))
+    yield item, result

@@ -94,12 +94,8 @@ SENTENCE_STRIDE = 7
 class Espeak(builder.SpeechBuilder):
   """TFDS builder of the embedded corpus."""
 
-  VERSION = builder.version('1.0.0')
+  VERSION = builder.version('2.0.0')
   DESCRIPTION = __doc__
-
-  def source_digest(self) -> str:
-    """Returns '': the corpus is a function of its version alone."""
-    return ''
 
   def utterances(self) -> Iterator[builder.Utterance | builder.Skipped]:
     """Yields the 1,200 clips, synthesised on all cores."""

@@ -69,7 +69,7 @@ def choose(
   """Returns the fastest form for these shapes (see the table above)."""
   length, channels, _ = x_shape
   size = kernel_shape[0]
-  if platform != 'cpu' or dtype != jnp.float32:
+  if platform != 'cpu' or dtype not in (jnp.float32, jnp.float64):
     return conv1d_toeplitz if length <= size else conv1d_direct
   if length <= _TOEPLITZ_MAX_LENGTH:
     return conv1d_toeplitz
@@ -218,7 +218,7 @@ def _spectral_rows(x, kernel, before, precision):
   length, channels, rows = x.shape
   size, _, features = kernel.shape
   tile = size + size % 2
-  forward, inverse = _transforms(tile)
+  forward, inverse = (matrix.astype(x.dtype) for matrix in _transforms(tile))
   a, b = _windows(x, tile, 2, before)
   num_tiles = a.shape[0]
   halves = jnp.stack([a + b, a - b]).transpose(0, 2, 3, 1, 4)
@@ -276,7 +276,7 @@ def _spectral_kernel(kernel, forward):
 
 @functools.cache
 def _transforms(tile):
-  """Returns the transforms of `conv1d_spectral`, float32.
+  """Returns the transforms of `conv1d_spectral`, float64.
 
   Returns:
     [2, tile, tile] from a + b to the even bins and from a - b to the odd ones,
@@ -297,8 +297,8 @@ def _transforms(tile):
   forward[0, 0] = np.ones(tile), alternating
   inverse[:, 0, 0] = np.stack([np.ones(tile), alternating], -1)
   return (
-    forward.reshape(2, tile, tile).astype(np.float32),
-    (inverse / (2 * tile)).reshape(tile, 2 * tile).astype(np.float32),
+    forward.reshape(2, tile, tile),
+    (inverse / (2 * tile)).reshape(tile, 2 * tile),
   )
 
 

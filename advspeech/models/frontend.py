@@ -30,6 +30,7 @@ class FrontEnd(nn.Module):
     dtype: Type of the computation.
     precision: Of its products.
     rematerialize: See `layers.conv_block`; of everything built on this.
+    frozen: Train nothing of it: running statistics, and no gradient through.
   """
 
   features: int
@@ -42,6 +43,7 @@ class FrontEnd(nn.Module):
   dtype: Any = jnp.float32
   precision: jax.lax.Precision | None = None
   rematerialize: bool = False
+  frozen: bool = False
 
   @nn.compact
   def __call__(self, audio: jax.Array, *, train: bool, valid=None):
@@ -55,6 +57,7 @@ class FrontEnd(nn.Module):
     if self.center_input:
       audio = audio - SILENCE
     x = audio.astype(self.dtype)
+    train = train and not self.frozen
     if self.input_pool > 1:
       x = x.reshape(batch, -1, self.input_pool).mean(-1)
     frames = time // self.frame_samples
@@ -71,4 +74,5 @@ class FrontEnd(nn.Module):
         self.precision,
         name=f'layer_{i}',
       )(x, train, valid)
-    return x.reshape(*x.shape[:2], batch, frames)
+    x = x.reshape(*x.shape[:2], batch, frames)
+    return jax.lax.stop_gradient(x) if self.frozen else x

@@ -162,7 +162,8 @@ class ConvBlock(nn.Module):
       mean, factor, bias = BatchNorm(
         self.norm_momentum, self.norm_axis, name='norm'
       )(x, train=train, valid=valid)
-      x = max_pool(x, factor).astype(jnp.float32) - _per_feature(mean)
+      wide = jnp.promote_types(self.dtype, jnp.float32)
+      x = max_pool(x, factor).astype(wide) - _per_feature(mean)
       x = x * _per_feature(factor) + _per_feature(bias)
     else:
       bias = self.param('bias', nn.initializers.zeros, (self.features,))

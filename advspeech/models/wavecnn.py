@@ -26,7 +26,7 @@ class WaveCNN(nn.Module):
 
   @nn.compact
   def __call__(self, audio: jax.Array, *, train: bool, valid=None):
-    """Returns logits, [batch, num_classes] float32.
+    """Returns logits, [batch, num_classes] of at least float32.
 
     Args:
       audio: [batch, time] in [0, 1], whole frames.
@@ -57,4 +57,4 @@ class WaveCNN(nn.Module):
     )
     x = dense(self.hidden_features, name='hidden')(x)
     x = dense(self.num_classes, name='logits')(nn.relu(x))
-    return x.astype(jnp.float32)
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))

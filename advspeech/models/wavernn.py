@@ -1,6 +1,7 @@
 """WaveRNN: the front end, then an LSTM over the frames (Table 1)."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -42,6 +43,33 @@ class LSTMCell(nn.Module):
     return (cell, hidden), hidden
 
 
+class TanhCell(nn.Module):
+  """One step of the plain RNN of eq. 8, s_t = tanh(U x_t + W s_{t-1}).
+
+  Attributes are `LSTMCell`'s.
+  """
+
+  features: int
+  dtype: Any = jnp.float32
+  precision: jax.lax.Precision | None = None
+
+  @nn.compact
+  def __call__(self, carry, projected: jax.Array):
+    """Returns (state, state) for projected [batch, features]."""
+    state = jnp.tanh(
+      projected
+      + nn.Dense(
+        self.features,
+        use_bias=False,
+        kernel_init=nn.initializers.orthogonal(),
+        dtype=self.dtype,
+        precision=self.precision,
+        name='recurrent',
+      )(carry)
+    )
+    return state, state
+
+
 def _gate_bias(forget_bias):
   def init(key, shape, dtype=jnp.float32):
     del key
@@ -57,18 +85,20 @@ class WaveRNN(nn.Module):
   Attributes:
     num_classes: Width of the logits.
     frontend: Unbound front end.
-    hidden_features: LSTM units.
+    hidden_features: Units.
     forget_bias: Initial bias of the forget gate; 1 in Keras, 0 in Flax.
+    cell: 'lstm', or 'tanh', the plain RNN of eq. 8.
   """
 
   num_classes: int
   frontend: frontend.FrontEnd
   hidden_features: int
   forget_bias: float
+  cell: str = 'lstm'
 
   @nn.compact
   def __call__(self, audio: jax.Array, *, train: bool, valid=None):
-    """Returns logits, [batch, num_classes] float32.
+    """Returns logits, [batch, num_classes] of at least float32.
 
     Args:
       audio: [batch, time] in [0, 1], whole frames.
@@ -79,29 +109,89 @@ class WaveRNN(nn.Module):
     dtype, precision = self.frontend.dtype, self.frontend.precision
     x = self.frontend(audio, train=train, valid=valid)
     x = x.reshape(-1, *x.shape[2:]).transpose(1, 2, 0)
+    lstm = self.cell == 'lstm'
     # Every frame's input projection at once; the scan is left with h's.
     projected = nn.Dense(
-      4 * self.hidden_features,
+      self.hidden_features * (4 if lstm else 1),
       kernel_init=nn.initializers.glorot_uniform(),
-      bias_init=_gate_bias(self.forget_bias),
+      bias_init=_gate_bias(self.forget_bias) if lstm else nn.initializers.zeros,
       dtype=dtype,
       precision=precision,
       name='input',
     )(x)
-    lstm = nn.scan(
-      LSTMCell,
+    cell = nn.scan(
+      LSTMCell if lstm else TanhCell,
       variable_broadcast='params',
       split_rngs={'params': False},
       in_axes=1,
       out_axes=1,
-    )(self.hidden_features, dtype, precision, name='lstm')
+    )(self.hidden_features, dtype, precision, name=self.cell)
     zeros = jnp.zeros((x.shape[0], self.hidden_features), dtype)
-    (_, hidden), _ = lstm((zeros, zeros), projected)
+    carry, _ = cell((zeros, zeros) if lstm else zeros, projected)
     x = nn.Dense(
       self.num_classes,
       kernel_init=nn.initializers.glorot_uniform(),
       dtype=dtype,
       precision=precision,
       name='logits',
-    )(hidden)
-    return x.astype(jnp.float32)
+    )(carry[1] if lstm else carry)
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+class Recurrence(NamedTuple):
+  """The recurrent part of a WaveRNN with one clip's frames put in.
+
+  Attributes:
+    step_fn: Maps (state [size], projected input [width]) to the next state.
+    initial: [size] zeros; an LSTM's state is its cell, then its hidden state.
+    inputs: [frames, width] the input projection of every frame.
+    forget_fn: Maps (state, projected input) to the forget gate [units]; None
+      for the tanh cell.
+  """
+
+  step_fn: Callable[[jax.Array, jax.Array], jax.Array]
+  initial: jax.Array
+  inputs: jax.Array
+  forget_fn: Callable[[jax.Array, jax.Array], jax.Array] | None
+
+
+def recurrence(
+  model: WaveRNN, variables: dict[str, Any], clip: jax.Array
+) -> Recurrence:
+  """Returns the recurrent part alone, as the model runs it on one clip.
+
+  Args:
+    model: Unbound module.
+    variables: Its parameters and running statistics.
+    clip: [time] in [0, 1].
+  """
+  _, captured = model.apply(
+    variables,
+    clip[None],
+    train=False,
+    capture_intermediates=lambda module, _: module.name == 'input',
+    mutable=['intermediates'],
+  )
+  inputs = captured['intermediates']['input']['__call__'][0][0]
+  front, units = model.frontend, model.hidden_features
+  lstm = model.cell == 'lstm'
+  kind = LSTMCell if lstm else TanhCell
+  cell = kind(units, front.dtype, front.precision)
+  params = {'params': variables['params'][model.cell]}
+
+  def step_fn(state, projected):
+    carry = tuple(jnp.split(state[None], 2, -1)) if lstm else state[None]
+    carry, _ = cell.apply(params, carry, projected[None])
+    return jnp.concatenate(carry, -1)[0] if lstm else carry[0]
+
+  def forget_fn(state, projected):
+    recurrent = params['params']['recurrent']['kernel']
+    gates = projected + jnp.matmul(
+      state[units:],
+      recurrent.astype(front.dtype),
+      precision=front.precision,
+    )
+    return nn.sigmoid(gates[units : 2 * units])
+
+  initial = jnp.zeros(units * (2 if lstm else 1), front.dtype)
+  return Recurrence(step_fn, initial, inputs, forget_fn if lstm else None)

@@ -1,4 +1,4 @@
-"""FGSM against its closed form, its invariants, and its price."""
+"""FGSM and FGM against their closed forms, invariants, and price."""
 
 import jax
 import jax.numpy as jnp
@@ -133,3 +133,42 @@ def test_epsilons_must_be_one_dimensional():
 def test_a_mask_of_another_shape_is_refused():
   with pytest.raises(ValueError, match=r'mask must have the shape of audio'):
     attacks.fgsm(linear_loss, AUDIO, [0.1], mask=jnp.ones((2, 3)))
+
+
+def test_fgm_moves_each_clip_by_epsilon_along_its_gradient():
+  epsilons = [0.0, 0.01, 0.05]
+  out = attacks.fgm(linear_loss, AUDIO, epsilons)
+  length = np.linalg.norm(WEIGHTS, axis=-1, keepdims=True)
+  expected = [AUDIO + e * WEIGHTS / length for e in epsilons]
+  np.testing.assert_allclose(out, np.stack(expected), atol=1e-7)
+  np.testing.assert_array_equal(out[0], AUDIO)
+
+
+def test_fgm_without_a_gradient_leaves_the_clip_where_it_is():
+  out = attacks.fgm(lambda a: 0 * a.sum(-1), AUDIO, [0.1])
+  np.testing.assert_array_equal(out[0], AUDIO)
+
+
+def test_directions_of_fgsm_are_bytes_unless_a_band_forbids():
+  audio = jax.random.uniform(jax.random.key(3), (2, 64))
+  band = attacks.band_weights(64, 1000, 3000, 16_000)
+  assert attacks.gradient_sign(quadratic_loss, audio).dtype == jnp.int8
+  inside = attacks.gradient_sign(quadratic_loss, audio, band=band)
+  assert inside.dtype == jnp.float32
+  np.testing.assert_allclose(jnp.abs(inside).max(-1), 1, rtol=1e-6)
+
+
+def test_in_a_band_the_sign_is_of_the_gradient_in_that_band():
+  """On a linear loss of one tone in the band and one outside."""
+  time = np.arange(64)
+  inside = np.cos(2 * np.pi * 8 * time / 64 + 0.1)
+  weights = inside + 5 * np.cos(2 * np.pi * 20 * time / 64)
+  band = attacks.band_weights(64, 1000, 3000, 16_000)  # bins 4 to 12
+  direction = attacks.gradient_sign(
+    lambda a: (a @ weights[:, None])[:, 0], jnp.full((1, 64), 0.5), band=band
+  )
+  spectrum = np.fft.rfft(np.sign(inside))
+  spectrum[np.asarray(band) == 0] = 0
+  expected = np.fft.irfft(spectrum)
+  expected /= np.abs(expected).max()
+  np.testing.assert_allclose(direction[0], expected, atol=1e-5)

@@ -25,7 +25,7 @@ def test_has_1200_clips_of_ten_speakers_in_three_manners(corpus):
 
 
 def test_all_three_tasks_exist_on_it(corpus):
-  for name in tasks.NAMES:
+  for name in ('gender', 'emotion', 'speaker'):
     task = tasks.select(
       name,
       speaker=corpus.speaker,

@@ -139,3 +139,14 @@ def test_the_form_is_chosen_by_shape_type_and_platform(
 ):
   chosen = convolution.choose(x_shape, (40, 32, 32), dtype, platform)
   assert chosen is getattr(convolution, form)
+
+
+@pytest.mark.parametrize('length', [160, 20])
+def test_in_float64_it_is_exact_to_float64(length):
+  rng = np.random.default_rng(0)
+  x = rng.normal(size=(length, 2, 3))
+  kernel = rng.normal(size=(40, 2, 4))
+  with jax.enable_x64(True):
+    result = np.asarray(convolution.conv1d(jnp.asarray(x), jnp.asarray(kernel)))
+  assert result.dtype == np.float64
+  np.testing.assert_allclose(result, correlate(x, kernel), atol=1e-12)

@@ -45,6 +45,13 @@ def test_wavernn_has_the_parameters_of_table_1():
   assert num_parameters(model) == 329_602
 
 
+def test_the_tanh_rnn_has_one_gate_where_the_lstm_has_four():
+  # Front end: 288,256. RNN: 96*64 + 64*64 + 64. Dense: 64*2 + 2.
+  model = models.create_model('wavernn_tanh', 2, norm='none')
+  assert num_parameters(model) == 298_690
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize('name', models.NAMES)
 def test_batch_norm_puts_a_scale_and_an_offset_in_the_biass_place(name):
   plain = num_parameters(models.create_model(name, 2, norm='none'))

@@ -1,0 +1,160 @@
+"""Any recordings: a CSV manifest, or one sub-folder a class.
+
+The manifest has a line a clip, `path,label[,speaker,split,id]`, paths relative
+to the folder; without one, a clip's label is the sub-folder it lies in. Files
+are named after ids: the manifest's, or the path without its suffix and with
+`__` for slashes.
+"""
+
+import csv
+import io
+import logging
+import posixpath
+from collections.abc import Iterator
+
+from advspeech import errors
+from advspeech.corpora import builder
+
+logger = logging.getLogger(__name__)
+
+MANIFEST = 'manifest.csv'
+# Bytes of an id; file systems allow 255 with what is put behind it.
+_LONGEST = 180
+REQUIRED, OPTIONAL = ('path', 'label'), ('speaker', 'split', 'id')
+
+
+class Folder(builder.FolderBuilder):
+  """TFDS builder of a user's own recordings."""
+
+  VERSION = builder.version('1.0.0')
+  DESCRIPTION = __doc__
+  LAYOUT = f'recordings, with a {MANIFEST} or in one sub-folder a class'
+  SUFFIXES = builder.SUFFIXES
+
+  def __init__(self, *, manifest: str = '', **kwargs):
+    """Sets the manifest besides what every folder has.
+
+    Args:
+      manifest: CSV file, absolute or in the folder; '' for `MANIFEST` there if
+        it exists.
+      **kwargs: See `builder.FolderBuilder`.
+    """
+    self._manifest = manifest
+    super().__init__(**kwargs)
+
+  def recordings(
+    self,
+  ) -> Iterator[builder.Recording | builder.Skipped | None]:
+    """Yields the manifest's lines in order, or the files by their paths."""
+    manifest = self.folder / (self._manifest or MANIFEST)
+    if self._manifest or manifest.exists():
+      yield from self._listed(manifest)
+    else:
+      yield from self._found()
+
+  def same_id(
+    self, first: builder.Recording, second: builder.Recording
+  ) -> builder.Skipped:
+    """Returns why the second of two recordings of one id is left out."""
+    return builder.Skipped(
+      str(second.path),
+      f'{second.path} has the id {second.id} of {first.path}, which is kept',
+    )
+
+  def _found(self):
+    for path in self.files():
+      name = path.relative_to(self.folder)
+      if len(name.parts) == 1:
+        yield builder.Skipped(
+          str(path),
+          f'{path} lies in no sub-folder, which would name its class; move it '
+          f'or write a {MANIFEST}',
+        )
+      else:
+        yield _recording(path, _id(name.as_posix()), label=name.parts[0])
+
+  def _listed(self, manifest):
+    for number, row in _rows(manifest):
+      where = f'{manifest} line {number}'
+      name = row['path']
+      path = posixpath.normpath(name)
+      if not name or not row['label']:
+        yield builder.Skipped(
+          where, f'{where} has no {"label" if name else "path"}; fill it in'
+        )
+      elif '\0' in name:
+        yield builder.Skipped(
+          where, f'{where}: no file can be named {name!r}; correct the path'
+        )
+      elif posixpath.isabs(path) or path.split('/')[0] in ('..', '.'):
+        yield builder.Skipped(
+          where,
+          f'{where}: {name} is not in {self.folder}; paths are relative to it',
+        )
+      elif posixpath.splitext(path)[1].lower() not in self.SUFFIXES:
+        yield builder.Skipped(
+          where,
+          f'{where}: {name} is named as no recording is '
+          f'({", ".join(self.SUFFIXES)})',
+        )
+      else:
+        yield _recording(
+          self.folder / path,
+          row['id'] or _id(path),
+          **{key: row[key] for key in ('label', 'speaker', 'split')},
+        )
+
+
+def _id(path):
+  """Returns a file's id, by its path in the folder."""
+  return posixpath.splitext(path)[0].replace('/', '__')
+
+
+def _recording(path, id_, **columns):
+  """Returns a recording, or why its names cannot be used."""
+  try:
+    num_bytes = max(len(text.encode()) for text in (id_, *columns.values()))
+  except UnicodeEncodeError:
+    reason = f'{str(path)!r} is not named in UTF-8; rename it'
+  else:
+    if '/' not in id_ and '\0' not in id_ and num_bytes <= _LONGEST:
+      return builder.Recording(path, id_, **columns)
+    reason = (
+      f'{path}: an id or label must be without a slash and of at most '
+      f'{_LONGEST} bytes, files are named after it; give it another in a '
+      'manifest'
+    )
+  return builder.Skipped(str(path), reason)
+
+
+def _rows(manifest):
+  """Yields (line number, row) of a manifest, every column as stripped text."""
+  try:
+    text = manifest.read_bytes().decode('utf-8-sig')
+    reader = csv.DictReader(io.StringIO(text, newline=''), strict=True)
+    names = [name.strip() for name in reader.fieldnames or ()]
+    reader.fieldnames = names
+    for name in (*REQUIRED, *OPTIONAL):
+      if names.count(name) > 1 or (name in REQUIRED and name not in names):
+        raise errors.InputError(
+          f'{manifest} must have one column {name}, its first line is '
+          f'{",".join(names)!r}; expected '
+          f'{",".join(REQUIRED)}[,{",".join(OPTIONAL)}]'
+        )
+    others = sorted({*names} - {*REQUIRED, *OPTIONAL})
+    if others:
+      logger.warning('%s: nothing is made of %s', manifest, ', '.join(others))
+    for row in reader:
+      if None in row or None in row.values():
+        raise errors.InputError(
+          f'{manifest} line {reader.line_num} has another number of cells than '
+          f'the first line, {len(names)}; put cells with a comma in quotes'
+        )
+      yield (
+        reader.line_num,
+        {key: row.get(key, '').strip() for key in (*REQUIRED, *OPTIONAL)},
+      )
+  except (OSError, UnicodeDecodeError, csv.Error) as e:
+    raise errors.InputError(
+      f'{manifest} cannot be read as CSV in UTF-8 ({e}); save it as such'
+    ) from e

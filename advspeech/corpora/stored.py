@@ -1,0 +1,108 @@
+"""Clips on disk, read by index in threads: for corpora larger than memory."""
+
+import concurrent.futures
+import dataclasses
+import functools
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from advspeech import audio
+
+# Reading waits for the disk more than it computes.
+_THREADS_A_CORE = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+  """How recordings become clips of one length.
+
+  Attributes:
+    num_samples: Length of a clip.
+    pad: Where silence goes, one of `audio.PADS`.
+    cut: What is kept of a longer recording, one of `audio.CUTS`.
+    normalize: One of `audio.NORMALIZATIONS`.
+  """
+
+  num_samples: int
+  pad: str = 'end'
+  cut: str = 'start'
+  normalize: str = 'none'
+
+  def clip(self, pcm: np.ndarray) -> np.ndarray:
+    """Returns the clip, [num_samples], of a recording, [time]."""
+    if self.normalize == 'peak':
+      pcm = audio.normalize_peak(pcm)
+    return audio.pad_or_trim(pcm, self.num_samples, self.pad, self.cut)
+
+  def span(self, length: int) -> tuple[int, int]:
+    """Returns where in its clip a recording begins, and how much is there."""
+    return audio.recorded_span(length, self.num_samples, self.pad)
+
+
+class StoredClips:
+  """Some of a data set's clips, indexed as [num_clips, time] int16 is.
+
+  Attributes:
+    shape: (num_clips, time).
+    dtype: int16.
+    nbytes: What they would take in memory.
+  """
+
+  def __init__(self, source: Sequence[Any], shape: Shape, rows: np.ndarray):
+    """Takes clips of a data source.
+
+    Args:
+      source: Examples with 'pcm', by index, from any thread.
+      shape: How recordings become clips.
+      rows: [num_clips] which of the examples.
+    """
+    self._source = source
+    self._shape = shape
+    self._rows = rows
+
+  @property
+  def shape(self) -> tuple[int, int]:
+    """(num_clips, time)."""
+    return len(self._rows), self._shape.num_samples
+
+  @property
+  def dtype(self) -> np.dtype:
+    """The type of a sample."""
+    return np.dtype(np.int16)
+
+  @property
+  def nbytes(self) -> int:
+    """What the clips would take in memory."""
+    return self.shape[0] * self.shape[1] * self.dtype.itemsize
+
+  def __len__(self) -> int:
+    """Returns the number of clips."""
+    return len(self._rows)
+
+  def subset(self, rows: np.ndarray) -> 'StoredClips':
+    """Returns some of the clips, unread."""
+    return StoredClips(self._source, self._shape, self._rows[rows])
+
+  def __getitem__(self, rows: Any) -> np.ndarray:
+    """Returns the clips of a slice or of an array of rows, read now."""
+    wanted = self._rows[rows]
+    clips = np.zeros((len(wanted), self._shape.num_samples), np.int16)
+
+    def read(i):
+      example = self._source[int(wanted[i])]
+      clips[i] = self._shape.clip(example['pcm'])
+
+    # To the end, so that what went wrong in a thread is raised here.
+    list(_pool().map(read, range(len(wanted))))
+    return clips
+
+
+@functools.cache
+def _pool():
+  """Returns the threads that read; a process has one set of them."""
+  return concurrent.futures.ThreadPoolExecutor(
+    _THREADS_A_CORE * (os.cpu_count() or 1), 'read clips'
+  )

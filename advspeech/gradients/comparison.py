@@ -1,0 +1,63 @@
+"""Two gradients of one clip, beside each other."""
+
+import jax
+import jax.numpy as jnp
+
+from advspeech.gradients import profiles, sums
+
+
+def compare(
+  a: jax.Array, b: jax.Array, *, frame_samples: int
+) -> dict[str, jax.Array]:
+  """Returns how alike two models' gradients of the same clips are.
+
+  Args:
+    a: [rows, time], whole frames.
+    b: [rows, time], another model's.
+    frame_samples: Samples a frame.
+
+  Returns:
+    [rows] each: `cosine` (0 where one is zero); `sign_agreement`, the share of
+    samples with the same sign, 0 being one; `norm_ratio` of the L2 norms, a
+    over b; `rank_correlation` of the frame profiles, Spearman's.
+
+  Raises:
+    ValueError: If the shapes differ or are not whole frames.
+  """
+  if a.shape != b.shape:
+    raise ValueError(
+      f'gradients must be of the same clips, got {a.shape} and {b.shape}'
+    )
+  (unit_a, norm_a), (unit_b, norm_b) = _unit(a), _unit(b)
+  return {
+    'cosine': sums.sum_of_products(unit_a, unit_b),
+    'sign_agreement': (jnp.sign(a) == jnp.sign(b)).mean(-1),
+    'norm_ratio': norm_a / norm_b,
+    'rank_correlation': _rank_correlation(
+      profiles.frame_profile(a, frame_samples),
+      profiles.frame_profile(b, frame_samples),
+    ),
+  }
+
+
+def _unit(x):
+  """Returns the rows at length 1 and their lengths; squares never underflow."""
+  peak = jnp.abs(x).max(-1, keepdims=True)
+  scaled = x / jnp.where(peak > 0, peak, 1)
+  length = jnp.sqrt(sums.sum_of_products(scaled, scaled))[:, None]
+  unit = scaled / jnp.where(length > 0, length, 1)
+  return unit, (peak * length)[:, 0]
+
+
+def _rank_correlation(a, b):
+  a, b = _ranks(a), _ranks(b)
+  a, b = (x - x.mean(-1, keepdims=True) for x in (a, b))
+  spread = jnp.sqrt((a**2).sum(-1) * (b**2).sum(-1))
+  return jnp.where(spread > 0, (a * b).sum(-1) / spread, jnp.nan)
+
+
+def _ranks(x):
+  """Returns ranks from 1, ties sharing their mean, [rows, n]."""
+  below = (x[:, None] < x[:, :, None]).sum(-1)
+  equal = (x[:, None] == x[:, :, None]).sum(-1)
+  return below + 0.5 * (equal + 1)

@@ -1,0 +1,75 @@
+"""Error against epsilon: source x target x attack x epsilon x seed in one job.
+
+Beside every attacked clip stand noise controls of the same size and the same
+clip after being saved. `cells` says what there is to do, `engine` compiles and
+runs it, `work` keeps it on disk, `tables`, `findings` and `examples` tell it.
+"""
+
+from advspeech.sweep.cells import (
+  CONTROLS,
+  Cell,
+  Member,
+  absolute,
+  make_attack,
+  parse_epsilons,
+  plan,
+  validate,
+)
+from advspeech.sweep.engine import (
+  FORMATS,
+  Judgements,
+  Settings,
+  attacked_clips,
+  judge,
+  make_settings,
+  variants,
+)
+from advspeech.sweep.examples import (
+  QUALITY_COLUMNS,
+  quality_rows,
+)
+from advspeech.sweep.examples import write as write_examples
+from advspeech.sweep.findings import findings
+from advspeech.sweep.problem import signal_rms
+from advspeech.sweep.tables import (
+  MINIMAL_COLUMNS,
+  SAMPLE_COLUMNS,
+  SWEEP_COLUMNS,
+  minimal_rows,
+  sample_rows,
+  strongest_rows,
+  sweep_rows,
+)
+from advspeech.sweep.work import Sweep, run
+
+__all__ = [
+  'CONTROLS',
+  'FORMATS',
+  'MINIMAL_COLUMNS',
+  'QUALITY_COLUMNS',
+  'SAMPLE_COLUMNS',
+  'SWEEP_COLUMNS',
+  'Cell',
+  'Judgements',
+  'Member',
+  'Settings',
+  'Sweep',
+  'absolute',
+  'attacked_clips',
+  'findings',
+  'judge',
+  'make_attack',
+  'make_settings',
+  'minimal_rows',
+  'parse_epsilons',
+  'plan',
+  'quality_rows',
+  'run',
+  'sample_rows',
+  'signal_rms',
+  'strongest_rows',
+  'sweep_rows',
+  'validate',
+  'variants',
+  'write_examples',
+]

@@ -1,0 +1,216 @@
+"""What a sweep consists of: models, and cells of attacks made on them."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from advspeech import attacks, audio, checkpoint, errors, transforms
+from advspeech.sweep import masks
+
+if TYPE_CHECKING:  # a bare accelerator machine need not have it
+  import ml_collections
+
+CONTROLS = ('random_sign', 'gaussian', 'shuffled')
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Member:
+  """A classifier that takes part, as source, target or both.
+
+  Attributes:
+    name: Of its model, or what the user calls it.
+    seed: Its training's.
+    classifier: The trained model.
+    labels: [num_clips] int32 classes in its own task; -1 where it has none,
+      and only whether the model's answer changed can be told.
+    wanted: [num_clips] classes that targeted attacks on it ask for; None for
+      the one after the label.
+  """
+
+  name: str
+  seed: int
+  classifier: checkpoint.Classifier
+  labels: np.ndarray
+  wanted: np.ndarray | None = None
+
+  @property
+  def num_classes(self) -> int:
+    """Returns the width of its logits."""
+    return self.classifier.model.num_classes
+
+  def goal(self, attack: attacks.Attack) -> np.ndarray:
+    """Returns classes to leave, or to reach if targeted, [num_clips] int32."""
+    if not attack.targeted:
+      return self.labels
+    if self.wanted is not None:
+      return self.wanted
+    return (self.labels + 1) % self.num_classes
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+  """One attack on one source, judged by every target at every epsilon.
+
+  Attributes:
+    source: Index of the attacked member.
+    attack: One of `attacks.names()`.
+    mask: What may be touched, as `masks.parse` reads it.
+    transform: What happens to clips before any model hears them, as
+      `transforms.make` reads it; '' for nothing.
+    adaptive: Whether the attack knows of the transform.
+    epsilons: As the user gave them.
+  """
+
+  source: int
+  attack: str
+  mask: str
+  transform: str
+  adaptive: bool
+  epsilons: tuple[audio.Epsilon, ...]
+
+  @property
+  def is_plain(self) -> bool:
+    """Returns whether controls and saved files are judged too."""
+    return not self.transform
+
+  def name(self, members: Sequence[Member]) -> str:
+    """Returns a name for files, unique within a sweep."""
+    source = members[self.source]
+    words = [f'{source.name}-seed{source.seed}', self.attack, self.mask]
+    if self.transform:
+      words.append(self.transform + ('-adaptive' if self.adaptive else ''))
+    return '.'.join(words).replace('/', '_')
+
+
+def plan(
+  config: 'ml_collections.ConfigDict', members: Sequence[Member]
+) -> list[Cell]:
+  """Returns every cell of a sweep, in the order of its tables.
+
+  Args:
+    config: See configs/paper.py.
+    members: Those of `config.models` and `config.seeds`, and others.
+  """
+  sweep = config.sweep
+  everywhere = parse_epsilons(sweep.epsilons)
+  few = parse_epsilons(sweep.iterative.epsilons) or everywhere
+  sources = sweep.sources or (config.source,)
+  cells = []
+  for i, member in enumerate(members):
+    if member.name not in sources:
+      continue
+
+    def add(attack, mask, transform='', adaptive=False, i=i):
+      iterative = make_attack(config, attack).iterative
+      epsilons = few if iterative else everywhere
+      cells.append(Cell(i, attack, mask, transform, adaptive, epsilons))
+
+    first, *others = sweep.masks
+    for attack in sweep.attacks:
+      add(attack, first)
+    if member.name != config.source:
+      continue
+    for mask in others:
+      add(sweep.attacks[0], mask)
+    for transform in sweep.transforms:
+      for adaptive in (False, True):
+        add(sweep.attacks[0], first, transform, adaptive)
+  return cells
+
+
+def make_attack(
+  config: 'ml_collections.ConfigDict', name: str
+) -> attacks.Attack:
+  """Returns an attack by name, with the config's numbers of steps.
+
+  Raises:
+    errors.InputError: If the name is unknown.
+  """
+  settings = config.sweep.iterative
+  try:
+    return attacks.make(
+      name,
+      num_steps=settings.num_steps,
+      num_restarts=settings.num_restarts,
+      num_queries=settings.num_queries,
+    )
+  except ValueError as e:
+    raise errors.InputError(f'config.sweep.attacks: {e}') from e
+
+
+def parse_epsilons(values: Sequence[str | float]) -> tuple[audio.Epsilon, ...]:
+  """Returns epsilons of any unit; see `audio.parse_epsilon`."""
+  return tuple(audio.parse_epsilon(value) for value in values)
+
+
+def absolute(values: Sequence[str | float]) -> tuple[float, ...]:
+  """Returns epsilons in the model's unit, where one holds for every clip.
+
+  Raises:
+    errors.InputError: If one is relative to the clip.
+  """
+  parsed = parse_epsilons(values)
+  for epsilon in parsed:
+    if epsilon.unit == 'dbsnr':
+      raise errors.InputError(
+        'config.sweep.epsilons must be the same for every clip here, got '
+        f'{epsilon.text}; give an amplitude such as 0.002 or 100lsb'
+      )
+  # float32 carries seven digits.
+  return tuple(float(f'{e.radii(np.float32(0)):.7g}') for e in parsed)
+
+
+def validate(config: 'ml_collections.ConfigDict') -> None:
+  """Raises errors.InputError at the first value that cannot be run."""
+  sweep = config.sweep
+  if not (sweep.epsilons and sweep.attacks and sweep.masks):
+    raise errors.InputError(
+      'config.sweep.epsilons, config.sweep.attacks and config.sweep.masks must '
+      f'name at least one each, got {sweep.epsilons}, {sweep.attacks} and '
+      f'{sweep.masks}'
+    )
+  for epsilon in parse_epsilons(
+    (*sweep.epsilons, *sweep.iterative.epsilons, sweep.example_epsilon)
+  ):
+    if epsilon.unit != 'dbsnr' and not 0 <= epsilon.radii(1.0) <= 1:
+      raise errors.InputError(
+        'an epsilon must lie in [0, 1] (the model hears [0, 1]), got '
+        f'{epsilon.text}; the paper uses 0 to 0.032'
+      )
+  for name in sweep.attacks:
+    make_attack(config, name)
+  for name in sweep.masks:
+    masks.parse(name)
+  for name in sweep.transforms:
+    transforms.make(name)
+  for name in sweep.sources:
+    if name not in (*config.models, *sweep.checkpoints):
+      raise errors.InputError(
+        'config.sweep.sources must be among config.models and '
+        f'config.sweep.checkpoints, got {name!r}'
+      )
+  for section, key in (
+    ('iterative', 'num_steps'),
+    ('iterative', 'num_restarts'),
+    ('iterative', 'num_queries'),
+    ('universal', 'num_clips'),
+    ('universal', 'num_passes'),
+  ):
+    if sweep[section][key] <= 0:
+      raise errors.InputError(
+        f'config.sweep.{section}.{key} must be positive, got '
+        f'{sweep[section][key]}'
+      )
+  for key in ('num_clips', 'num_examples', 'num_quality_clips'):
+    if sweep[key] < -1 or (key == 'num_clips' and not sweep[key]):
+      raise errors.InputError(
+        f'config.sweep.{key} must be a number of clips, or -1 for all, got '
+        f'{sweep[key]}'
+      )
+  if not 0 < sweep.confidence < 1:
+    raise errors.InputError(
+      'config.sweep.confidence must lie between 0 and 1, got '
+      f'{sweep.confidence}'
+    )

@@ -1,0 +1,125 @@
+"""What a sweep's own checks make of it; see `advspeech.checks`."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from advspeech import attacks, audio, checks
+from advspeech.sweep import cells as cells_lib
+from advspeech.sweep import engine, problem, work
+
+# Clips whose gradients and logits are looked at.
+_NUM_LOOKED_AT = 16
+# An error rate is claimed to this.
+_CLAIMED_HALF_WIDTH = 0.1
+
+
+def findings(sweep: work.Sweep, confidence: float) -> list[dict[str, Any]]:
+  """Returns what a reader must know before believing a sweep.
+
+  Each as JSON: `name`, `severity`, `sentence`, `values`, and of which model or
+  attack it was found.
+
+  Args:
+    sweep: Its work must be complete.
+    confidence: One less the level of every test.
+  """
+  num_clips = len(sweep.split)
+  found = [
+    _as_json('all', finding)
+    for finding in checks.too_few_clips(
+      num_clips, _CLAIMED_HALF_WIDTH, confidence
+    )
+  ]
+  for i in dict.fromkeys(cell.source for cell in sweep.cells):
+    member = sweep.members[i]
+    where = f'{member.name} seed {member.seed}'
+    found += [_as_json(where, f) for f in _of_model(sweep, member)]
+  for cell in sweep.cells:
+    if cell.is_plain:
+      found += _of_cell(sweep, cell, confidence)
+  return found
+
+
+def _as_json(where, finding):
+  return {
+    **dataclasses.asdict(finding),
+    'values': dict(finding.values),
+    'where': where,
+    'sentence': f'{where}: {finding.sentence}',
+  }
+
+
+def _of_model(sweep, member):
+  """Returns findings on the logits and gradients of a source."""
+  split = sweep.split
+  rows = np.flatnonzero(member.labels >= 0)[:_NUM_LOOKED_AT]
+  clips = audio.from_pcm(jnp.asarray(split.pcm[rows]))
+  label = jnp.asarray(member.labels[rows])
+  variables = jax.device_get(member.classifier.variables)
+  model = member.classifier.model
+
+  @jax.jit
+  def logits_fn(x):
+    return model.apply(variables, x, train=False)
+
+  @jax.jit
+  def gradients(x, label):
+    def loss(x):
+      logits = model.apply(variables, x, train=False)
+      return attacks.cross_entropy(logits, label).sum()
+
+    return jax.grad(loss)(x)
+
+  shares = checks.gradient_shares(gradients(clips, label))
+  return [
+    *checks.logits_look_like_softmax(logits_fn(clips)),
+    *checks.gradient_findings(*shares),
+    *checks.batch_dependent_logits(logits_fn, clips),
+  ]
+
+
+def _of_cell(sweep, cell, confidence):
+  """Returns findings on the curves of a cell, for targets of its own seed."""
+  found = []
+  judged = work.judgements(sweep, cell)
+  source = sweep.members[cell.source]
+  names = engine.variants(cell, sweep.settings)
+  rms = problem.signal_rms(sweep.split.pcm, sweep.split.spans)
+  sizes = [float(np.mean(e.radii(rms))) for e in cell.epsilons]
+  attack = f'{cell.attack} on {source.name} seed {source.seed}'
+  if cell.attack == sweep.cells[0].attack:
+    found += [
+      _as_json(attack, finding) for finding in checks.below_one_lsb(sizes)
+    ]
+  for t, target in enumerate(sweep.members):
+    known = target.labels >= 0
+    if target.seed != source.seed or not known.any():
+      continue
+    where = f'{attack}, mask {cell.mask}, judged by {target.name}'
+    labels = target.labels[known]
+    answers = judged.predictions[:, :, t][..., known]
+    wrong = answers != labels
+    clean = judged.clean[t][known] != labels
+    strong = []
+    for e, epsilon in enumerate(cell.epsilons):
+      control = max(
+        (wrong[e, names.index(c)] for c in cells_lib.CONTROLS), key=np.sum
+      )
+      strong += checks.control_as_strong(
+        wrong[e, 0], control, clean, epsilon.text, confidence
+      )
+    counts = np.bincount(labels, minlength=target.num_classes)
+    beyond = []
+    for e in range(len(cell.epsilons)):
+      beyond += checks.beyond_chance(
+        int(wrong[e, 0].sum()), counts[counts > 0].tolist(), confidence
+      )
+    falls = checks.non_monotone_curve(wrong[:, 0], sizes, confidence)
+    # One of each kind says it; the tables have the others.
+    for kind in (strong[:1], beyond[-1:], falls):
+      found += [_as_json(where, finding) for finding in kind]
+  return found

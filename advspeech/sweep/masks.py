@@ -1,0 +1,84 @@
+"""Which part of a clip an attack may touch, from a word to arrays."""
+
+import dataclasses
+import re
+
+import jax
+import jax.numpy as jnp
+
+from advspeech import attacks, audio, errors
+
+_PARTS = ('all', 'recorded', 'padding')
+_NUMBER = r'\d+(?:\.\d*)?|\.\d+'
+_RANGE = re.compile(rf'({_NUMBER})-({_NUMBER})(s|hz)')
+
+
+@dataclasses.dataclass(frozen=True)
+class Mask:
+  """Part of a clip, the same for every clip but for where its padding begins.
+
+  Attributes:
+    part: 'all' (the paper), 'recorded' samples or 'padding'.
+    interval_s: (start, end) from the clip's beginning, None for all of it.
+    band_hz: (low, high) frequencies, None for all.
+  """
+
+  part: str = 'all'
+  interval_s: tuple[float, float] | None = None
+  band_hz: tuple[float, float] | None = None
+
+  def samples(self, recorded: jax.Array) -> jax.Array | None:
+    """Returns [batch, time], 1 on samples to attack; None for every sample.
+
+    Args:
+      recorded: [batch, time], 1 on recorded samples, 0 on padding.
+    """
+    mask = None
+    if self.part != 'all':
+      mask = recorded if self.part == 'recorded' else 1 - recorded
+    if self.interval_s:
+      seconds = jnp.arange(recorded.shape[1]) / audio.SAMPLE_RATE_HZ
+      start, end = self.interval_s
+      inside = ((seconds >= start) & (seconds < end)).astype(recorded.dtype)
+      mask = inside[None] * (jnp.ones_like(recorded) if mask is None else mask)
+    return mask
+
+  def band(self, num_samples: int) -> jax.Array | None:
+    """Returns [num_samples // 2 + 1] weights of rfft bins; None for all."""
+    if self.band_hz is None:
+      return None
+    with jax.ensure_compile_time_eval():
+      return attacks.band_weights(
+        num_samples, *self.band_hz, sample_rate_hz=audio.SAMPLE_RATE_HZ
+      )
+
+
+def parse(text: str) -> Mask:
+  """Returns the mask that a word names.
+
+  Args:
+    text: 'all', 'recorded' or 'padding'; '0.5-1.5s' or '300-3400hz'; several
+      joined by '+', such as 'recorded+300-3400hz'.
+
+  Raises:
+    errors.InputError: If it is none of these, or a range is empty.
+  """
+  values = {}
+  for word in text.replace(' ', '').lower().split('+'):
+    found = _RANGE.fullmatch(word)
+    if word in _PARTS:
+      key, value = 'part', word
+    elif found and float(found[1]) < float(found[2]):
+      key = 'interval_s' if found[3] == 's' else 'band_hz'
+      value = float(found[1]), float(found[2])
+    else:
+      raise errors.InputError(
+        f'a mask must be {", ".join(_PARTS)}, a time such as 0.5-1.5s or a '
+        f'band such as 300-3400hz, joined by +, got {text!r}'
+      )
+    if key in values:
+      raise errors.InputError(
+        f'a mask names one part, one time and one band at most, got {text!r}'
+      )
+    values[key] = value
+  return Mask(**values)

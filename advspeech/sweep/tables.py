@@ -1,0 +1,353 @@
+"""Rows of a sweep's tables: points, clips, smallest perturbations, transfer."""
+
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from advspeech import attacks, audio, statistics
+from advspeech.sweep import cells as cells_lib
+from advspeech.sweep import engine, problem, work
+
+_CELL = (
+  'task',
+  'seed',
+  'source',
+  'target',
+  'target_seed',
+  'attack',
+  'mask',
+  'transform',
+  'adaptive',
+)
+_EPSILON = (
+  'epsilon_given',
+  'epsilon',
+  'epsilon_fs',
+  'epsilon_lsb',
+  'epsilon_dbfs',
+)
+SWEEP_COLUMNS = (
+  *_CELL,
+  'control',
+  *_EPSILON,
+  'below_one_lsb',
+  'mean_snr_db',
+  'num_clips',
+  'num_errors',
+  'error_rate',
+  'ci_low',
+  'ci_high',
+  'bootstrap_low',
+  'bootstrap_high',
+  'flip_rate',
+  'flip_ci_low',
+  'flip_ci_high',
+  'goal_rate',
+  'excess',
+  'excess_low',
+  'excess_high',
+  'mcnemar_p',
+  'error_rate_float32',
+  'error_rate_int16',
+  'error_rate_repaired',
+)
+SAMPLE_COLUMNS = (
+  *_CELL,
+  'epsilon_given',
+  'epsilon',
+  'id',
+  'label',
+  'clean_prediction',
+  'prediction',
+  'prediction_float32',
+  'prediction_int16',
+  'snr_db',
+  'segmental_snr_db',
+  'log_spectral_distance_db',
+)
+MINIMAL_COLUMNS = (
+  *_CELL,
+  'success',
+  'id',
+  'epsilon',
+  'num_islands',
+  'monotone',
+  'bisected_epsilon',
+)
+# What tables call the best of a source's attacks.
+STRONGEST = 'strongest'
+_NUM_RESAMPLES = 2000
+
+
+def sweep_rows(
+  sweep: work.Sweep, task: str, confidence: float
+) -> list[dict[str, Any]]:
+  """Returns one row a (cell, target, control, epsilon), by SWEEP_COLUMNS.
+
+  A control's row says how far the attack is above it: `excess` is the attack's
+  error rate minus the control's, with an interval for paired rates, and
+  `mcnemar_p` the probability of so uneven a split of the clips that only one
+  of them broke, were both alike.
+
+  Args:
+    sweep: Its work must be complete.
+    task: Name of the task.
+    confidence: Of all intervals.
+  """
+  rows = []
+  for cell, judged in _all(sweep):
+    names = engine.variants(cell, sweep.settings)
+    attack = sweep.attacks[cell.attack]
+    rms = problem.signal_rms(sweep.split.pcm, sweep.split.spans)
+    for t, target in enumerate(sweep.members):
+      row_of = functools.partial(
+        _row, target, attack, judged.clean[t], confidence
+      )
+      for control in ('', *(n for n in names if n in cells_lib.CONTROLS)):
+        c = names.index(control) if control else 0
+        measured = cells_lib.CONTROLS.index(control) + 1 if control else 0
+        for e, epsilon in enumerate(cell.epsilons):
+          answers = judged.predictions[e, :, t]
+          row = {
+            **dict.fromkeys(SWEEP_COLUMNS, ''),
+            **_cell_columns(sweep, cell, target, task),
+            'control': control,
+            **_epsilon_columns(epsilon, rms),
+            'mean_snr_db': float(np.mean(judged.snr_db[e, measured])),
+            **row_of(answers[c]),
+          }
+          if control:
+            row.update(
+              _excess(target.labels, answers[0], answers[c], confidence)
+            )
+          elif cell.is_plain:
+            row.update(_saved_columns(target.labels, answers, names))
+          rows.append(row)
+  return rows
+
+
+def _all(sweep) -> Iterator[tuple[cells_lib.Cell, engine.Judgements]]:
+  """Yields every cell with its judgements."""
+  for cell in sweep.cells:
+    yield cell, work.judgements(sweep, cell)
+
+
+def _cell_columns(sweep, cell, target, task):
+  source = sweep.members[cell.source]
+  return {
+    'task': task,
+    'seed': source.seed,
+    'source': source.name,
+    'target': target.name,
+    'target_seed': target.seed,
+    'attack': cell.attack,
+    'mask': cell.mask,
+    'transform': cell.transform,
+    'adaptive': int(cell.adaptive),
+  }
+
+
+def _epsilon_columns(epsilon, rms):
+  """Returns an epsilon in every unit; the mean of those that differ by clip."""
+  # float32 carries seven digits.
+  radius = float(f'{np.mean(epsilon.radii(rms)):.7g}')
+  units = audio.amplitude_units(radius)
+  return {
+    'epsilon_given': epsilon.text,
+    'epsilon': radius,
+    **units,
+    'below_one_lsb': int(0 < units['epsilon_lsb'] < 1),
+  }
+
+
+def _row(target, attack, clean, confidence, answers):
+  """Returns a point's rates; those against a label only where there is one."""
+  known = target.labels >= 0
+  flips, num = int((answers != clean).sum()), len(answers)
+  flip_low, flip_high = statistics.wilson_interval(flips, num, confidence)
+  row = {
+    'num_clips': int(known.sum()),
+    'flip_rate': flips / num,
+    'flip_ci_low': flip_low,
+    'flip_ci_high': flip_high,
+  }
+  if not known.any():
+    return row
+  labels = target.labels[known]
+  wrong = answers[known] != labels
+  num_errors = int(wrong.sum())
+  low, high = statistics.wilson_interval(num_errors, len(wrong), confidence)
+  boot_low, boot_high = _bootstrap(num_errors, len(wrong), confidence)
+  goal = target.goal(attack)[known]
+  return {
+    **row,
+    'num_errors': num_errors,
+    'error_rate': num_errors / len(wrong),
+    'ci_low': low,
+    'ci_high': high,
+    'bootstrap_low': boot_low,
+    'bootstrap_high': boot_high,
+    'goal_rate': (
+      float((answers[known] == goal).mean()) if attack.targeted else ''
+    ),
+  }
+
+
+@functools.lru_cache
+def _bootstrap(num_errors, num_clips, confidence):
+  """Returns the interval of an error rate: it depends on the counts alone."""
+  wrong = (np.arange(num_clips) < num_errors).astype(float)
+  return statistics.bootstrap_interval(
+    wrong, num_resamples=_NUM_RESAMPLES, confidence=confidence, seed=0
+  )
+
+
+def _excess(labels, attacked, control, confidence):
+  known = labels >= 0
+  if not known.any():
+    return {}
+  a, b = (x[known] != labels[known] for x in (attacked, control))
+  low, high = statistics.paired_difference_interval(a, b, confidence)
+  return {
+    'excess': float(a.mean() - b.mean()),
+    'excess_low': low,
+    'excess_high': high,
+    'mcnemar_p': statistics.mcnemar(a, b).p_value,
+  }
+
+
+def _saved_columns(labels, answers, names):
+  known = labels >= 0
+  if not known.any():
+    return {}
+  return {
+    f'error_rate_{name}': float(
+      (answers[names.index(name)][known] != labels[known]).mean()
+    )
+    for name in (*engine.FORMATS[1:], engine.REPAIRED)
+    if name in names
+  }
+
+
+def sample_rows(sweep: work.Sweep, task: str) -> Iterator[dict[str, Any]]:
+  """Yields one row a (cell, target, epsilon, clip), by SAMPLE_COLUMNS.
+
+  Attacks alone; the controls' answers are in the arrays in `parts/`.
+  """
+  rms = problem.signal_rms(sweep.split.pcm, sweep.split.spans)
+  for cell, judged in _all(sweep):
+    names = engine.variants(cell, sweep.settings)
+    for t, target in enumerate(sweep.members):
+      classes = target.classifier.metadata['classes']
+      for e, epsilon in enumerate(cell.epsilons):
+        point = {
+          **_cell_columns(sweep, cell, target, task),
+          'epsilon_given': epsilon.text,
+        }
+        radii = epsilon.radii(rms)
+        answers = judged.predictions[e, :, t]
+        for i, utterance_id in enumerate(sweep.split.ids):
+          label = target.labels[i]
+          row = {
+            **point,
+            'epsilon': float(radii[i]),
+            'id': str(utterance_id),
+            'label': classes[label] if label >= 0 else '',
+            'clean_prediction': classes[judged.clean[t, i]],
+            'prediction': classes[answers[0, i]],
+            'snr_db': float(judged.snr_db[e, 0, i]),
+            'segmental_snr_db': float(judged.segmental_snr_db[e, i]),
+            'log_spectral_distance_db': float(
+              judged.log_spectral_distance_db[e, i]
+            ),
+          }
+          for name in engine.FORMATS[1:]:
+            row[f'prediction_{name}'] = (
+              classes[answers[names.index(name), i]] if name in names else ''
+            )
+          yield row
+
+
+def minimal_rows(sweep: work.Sweep, task: str) -> Iterator[dict[str, Any]]:
+  """Yields the smallest perturbation of each clip (paper, eq. 1), on the grid.
+
+  Once for each meaning of success: the answer is not the label ('label'), or
+  not the model's own clean answer ('own', eq. 1 to the letter).
+  """
+  rms = problem.signal_rms(sweep.split.pcm, sweep.split.spans)
+  for cell, judged in _all(sweep):
+    if not cell.is_plain:
+      continue
+    radii = np.stack([epsilon.radii(rms) for epsilon in cell.epsilons])
+    order = np.argsort(radii.mean(-1), kind='stable')
+    for t, target in enumerate(sweep.members):
+      answers = judged.predictions[order, 0, t]
+      known = target.labels >= 0
+      for success, broken, rows in (
+        ('label', answers != target.labels, np.flatnonzero(known)),
+        ('own', answers != judged.clean[t], np.arange(len(known))),
+      ):
+        found = jax.device_get(
+          attacks.minimal_perturbation(broken[:, rows], radii[order][:, rows])
+        )
+        for i, row in enumerate(rows):
+          yield {
+            **_cell_columns(sweep, cell, target, task),
+            'success': success,
+            'id': str(sweep.split.ids[row]),
+            'epsilon': float(found.epsilon[i]),
+            'num_islands': int(found.num_islands[i]),
+            'monotone': int(found.monotone[i]),
+            'bisected_epsilon': float(found.bisected[i]),
+          }
+
+
+def strongest_rows(
+  sweep: work.Sweep, task: str, confidence: float
+) -> list[dict[str, Any]]:
+  """Returns error rates under the best of a source's attacks, clip by clip.
+
+  A clip counts as broken if any untargeted attack of the same mask breaks it:
+  the reference for robust accuracy, one minus this error rate. One row a
+  (source, mask, target, epsilon) at which all those attacks were made.
+  """
+  rows = []
+  rms = problem.signal_rms(sweep.split.pcm, sweep.split.spans)
+  families: dict[Any, list[cells_lib.Cell]] = {}
+  for cell in sweep.cells:
+    if cell.is_plain and not sweep.attacks[cell.attack].targeted:
+      families.setdefault((cell.source, cell.mask), []).append(cell)
+  for family in families.values():
+    if len(family) < 2:
+      continue
+    shared = set.intersection(*(set(cell.epsilons) for cell in family))
+    judged = [work.judgements(sweep, cell) for cell in family]
+    for epsilon in (e for e in family[0].epsilons if e in shared):
+      for t, target in enumerate(sweep.members):
+        answers = [
+          j.predictions[cell.epsilons.index(epsilon), 0, t]
+          for cell, j in zip(family, judged, strict=True)
+        ]
+        wrong = np.any([a != target.labels for a in answers], 0)
+        known = target.labels >= 0
+        if not known.any():
+          continue
+        num_errors, num = int(wrong[known].sum()), int(known.sum())
+        low, high = statistics.wilson_interval(num_errors, num, confidence)
+        rows.append(
+          {
+            **dict.fromkeys(SWEEP_COLUMNS, ''),
+            **_cell_columns(sweep, family[0], target, task),
+            'attack': STRONGEST,
+            **_epsilon_columns(epsilon, rms),
+            'num_clips': num,
+            'num_errors': num_errors,
+            'error_rate': num_errors / num,
+            'ci_low': low,
+            'ci_high': high,
+          }
+        )
+  return rows

@@ -1,0 +1,234 @@
+"""A sweep's work on disk: a file a (cell, shard), written whole or not at all.
+
+A sweep that was stopped or killed goes on with the files that are missing, on
+any number of devices and processes, to the same tables.
+"""
+
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+import zipfile
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from advspeech import (
+  attacks,
+  errors,
+  input_pipeline,
+  parallel,
+  preemption,
+  storage,
+)
+from advspeech.sweep import cells as cells_lib
+from advspeech.sweep import engine, fitting
+
+logger = logging.getLogger(__name__)
+
+# Clips read at a time, where they are on disk.
+_DIGESTED = 64
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sweep:
+  """Everything a sweep is made of.
+
+  Attributes:
+    folder: Where its files go, `<workdir>/attack`.
+    cells: In the order of the tables.
+    members: Sources and targets.
+    split: The clips attacked.
+    attacks: By name.
+    settings: Of the computation.
+    fitting: Clips that universal perturbations are learnt on.
+    num_passes: Over them.
+  """
+
+  folder: str
+  cells: Sequence[cells_lib.Cell]
+  members: Sequence[cells_lib.Member]
+  split: input_pipeline.Split
+  attacks: dict[str, attacks.Attack]
+  settings: engine.Settings
+  fitting: input_pipeline.Split
+  num_passes: int
+
+
+def run(sweep: Sweep) -> None:
+  """Judges every (cell, shard) that is not judged yet.
+
+  Raises:
+    errors.InputError: If the folder holds another sweep's work.
+    preemption.Stopped: If a signal asked for it; what is judged is kept.
+  """
+  import tqdm
+
+  shards = _shards(sweep)
+  _claim(sweep, shards)
+  units = [(cell, rows) for cell in sweep.cells for rows in shards]
+  missing = [
+    unit
+    for unit in units
+    if not parallel.agree(lambda unit=unit: _is_whole(_path(sweep, *unit)))
+  ]
+  if len(missing) < len(units):
+    logger.info(
+      'attack: %d of %d parts are there', len(units) - len(missing), len(units)
+    )
+  with (
+    preemption.deferred(),
+    tqdm.tqdm(
+      desc='attacking',
+      total=len(units),
+      initial=len(units) - len(missing),
+      unit='part',
+      disable=None if parallel.is_lead() else True,
+    ) as bar,
+  ):
+    for cell, rows in missing:
+      preemption.check()
+      bar.set_postfix_str(cell.name(sweep.members), refresh=False)
+      judgements = engine.judge(
+        cell,
+        sweep.members,
+        sweep.split,
+        sweep.attacks[cell.attack],
+        sweep.settings,
+        rows=rows,
+        fitted=fitted(sweep, cell),
+      )
+      if parallel.is_lead():
+        _write(_path(sweep, cell, rows), judgements._asdict())
+      bar.update()
+  parallel.on_lead(lambda: None, f'{sweep.folder} is judged')
+
+
+def judgements(sweep: Sweep, cell: cells_lib.Cell) -> engine.Judgements:
+  """Returns a cell's verdicts on all clips, from disk."""
+  parts = [_read(_path(sweep, cell, rows)) for rows in _shards(sweep)]
+  return engine.Judgements(
+    **{
+      key: np.concatenate([part[key] for part in parts], -1)
+      for key in engine.Judgements._fields
+    }
+  )
+
+
+def _shards(sweep):
+  num_samples = sweep.split.pcm.shape[1]
+  size = engine.shard_size(sweep.members, num_samples, sweep.settings)
+  num_clips = len(sweep.split)
+  return [
+    slice(start, min(start + size, num_clips))
+    for start in range(0, num_clips, size)
+  ]
+
+
+def _path(sweep, cell, rows):
+  name = f'{cell.name(sweep.members)}.{rows.start:06d}-{rows.stop:06d}.npz'
+  return os.path.join(sweep.folder, 'parts', name)
+
+
+def _write(path: str, arrays: dict[str, Any]) -> None:
+  with open(f'{path}.tmp', 'wb') as file:
+    np.savez_compressed(file, **arrays)
+  os.replace(f'{path}.tmp', path)
+
+
+def _read(path):
+  with np.load(path, allow_pickle=False) as arrays:
+    return {name: arrays[name] for name in arrays.files}
+
+
+def _is_whole(path):
+  """Returns whether a part is there; says so if it cannot be read."""
+  if not os.path.exists(path):
+    return False
+  try:
+    _read(path)
+  except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+    logger.warning('%s cannot be read; it is made again', path)
+    return False
+  return True
+
+
+def _claim(sweep, shards):
+  """Writes the manifest, or holds the folder to it.
+
+  Raises:
+    errors.InputError: If the folder holds another sweep's work.
+  """
+  manifest = {
+    'fingerprint': _fingerprint(sweep),
+    'cells': [cell.name(sweep.members) for cell in sweep.cells],
+    'shards': [[rows.start, rows.stop] for rows in shards],
+  }
+
+  def claim():
+    path = os.path.join(sweep.folder, 'manifest.json')
+    os.makedirs(os.path.join(sweep.folder, 'parts'), exist_ok=True)
+    if os.path.exists(path) and storage.read_json(path) != manifest:
+      raise errors.InputError(
+        f'{sweep.folder} holds part of a sweep of other models, clips or '
+        'settings; remove it to attack again'
+      )
+    storage.write_json(path, manifest)
+
+  parallel.on_lead(claim, f'{sweep.folder} belongs to this sweep')
+
+
+def _fingerprint(sweep):
+  """Returns a digest of all that the judgements depend on."""
+  digest = hashlib.sha256()
+  split = sweep.split
+  for cell in sweep.cells:
+    digest.update(
+      repr(
+        (cell, sweep.attacks[cell.attack]._replace(prepare=None, apply=None))
+      ).encode()
+    )
+  digest.update(
+    json.dumps(
+      [
+        [str(x) for x in split.ids],
+        sweep.settings.bounds,
+        sweep.settings.repair,
+        sweep.num_passes,
+        len(sweep.fitting),
+      ]
+    ).encode()
+  )
+  for i in range(0, len(split), _DIGESTED):
+    digest.update(np.asarray(split.pcm[i : i + _DIGESTED]).tobytes())
+  for member in sweep.members:
+    digest.update(f'{member.name} {member.seed}'.encode())
+    digest.update(member.labels.tobytes())
+    for leaf in jax.tree.leaves(member.classifier.variables):
+      digest.update(np.asarray(leaf.addressable_data(0)).tobytes())
+  return digest.hexdigest()
+
+
+def fitted(sweep, cell):
+  """Returns a cell's learnt directions, [num_epsilons, time], or None."""
+  if not sweep.attacks[cell.attack].fitted:
+    return None
+  path = os.path.join(
+    sweep.folder, 'parts', f'{cell.name(sweep.members)}.directions.npz'
+  )
+  if not parallel.agree(lambda: _is_whole(path)):
+    directions = fitting.fit_universal(
+      cell,
+      sweep.members[cell.source],
+      sweep.fitting,
+      sweep.attacks[cell.attack],
+      sweep.settings,
+      num_passes=sweep.num_passes,
+    )
+    parallel.on_lead(
+      lambda: _write(path, {'directions': directions}), f'{path} is written'
+    )
+  return _read(path)['directions']

@@ -1,0 +1,28 @@
+"""IEMOCAP: the paper's recipe on the paper's corpus.
+
+  python -m launch.reproduce --config=configs/iemocap.py:gender \
+    --config.corpus.folder=/path/to/iemocap --workdir=runs/iemocap-gender
+
+`:gender`, `:emotion` and `:speaker` are the paper's three tasks, at its size,
+for an accelerator; `:gender,small` (and so on) fits two CPU cores. The folder
+is the one that holds Session1 ... Session5. Preparing tells every count that
+the paper states beside what was found. To test on a session never heard:
+`--config.split.kind=leave_one_session_out --config.split.session=5`.
+
+Not run on the release itself, which needs a licence: the reader is tested on a
+stand-in of the same layout.
+"""
+
+import ml_collections
+
+from configs import paper
+
+
+def get_config(variant: str = 'gender') -> ml_collections.ConfigDict:
+  """Returns the config of a variant.
+
+  Args:
+    variant: 'gender', 'emotion' or 'speaker', with ',small' after it for the
+      size a machine without an accelerator can train.
+  """
+  return paper.get_corpus_config('iemocap', variant)

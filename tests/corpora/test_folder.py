@@ -1,0 +1,232 @@
+"""Any recordings: manifests, sub-folders, formats, and what can be wrong."""
+
+import logging
+import os
+
+import numpy as np
+import pytest
+import soundfile
+import stand_ins
+
+from advspeech import corpora, errors, tasks
+from advspeech.corpora import folder as folder_corpus
+
+
+@pytest.fixture
+def folder(tmp_path):
+  return tmp_path / 'recordings'
+
+
+def utterances(folder, **options):
+  """Returns what the builder yields, without writing a data set."""
+  builder = folder_corpus.Folder(
+    folder=str(folder), data_dir='unused', file_format='array_record', **options
+  )
+  return list(builder.utterances())
+
+
+def write_manifest(folder, text, encoding='utf-8', name='manifest.csv'):
+  (folder / name).write_bytes(text.encode(encoding))
+
+
+def test_without_a_manifest_each_sub_folder_is_a_class(folder):
+  stand_ins.write(folder / 'dog' / 'a.wav', 'dog/a')
+  stand_ins.write(folder / 'cat' / 'deep' / 'a.wav', 'cat/deep/a')
+  stand_ins.write(folder / 'cat' / '.hidden.wav', 'hidden')
+  (folder / 'cat' / 'notes.txt').write_text('miaow')
+  found = utterances(folder)
+  assert {u.id: u.label for u in found} == {
+    'cat__deep__a': 'cat',
+    'dog__a': 'dog',
+  }
+  for u in found:
+    np.testing.assert_array_equal(
+      u.pcm, stand_ins.tone(u.id.replace('__', '/'))
+    )
+  stand_ins.write(folder / 'lost.wav', 'lost')
+  with pytest.raises(errors.InputError, match=r'lost\.wav lies in no sub-fold'):
+    utterances(folder)
+
+
+def test_a_manifest_says_everything(folder):
+  for name in ('a', 'b c', 'sub/d'):
+    stand_ins.write(folder / f'{name}.wav', name)
+  write_manifest(
+    folder,
+    'label,path,id,split,speaker\r\n'
+    'yes,a.wav,first,train,ann\r\n'
+    '"no, never",b c.wav,,test,"bob ""the"" x"\r\n'
+    ' yes ,./sub//d.wav,,,\r\n',
+    'utf-8-sig',
+  )
+  found = utterances(folder)
+  assert [(u.id, u.label, u.speaker, u.split) for u in found] == [
+    ('first', 'yes', 'ann', 'train'),
+    ('b c', 'no, never', 'bob "the" x', 'test'),
+    ('sub__d', 'yes', '', ''),
+  ]
+  np.testing.assert_array_equal(found[0].pcm, stand_ins.tone('a'))
+
+
+def test_a_manifest_may_lie_elsewhere(folder, tmp_path):
+  stand_ins.write(folder / 'a.wav', 'a')
+  write_manifest(tmp_path, 'path,label\na.wav,x\n', name='list.csv')
+  (u,) = utterances(folder, manifest=str(tmp_path / 'list.csv'))
+  assert u.label == 'x'
+  with pytest.raises(errors.InputError, match=r'none\.csv cannot be read'):
+    utterances(folder, manifest='none.csv')
+
+
+@pytest.mark.parametrize(
+  ('suffix', 'rate_hz', 'channels'),
+  [
+    ('wav', 8_000, 1),
+    ('flac', 44_100, 2),
+    ('ogg', 22_050, 1),
+    ('mp3', 32_000, 2),
+    ('aiff', 96_000, 6),
+  ],
+)
+def test_any_format_rate_and_channel_count_is_read(
+  folder, suffix, rate_hz, channels
+):
+  folder.mkdir()
+  time_s = np.arange(rate_hz) / rate_hz
+  wave = 0.5 * np.sin(2 * np.pi * 440 * time_s)
+  path = folder / 'x' / f'a.{suffix}'
+  path.parent.mkdir()
+  soundfile.write(path, np.stack([wave] * channels, 1), rate_hz)
+  (u,) = utterances(folder)
+  assert len(u.pcm) == pytest.approx(16_000, abs=1200)  # mp3 pads
+  spectrum = np.abs(np.fft.rfft(u.pcm[2000:10_000]))
+  assert np.argmax(spectrum) == 220
+
+
+@pytest.mark.parametrize(
+  ('text', 'message'),
+  [
+    ('path,klass\na.wav,x\n', r"one column label.*'path,klass'; expected path"),
+    ('path,label,label\na.wav,x,y\n', 'one column label'),
+    ('path,label,id,id\na.wav,x,y,z\n', 'one column id'),
+    ('', 'one column path'),
+    ('path,label\na.wav,x,y\n', 'line 2 has another number of cells'),
+    ('path,label\na.wav\n', 'line 2 has another number of cells'),
+    (
+      'path,label\na.wav,\n',
+      r'line 2 has no label; fill it in, or pass --skip',
+    ),
+    ('path,label\n,x\n', 'line 2 has no path'),
+    ('path,label\n../a.wav,x\n', r'\.\./a\.wav is not in .*recordings'),
+    ('path,label\nb/../../a.wav,x\n', 'is not in'),
+    ('path,label\n/etc/a.wav,x\n', 'is not in'),
+    ('path,label\na.txt,x\n', r'a\.txt is named as no recording is'),
+    ('path,label\na.wav\0.wav,x\n', 'no file can be named'),
+    ('path,label,id\na.wav,x,b/c\n', 'must be without a slash'),
+    (f'path,label,id\na.wav,x,{"é" * 91}\n', 'at most 180 bytes'),
+    ('path,label\nb.wav,x\n', r'b\.wav cannot be read'),
+    ('path,label\n"a.wav,x\n', 'cannot be read as CSV in UTF-8'),
+    ('path,label\n', 'every recording of folder was skipped'),
+  ],
+)
+def test_a_manifest_that_is_wrong_is_told_where(
+  folder, tmp_path, text, message
+):
+  stand_ins.write(folder / 'a.wav', 'a')
+  stand_ins.write(tmp_path / 'a.wav', 'not in the folder')
+  write_manifest(folder, text)
+  with pytest.raises(errors.InputError, match=message):
+    corpora.prepare(
+      'folder', folder=str(folder), data_dir=str(tmp_path / 'data')
+    )
+
+
+def test_a_manifest_in_another_encoding_is_told(folder):
+  stand_ins.write(folder / 'é.wav', 'a')
+  write_manifest(folder, 'path,label\né.wav,x\n', 'latin-1')
+  with pytest.raises(errors.InputError, match='cannot be read as CSV in UTF-8'):
+    utterances(folder)
+
+
+def test_names_in_other_scripts_are_kept_and_names_in_none_are_told(folder):
+  for name in ('שלם-2', '\u200fשלם', 'Zoë', '日本'):
+    stand_ins.write(folder / 'x' / f'{name}.wav', name)
+  assert {u.id for u in utterances(folder)} == {
+    f'x__{name}' for name in ('שלם-2', '\u200fשלם', 'Zoë', '日本')
+  }
+  bad = os.path.join(os.fsencode(folder), b'x', b'caf\xe9.wav')
+  os.rename(os.fsencode(folder / 'x' / 'Zoë.wav'), bad)
+  with pytest.raises(errors.InputError, match='is not named in UTF-8; rename'):
+    utterances(folder)
+  found = utterances(folder, skip_bad=True)
+  assert len([u for u in found if hasattr(u, 'pcm')]) == 3
+
+
+@pytest.fixture
+def prepared(folder, tmp_path, caplog):
+  """A folder with every duplicate there is, prepared; and what was said."""
+  rows = ['path,label,speaker,split,id']
+  for i in range(12):
+    stand_ins.write(folder / f'{i}.wav', str(i), num_samples=800 + 16 * i)
+    split = ('train', 'train', 'validation', 'test')[i % 4]
+    rows.append(f'{i}.wav,{"yn"[i % 2]},s{i % 3},{split},')
+  stand_ins.write(folder / 'copy.wav', '3', num_samples=848)
+  rows += ['copy.wav,y,s0,train,', '5.wav,y,s0,train,7', '5.wav,n,s2,train,']
+  write_manifest(folder, '\n'.join(rows))
+  where = {'folder': str(folder), 'data_dir': str(tmp_path / 'data')}
+  with caplog.at_level(logging.INFO, 'advspeech'):
+    corpora.prepare('folder', **where)
+  return where, caplog.messages
+
+
+def test_what_may_spoil_an_experiment_is_said_by_name(prepared):
+  _, messages = prepared
+  said = '\n'.join(messages)
+  assert '3 and copy are the same samples' in said
+  assert 'class n has only 6 clips' in said
+  assert 'class y has only 7 clips' in said
+  assert 'speaker s0 is in several splits, test, train, validation' in said
+  assert 'has the id 7 of' in said
+  assert 'has the id 5 of' in said
+  assert any(m.startswith('folder: 13 clips, 0.0 minutes') for m in messages)
+  assert 'label: n 6 (0.0 min), y 7 (0.0 min)' in said
+
+
+def test_no_label_moved_to_another_clip(prepared):
+  where, _ = prepared
+  corpus = corpora.read('folder', num_samples=1000, **where)
+  assert len(corpus.ids) == 13
+  for id_, label, pcm, count in zip(
+    corpus.ids, corpus.label, corpus.pcm, corpus.num_samples, strict=True
+  ):
+    number = 3 if id_ == 'copy' else int(id_)
+    assert label == ('y' if id_ == 'copy' else 'yn'[number % 2])
+    assert count == 800 + 16 * number
+    np.testing.assert_array_equal(
+      pcm[:count], stand_ins.tone(str(number), count)
+    )
+  task = tasks.select(
+    'label',
+    speaker=corpus.speaker,
+    sex=corpus.sex,
+    emotion=corpus.emotion,
+    label=corpus.label,
+  )
+  assert task.classes == ('n', 'y')
+  split = tasks.given_split(corpus.ids, task.labels, corpus.split[task.rows])
+  assert {len(rows) for rows in split.values()} == {7, 3}
+
+
+def test_another_channel_is_another_data_set(prepared):
+  where, _ = prepared
+  with pytest.raises(
+    errors.InputError, match=r'config\.corpus\.channels=mean, not 0; remove'
+  ):
+    corpora.read('folder', num_samples=10, **where, channels='0')
+
+
+def test_another_label_is_another_data_set(prepared, folder):
+  where, _ = prepared
+  manifest = folder / 'manifest.csv'
+  manifest.write_text(manifest.read_text().replace('0.wav,y', '0.wav,n', 1))
+  with pytest.raises(errors.InputError, match='prepared from other recordings'):
+    corpora.read('folder', num_samples=10, **where)

@@ -1,0 +1,213 @@
+"""Preparation: the same bytes each time, whole or not there, from anywhere."""
+
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+import typing
+
+import fsspec
+import numpy as np
+import pytest
+import stand_ins
+from etils.epath import backend
+from fsspec.implementations import memory
+
+from advspeech import audio, corpora, errors
+from advspeech.corpora import stored
+
+ROOT = pathlib.Path(__file__).parent.parent.parent
+NUM_CLIPS = 40
+# Prepares one data set, then another so slowly that it can be killed.
+PROGRAM = """
+import sys, time
+from advspeech import audio, corpora
+folder, whole, killed, delay_s = sys.argv[1:]
+corpora.prepare('folder', folder=folder, data_dir=whole)
+load = audio.load
+def slowly(*args):
+  time.sleep(float(delay_s))
+  return load(*args)
+audio.load = slowly
+print('ready', flush=True)
+corpora.prepare('folder', folder=folder, data_dir=killed)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+  for i in range(NUM_CLIPS):
+    name = f'{"ab"[i % 2]}/{i}'
+    stand_ins.write(tmp_path / 'folder' / f'{name}.wav', name)
+  return tmp_path / 'folder'
+
+
+def start(folder, tmp_path, delay_s):
+  """Returns a process that has begun with its second data set."""
+  process = subprocess.Popen(
+    [
+      sys.executable,
+      *('-c', PROGRAM, folder, tmp_path / 'whole', tmp_path / 'killed'),
+      str(delay_s),
+    ],
+    cwd=ROOT,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.DEVNULL,
+    text=True,
+  )
+  assert process.stdout.readline() == 'ready\n'
+  return process
+
+
+def contents(data_dir):
+  """Returns the bytes of every file of a data set."""
+  found = {
+    str(path.relative_to(data_dir)): path.read_bytes()
+    for path in data_dir.rglob('*')
+    if path.is_file() and path.name != '.lock'
+  }
+  assert len(found) >= 4
+  return found
+
+
+def left_over(data_dir):
+  return list((data_dir / 'folder').glob('incomplete.*'))
+
+
+def assert_finished_by_starting_again(folder, tmp_path):
+  where = {'folder': str(folder), 'data_dir': str(tmp_path / 'killed')}
+  corpora.prepare('folder', **where)
+  assert contents(tmp_path / 'killed') == contents(tmp_path / 'whole')
+  assert not left_over(tmp_path / 'killed')
+
+
+def test_a_killed_preparation_is_no_data_set_and_ends_with_the_same_bytes(
+  folder, tmp_path
+):
+  process = start(folder, tmp_path, 0.5)
+  while not left_over(tmp_path / 'killed'):
+    assert process.poll() is None
+    time.sleep(0.01)
+  process.send_signal(signal.SIGKILL)
+  process.wait()
+  assert left_over(tmp_path / 'killed')
+  with pytest.raises(errors.InputError, match='holds no prepared folder corp'):
+    corpora.read('folder', num_samples=10, data_dir=str(tmp_path / 'killed'))
+  # By another process than the one that wrote `whole`.
+  assert_finished_by_starting_again(folder, tmp_path)
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_it_ends_with_the_same_bytes(folder, tmp_path):
+  for _ in range(10):
+    process = start(folder, tmp_path, 0.01)
+    time.sleep(random.uniform(0, 0.6))
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+  assert_finished_by_starting_again(folder, tmp_path)
+
+
+def test_two_at_a_time_do_not_disturb_each_other(folder, tmp_path):
+  where = {'folder': str(folder), 'data_dir': str(tmp_path / 'data')}
+  paths = []
+  threads = [
+    threading.Thread(
+      target=lambda: paths.append(corpora.prepare('folder', **where))
+    )
+    for _ in range(3)
+  ]
+  for thread in threads:
+    thread.start()
+  for thread in threads:
+    thread.join()
+  assert len(paths) == 3
+  assert len(corpora.read('folder', num_samples=10, **where).ids) == NUM_CLIPS
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+  """S3 as fsspec sees it, in memory."""
+
+  class Bucket(memory.MemoryFileSystem):
+    protocol = 's3'
+    store: typing.ClassVar = {}
+    pseudo_dirs: typing.ClassVar = ['']
+
+    @classmethod
+    def _strip_protocol(cls, path):
+      return memory.MemoryFileSystem._strip_protocol(path.removeprefix('s3:/'))
+
+  files = Bucket()
+  monkeypatch.setattr(fsspec, 'filesystem', lambda name: files)
+  backend.fsspec_backend._get_filesystem.cache_clear()
+  yield files
+  backend.fsspec_backend._get_filesystem.cache_clear()
+
+
+def test_recordings_are_read_from_a_bucket(bucket, folder, tmp_path):
+  for path in folder.rglob('*.wav'):
+    bucket.pipe(f's3://speech/{path.relative_to(folder)}', path.read_bytes())
+  where = {'folder': 's3://speech', 'data_dir': str(tmp_path / 'data')}
+  corpora.prepare('folder', **where)
+  corpus = corpora.read('folder', num_samples=1600, **where)
+  assert corpus.metadata['folder'] == 's3://speech'
+  assert len(corpus.ids) == NUM_CLIPS
+  for id_, pcm in zip(corpus.ids, corpus.pcm, strict=True):
+    np.testing.assert_array_equal(pcm, stand_ins.tone(id_.replace('__', '/')))
+
+
+def test_a_data_set_in_a_bucket_is_refused(folder):
+  with pytest.raises(errors.InputError, match=r'a mounted file system.*s3://b'):
+    corpora.prepare('folder', folder=str(folder), data_dir='s3://b')
+
+
+@pytest.mark.parametrize('pad', audio.PADS)
+@pytest.mark.parametrize('cut', audio.CUTS)
+@pytest.mark.parametrize('normalize', audio.NORMALIZATIONS)
+def test_clips_are_read_as_asked_in_memory_and_from_disk(
+  pad, cut, normalize, tmp_path
+):
+  rng = np.random.default_rng(0)
+  lengths = [1, 5, 8, 9, 20]
+  source = [
+    {'pcm': rng.integers(-300, 300, n).astype(np.int16)} for n in lengths
+  ]
+  shape = stored.Shape(8, pad, cut, normalize)
+  clips = stored.StoredClips(source, shape, np.arange(5))[:]
+  for example, length, clip in zip(source, lengths, clips, strict=True):
+    pcm = example['pcm']
+    if normalize == 'peak':
+      pcm = np.rint(pcm * (32767 / np.abs(pcm).max()))
+    start, count = shape.span(length)
+    first = (length - count) // 2 if cut == 'center' else 0
+    np.testing.assert_array_equal(
+      clip[start : start + count], pcm[first : first + count]
+    )
+    assert not clip[:start].any()
+    assert not clip[start + count :].any()
+    before = {'end': 0, 'center': (8 - count) // 2, 'front': 8 - count}
+    assert start == before[pad]
+  np.testing.assert_array_equal(
+    stored.StoredClips(source, shape, np.arange(5)).subset(np.array([3, 1]))[
+      np.array([1, 0, 1])
+    ],
+    clips[[1, 3, 1]],
+  )
+
+
+def test_memory_and_disk_hold_the_same_clips(folder, tmp_path):
+  where = {'folder': str(folder), 'data_dir': str(tmp_path / 'data')}
+  corpora.prepare('folder', **where)
+  in_memory = corpora.read('folder', num_samples=2000, pad='front', **where)
+  on_disk = corpora.read(
+    'folder', num_samples=2000, pad='front', memory_budget_bytes=0, **where
+  )
+  assert isinstance(on_disk.pcm, stored.StoredClips)
+  assert on_disk.pcm.nbytes == in_memory.pcm.nbytes
+  np.testing.assert_array_equal(on_disk.pcm[:], in_memory.pcm)
+  np.testing.assert_array_equal(on_disk.ids, in_memory.ids)
+  np.testing.assert_array_equal(on_disk.starts, in_memory.starts)
+  assert set(in_memory.starts) == {400}

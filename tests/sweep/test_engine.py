@@ -1,0 +1,420 @@
+"""The compiled sweep: against a plain loop, and what it does not depend on."""
+
+import dataclasses
+import re
+import types
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import sweep_subjects
+from sweep_subjects import EPSILONS, NUM_CLIPS, judge, make_cell, make_settings
+
+from advspeech import attacks, audio, checkpoint, parallel, sweep
+from advspeech.sweep import engine, problem
+
+
+@pytest.fixture(scope='module')
+def split():
+  return sweep_subjects.make_split()
+
+
+@pytest.fixture(scope='module')
+def members(split):
+  return sweep_subjects.make_members(split)
+
+
+@pytest.fixture(scope='module')
+def plain(members, split):
+  return judge(make_cell(), members, split)
+
+
+def assert_same(a, b):
+  for name in sweep.Judgements._fields:
+    np.testing.assert_array_equal(
+      getattr(a, name), getattr(b, name), err_msg=name
+    )
+
+
+def test_equals_a_plain_loop_over_clips_epsilons_and_models(
+  plain, members, split
+):
+  logits_fns = [jax.jit(m.classifier.logits_fn) for m in members]
+  gradient_fn = jax.jit(
+    jax.grad(
+      lambda x, label: attacks.cross_entropy(logits_fns[0](x), label).sum()
+    )
+  )
+  seed_key = jax.random.key(members[0].seed)
+  names = sweep.variants(make_cell(), make_settings())
+  num_compared = 0
+  for i in range(NUM_CLIPS):
+    clip = audio.from_pcm(jnp.asarray(split.pcm[i : i + 1]))
+    gradient = gradient_fn(clip, split.labels[i : i + 1])
+    key = jax.random.fold_in(seed_key, problem.row_ids(split.ids)[i])
+    key = jax.random.fold_in(jax.random.fold_in(key, 0), 1)
+    noise = jax.random.rademacher(key, gradient.shape[1:], jnp.int8)
+    for e, epsilon in enumerate(EPSILONS):
+      for name, direction in (
+        ('memory', jnp.sign(gradient)),
+        ('random_sign', noise[None].astype(jnp.float32)),
+      ):
+        perturbed = jnp.clip(clip + np.float32(epsilon) * direction, 0, 1)
+        for t, logits_fn in enumerate(logits_fns):
+          logits = np.asarray(logits_fn(perturbed)[0])
+          top = np.sort(logits)
+          if top[-1] - top[-2] < 1e-3 * np.abs(logits).max():
+            continue  # too close for two summation orders to agree
+          num_compared += 1
+          found = plain.predictions[e, names.index(name), t, i]
+          assert found == logits.argmax(), (name, i, e, t)
+  assert num_compared > 0.7 * 2 * 3 * NUM_CLIPS * len(EPSILONS)
+
+
+def test_attacked_clips_change_answers_more_with_epsilon(plain):
+  flipped = (plain.predictions[:, 0, 0] != plain.clean[0]).sum(-1)
+  assert flipped[0] == 0
+  assert flipped[-1] > 0
+
+
+def test_epsilon_zero_is_the_clean_answer_saved_and_under_every_control(plain):
+  for variant in plain.predictions[0]:
+    np.testing.assert_array_equal(variant, plain.clean)
+  assert (plain.snr_db[0] == np.inf).all()
+  assert not plain.max_norm[0].any()
+
+
+def test_controls_are_as_large_as_the_attack(plain):
+  np.testing.assert_allclose(plain.max_norm[1], EPSILONS[1], rtol=1e-4)
+  # FGSM has the L2 norm of random signs and of Gaussian noise made like it.
+  attack, *controls = plain.snr_db[1].mean(-1)
+  assert len(controls) == 3
+  for control in controls:
+    # Less of the noise falls on the recorded part than of FGSM at worst.
+    assert control == pytest.approx(attack, abs=2.5)
+
+
+@pytest.mark.parametrize(
+  'batch_size', [pytest.param(3, marks=pytest.mark.slow), 12]
+)
+def test_answers_do_not_depend_on_the_batch_size(
+  plain, members, split, batch_size
+):
+  assert_same(
+    plain, judge(make_cell(), members, split, make_settings(batch_size))
+  )
+
+
+def test_a_shard_says_what_the_whole_split_says(plain, members, split):
+  part = judge(make_cell(), members, split, rows=slice(4, 8))
+  np.testing.assert_array_equal(part.clean, plain.clean[:, 4:8])
+  np.testing.assert_array_equal(part.predictions, plain.predictions[..., 4:8])
+
+
+@pytest.mark.parametrize(
+  'attack', ['fgsm', pytest.param('pgd_l2', marks=pytest.mark.slow)]
+)
+def test_one_device_says_what_four_say_bit_for_bit(split, attack):
+  cell = make_cell(attack)
+  results = []
+  for num_devices in (1, 4):
+    mesh = parallel.make_mesh(devices=jax.devices()[:num_devices])
+    members = sweep_subjects.make_members(split, mesh)
+    results.append(judge(cell, members, split, make_settings(mesh=mesh)))
+  assert_same(*results)
+
+
+@pytest.mark.parametrize(
+  'epsilon_devices', [2, pytest.param(4, marks=pytest.mark.slow)]
+)
+def test_sharing_out_the_epsilons_changes_no_answer(
+  plain, members, split, epsilon_devices
+):
+  # Three epsilons on two or four devices: the last group is filled up.
+  mesh = parallel.make_mesh(epsilon_devices)
+  shared = judge(make_cell(), members, split, make_settings(mesh=mesh))
+  np.testing.assert_array_equal(shared.clean, plain.clean)
+  np.testing.assert_array_equal(shared.predictions, plain.predictions)
+  # A device with one epsilon has no loop, and is compiled to other sums.
+  for name in sweep.Judgements._fields[2:]:
+    np.testing.assert_allclose(
+      getattr(shared, name), getattr(plain, name), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_new_epsilons_compile_nothing(plain, members, split):
+  del plain  # compiles the step
+  steps = engine._step.cache_info().currsize
+  compiled = _num_compiled(members, split)
+  judge(make_cell(epsilons=(0.0, 0.3, '12dbsnr')), members, split)
+  assert engine._step.cache_info().currsize == steps
+  assert _num_compiled(members, split) == compiled > 0
+
+
+def _num_compiled(members, split):
+  step, *_ = engine._program(
+    make_cell(),
+    members,
+    split,
+    sweep_subjects.make_attack('fgsm'),
+    make_settings(),
+  )
+  return step._cache_size()
+
+
+@pytest.mark.parametrize('epsilon_devices', [1, 2])
+def test_the_attack_sends_nothing_between_devices(
+  members, split, epsilon_devices
+):
+  text = _compiled(members, split, mesh=parallel.make_mesh(epsilon_devices))
+  text = text.as_text()
+  assert 'num_partitions=4' in text
+  assert not re.search(
+    'all-reduce|all-gather|all-to-all|collective|reduce-scatter', text
+  )
+
+
+def _compiled(members, split, **settings):
+  settings = make_settings(**settings)
+  attack = sweep_subjects.make_attack('fgsm')
+  step, _, arguments = engine._program(
+    make_cell(), members, split, attack, settings
+  )
+  return step.lower(*arguments(slice(0, 4), None)).compile()
+
+
+def test_memory_stays_under_the_bound_stated(members, split):
+  temporary = _compiled(members, split).memory_analysis().temp_size_in_bytes
+  clip_maps = sweep_subjects.TIME * 6 * 4
+  assert clip_maps < temporary < engine._GRADIENT_MAPS * clip_maps * 4
+
+
+class OffTheGrid(nn.Module):
+  """Says 1 for a clip with a sample between two 16-bit steps, else 0.
+
+  Its gradient is positive everywhere, and each one taken is counted.
+  """
+
+  num_classes = 3
+  # Small enough for all clips at once.
+  frontend = types.SimpleNamespace(features=1, input_pool=1)
+
+  def __call__(self, audio, *, train, valid=None):
+    fraction = jnp.abs(audio * 65536 - jnp.round(audio * 65536)).max(-1)
+    push = _counted(audio.mean(-1))
+    never, other = push * 0 - 1, push * 0 + 0.1
+    return jnp.stack([other, fraction + push - audio.mean(-1), never], -1)
+
+
+GRADIENTS = []
+
+
+@jax.custom_vjp
+def _counted(x):
+  return x
+
+
+def _count(residual, cotangent):
+  del residual
+  jax.debug.callback(lambda: GRADIENTS.append(1))
+  return (cotangent,)
+
+
+_counted.defvjp(lambda x: (x, None), _count)
+
+
+def off_the_grid(split):
+  classifier = checkpoint.Classifier(
+    OffTheGrid(),
+    {'params': {'none': jnp.zeros(1)}},
+    {'classes': list('abc')},
+    1,
+  )
+  return [sweep.Member('wavecnn', 0, classifier, split.labels)]
+
+
+def test_judges_what_each_file_format_gives_back(split):
+  # 0.3 of a 16-bit step: gone from a 16-bit file, kept by a float one.
+  cell = make_cell(epsilons=(0.0, '0.3lsb', '1lsb'))
+  result = judge(cell, off_the_grid(split), split)
+  memory, float32, int16 = (result.predictions[:, f, 0] for f in range(3))
+  for kept in (memory, float32):
+    assert (kept[1] == 1).all()
+  for whole_steps in (memory[0], float32[0], *int16, memory[2]):
+    assert (whole_steps == 0).all()
+
+
+def test_one_gradient_serves_every_epsilon(split):
+  counts = []
+  for num_epsilons in (1, 7):
+    GRADIENTS.clear()
+    cell = make_cell(epsilons=tuple(np.linspace(0, 0.1, num_epsilons)))
+    judge(cell, off_the_grid(split), split)
+    jax.effects_barrier()
+    counts.append(len(GRADIENTS))
+  assert counts[0] == counts[1] > 0
+
+
+def test_the_snr_is_of_the_recorded_samples(plain, split):
+  clip = split.pcm[3, : split.num_samples[3]] / 65536.0
+  expected = 10 * np.log10(np.mean(clip**2) / 0.01**2)
+  np.testing.assert_allclose(plain.snr_db[1, 0, 3], expected, atol=1e-2)
+
+
+def test_an_epsilon_in_db_of_snr_is_each_clips_own(members, split):
+  # Three of them, as in the other cells: no new program.
+  epsilons = ('20dbsnr', '10dbsnr', '0')
+  result = judge(make_cell(epsilons=epsilons), members, split)
+  np.testing.assert_allclose(result.snr_db[0, 0], 20, atol=1e-2)
+  np.testing.assert_allclose(result.snr_db[1, 0], 10, atol=1e-2)
+  assert np.ptp(result.max_norm[0]) > 0
+
+
+def test_a_recording_may_begin_anywhere_in_its_clip(members, split):
+  starts = sweep_subjects.TIME - split.num_samples
+  rolled = [np.roll(x, n) for x, n in zip(split.pcm, starts, strict=True)]
+  front = dataclasses.replace(split, pcm=np.stack(rolled), starts=starts)
+  np.testing.assert_allclose(
+    problem.signal_rms(front.pcm, front.spans),
+    problem.signal_rms(split.pcm, split.spans),
+    rtol=1e-5,
+  )
+  recorded = np.arange(sweep_subjects.TIME) >= starts[:, None]
+  for mask, allowed in (('recorded', recorded), ('padding', ~recorded)):
+    perturbed = sweep.attacked_clips(
+      make_cell('fgsm', mask),
+      members[0],
+      front,
+      sweep_subjects.make_attack('fgsm'),
+      make_settings(),
+      audio.parse_epsilon(0.01),
+    )
+    moved = perturbed != (front.pcm / 65536.0 + 0.5).astype(np.float32)
+    assert moved.any()
+    assert not (moved & ~allowed).any()
+
+
+@pytest.mark.parametrize(
+  'attack', ['fgsm', pytest.param('pgd', marks=pytest.mark.slow)]
+)
+def test_a_mask_leaves_the_rest_of_a_clip_alone(members, split, attack):
+  time = np.arange(sweep_subjects.TIME)
+  recorded = time < split.num_samples[:, None]
+  clean = split.pcm / 65536.0 + 0.5
+  for mask, allowed in (
+    ('recorded', recorded),
+    ('padding', ~recorded),
+    ('0.02-0.05s', (time >= 320) & (time < 800)),
+  ):
+    perturbed = sweep.attacked_clips(
+      make_cell(attack, mask),
+      members[0],
+      split,
+      sweep_subjects.make_attack(attack),
+      make_settings(),
+      audio.parse_epsilon(0.01),
+    )
+    moved = perturbed != clean.astype(np.float32)
+    assert moved.any()
+    assert not (moved & ~allowed).any()
+
+
+def test_a_band_holds_the_perturbation(members, split):
+  perturbed = sweep.attacked_clips(
+    make_cell('fgsm', '1000-2000hz'),
+    members[0],
+    split,
+    sweep_subjects.make_attack('fgsm'),
+    make_settings(),
+    audio.parse_epsilon(0.01),
+  )
+  spectrum = np.abs(np.fft.rfft(perturbed - (split.pcm / 65536.0 + 0.5))) ** 2
+  hz = np.fft.rfftfreq(sweep_subjects.TIME, 1 / 16_000)
+  inside = (hz > 999) & (hz < 2001)
+  assert spectrum[:, ~inside].sum() < 1e-6 * spectrum.sum()
+
+
+def test_l2_attacks_have_the_snr_of_fgsm_at_the_same_epsilon(members, split):
+  # On recorded samples alone, where both spread the same energy.
+  perturbed = sweep.attacked_clips(
+    make_cell('fgm', 'recorded'),
+    members[0],
+    split,
+    sweep_subjects.make_attack('fgm'),
+    make_settings(),
+    audio.parse_epsilon('30dbsnr'),
+  )
+  clean = split.pcm / 65536.0
+  recorded = np.arange(sweep_subjects.TIME) < split.num_samples[:, None]
+  noise = np.sum((perturbed - 0.5 - clean) ** 2, -1, where=recorded)
+  ratio = np.sum(clean**2, -1, where=recorded) / noise
+  np.testing.assert_allclose(10 * np.log10(ratio), 30, atol=0.1)
+
+
+@pytest.mark.slow
+def test_a_transform_comes_between_attack_and_every_judge(members, split):
+  cell = make_cell(transform='quantize8')
+  result = judge(cell, members, split)
+  assert result.predictions.shape == (3, 1, 3, NUM_CLIPS)
+  perturbed = sweep.attacked_clips(
+    cell,
+    members[0],
+    split,
+    sweep_subjects.make_attack('fgsm'),
+    make_settings(),
+    audio.parse_epsilon(0.1),
+  )
+  coarse = np.round((perturbed - 0.5) * 256) / 256 + 0.5
+  logits = np.asarray(members[0].classifier.logits_fn(jnp.asarray(coarse)))
+  top = np.sort(logits, -1)
+  clear = top[:, -1] - top[:, -2] > 1e-3 * np.abs(logits).max()
+  assert clear.sum() > NUM_CLIPS / 2
+  np.testing.assert_array_equal(
+    result.predictions[2, 0, 0][clear], logits.argmax(-1)[clear]
+  )
+
+
+def test_an_adaptive_attack_takes_its_gradient_through_the_transform(
+  members, split
+):
+  blind, adaptive = (
+    sweep.attacked_clips(
+      make_cell(transform='lowpass1000', adaptive=adaptive),
+      members[0],
+      split,
+      sweep_subjects.make_attack('fgsm'),
+      make_settings(),
+      audio.parse_epsilon(0.01),
+    )
+    for adaptive in (False, True)
+  )
+  clean = split.pcm / 65536.0 + 0.5
+
+  def high_share(x):
+    spectrum = np.abs(np.fft.rfft(x - clean)) ** 2
+    return spectrum[:, 240:].sum() / spectrum.sum()  # above 2 kHz
+
+  assert high_share(adaptive) < 0.8 * high_share(blind)
+
+
+def test_a_targeted_attack_goes_for_the_class_after_the_label(members, split):
+  attack = sweep_subjects.make_attack('fgsm-targeted')
+  wanted = members[0].goal(attack)
+  np.testing.assert_array_equal(wanted, (split.labels + 1) % 3)
+  perturbed = sweep.attacked_clips(
+    make_cell('fgsm-targeted'),
+    members[0],
+    split,
+    attack,
+    make_settings(),
+    audio.parse_epsilon(0.01),
+  )
+  clean = audio.from_pcm(jnp.asarray(split.pcm))
+  before, after = (
+    attacks.targeted_margin(members[0].classifier.logits_fn(x), wanted)
+    for x in (clean, jnp.asarray(perturbed))
+  )
+  assert (after > before).mean() >= 0.7
+  assert after.mean() > before.mean()

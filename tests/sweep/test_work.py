@@ -1,0 +1,281 @@
+"""A sweep's work on disk: resumed, damaged, claimed; and the tables of it."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+import sweep_subjects
+from sweep_subjects import CLASSES, NUM_CLIPS, make_cell, make_settings
+
+from advspeech import audio, errors, preemption, statistics, storage, sweep
+from advspeech.sweep import engine, tables
+from advspeech.sweep import work as work_lib
+
+CELLS = (
+  make_cell('fgsm'),
+  make_cell('pgd', epsilons=(0.0, 0.1)),
+  make_cell('universal', epsilons=(0.0, 0.1)),
+  make_cell(transform='quantize8'),
+)
+
+
+@pytest.fixture(scope='module')
+def split():
+  return sweep_subjects.make_split()
+
+
+@pytest.fixture(scope='module')
+def members(split):
+  # Two of one module, which compile faster than two modules; the last one knows
+  # the labels of half the clips only.
+  first, _, other = sweep_subjects.make_members(split)
+  some = np.where(np.arange(NUM_CLIPS) % 2, split.labels, -1).astype(np.int32)
+  return [
+    first,
+    dataclasses.replace(other, name='wavernn', seed=0),
+    dataclasses.replace(other, labels=some),
+  ]
+
+
+def make_work(folder, members, split, cells=CELLS, **settings):
+  return sweep.Sweep(
+    folder=str(folder),
+    cells=cells,
+    members=members,
+    split=split,
+    attacks={c.attack: sweep_subjects.make_attack(c.attack) for c in cells},
+    settings=make_settings(repair=True, **settings),
+    fitting=split,
+    num_passes=2,
+  )
+
+
+@pytest.fixture(scope='module')
+def work(tmp_path_factory, members, split):
+  made = make_work(tmp_path_factory.mktemp('attack'), members, split)
+  sweep.run(made)
+  return made
+
+
+@pytest.fixture(scope='module')
+def rows(work):
+  return sweep.sweep_rows(work, 'gender', 0.95)
+
+
+def contents(folder):
+  return {p.name: p.read_bytes() for p in sorted(folder.rglob('*.npz'))}
+
+
+def test_what_is_stopped_goes_on_to_the_same_bytes(
+  work, members, split, tmp_path, monkeypatch
+):
+  again = make_work(tmp_path, members, split)
+  checks = itertools.count()
+
+  def stop_at_the_third():
+    if next(checks) == 2:
+      raise preemption.Stopped(preemption.signal.SIGTERM)
+
+  monkeypatch.setattr(preemption, 'check', stop_at_the_third)
+  with pytest.raises(preemption.Stopped):
+    sweep.run(again)
+  parts = contents(tmp_path)
+  assert 0 < len(parts) < len(contents(work_path(work)))
+  # A part cut short, as no kill leaves one, is made again too.
+  cut = tmp_path / 'parts' / next(iter(parts))
+  cut.write_bytes(cut.read_bytes()[:100])
+  monkeypatch.undo()
+  sweep.run(again)
+  assert contents(tmp_path) == contents(work_path(work))
+
+
+def work_path(work):
+  import pathlib
+
+  return pathlib.Path(work.folder)
+
+
+def test_what_is_done_is_not_done_again(work, monkeypatch):
+  monkeypatch.setattr(engine, 'judge', None)
+  sweep.run(work)
+
+
+@pytest.mark.parametrize('change', ['clips', 'models', 'epsilons'])
+def test_a_folder_of_another_sweep_is_refused(work, change):
+  split, members, cells = work.split, work.members, work.cells
+  if change == 'clips':
+    split = dataclasses.replace(split, pcm=split.pcm + np.int16(1))
+  elif change == 'models':
+    members = [*members[1:], members[0]]
+  else:
+    cells = (dataclasses.replace(cells[0], epsilons=cells[1].epsilons),)
+  other = dataclasses.replace(work, split=split, members=members, cells=cells)
+  with pytest.raises(errors.InputError, match='of other models, clips or'):
+    sweep.run(other)
+
+
+def test_universal_directions_are_learnt_once_and_within_the_ball(work):
+  directions = work_lib.fitted(work, CELLS[2])
+  assert directions.shape == (2, sweep_subjects.TIME)
+  assert np.abs(directions).max() <= 1
+  assert directions[1].any()
+
+
+def test_rows_count_what_the_judgements_say(work, rows, split, tmp_path):
+  judged = work_lib.judgements(work, CELLS[0])
+  names = sweep.variants(CELLS[0], work.settings)
+  row = find(rows, 'wavernn', '', '0.1')
+  predictions = judged.predictions[2, :, 1]
+  assert row['num_errors'] == int((predictions[0] != split.labels).sum())
+  assert row['error_rate'] == row['num_errors'] / NUM_CLIPS
+  assert (row['ci_low'], row['ci_high']) == statistics.wilson_interval(
+    row['num_errors'], NUM_CLIPS
+  )
+  assert row['bootstrap_low'] <= row['error_rate'] <= row['bootstrap_high']
+  assert row['flip_rate'] == (predictions[0] != judged.clean[1]).mean()
+  for name in ('int16', 'repaired'):
+    expected = (predictions[names.index(name)] != split.labels).mean()
+    assert row[f'error_rate_{name}'] == expected
+  assert row['epsilon_lsb'] == pytest.approx(6553.6)
+
+  path = str(tmp_path / 'sweep.csv')
+  storage.write_table(path, sweep.SWEEP_COLUMNS, rows)
+  back = storage.read_table(path)
+  assert tuple(back[0]) == sweep.SWEEP_COLUMNS
+  for a, b in zip(rows, back, strict=True):
+    for key in sweep.SWEEP_COLUMNS:
+      same = isinstance(a[key], str)
+      assert same or b[key] == pytest.approx(a[key], rel=1e-5)
+
+
+def find(rows, target, control, epsilon, attack='fgsm', transform=''):
+  return next(
+    row
+    for row in rows
+    if (row['target'], row['target_seed']) == (target, 0)
+    and (row['control'], row['attack']) == (control, attack)
+    and (row['epsilon_given'], row['transform']) == (epsilon, transform)
+  )
+
+
+def test_every_attack_has_its_controls_and_is_tested_against_each(
+  work, rows, split
+):
+  judged = work_lib.judgements(work, CELLS[0])
+  names = sweep.variants(CELLS[0], work.settings)
+  for attack in ('fgsm', 'pgd', 'universal'):
+    for control in sweep.CONTROLS:
+      assert find(rows, 'wavecnn', control, '0.1', attack)['mcnemar_p'] <= 1
+  row = find(rows, 'wavecnn', 'gaussian', '0.1')
+  attacked, noisy = (
+    judged.predictions[2, names.index(n), 0] != split.labels
+    for n in ('memory', 'gaussian')
+  )
+  assert row['excess'] == attacked.mean() - noisy.mean()
+  assert row['mcnemar_p'] == statistics.mcnemar(attacked, noisy).p_value
+  assert row['excess_low'] <= row['excess'] <= row['excess_high']
+
+
+def test_clips_without_a_label_count_in_flips_alone(rows):
+  row = next(
+    r for r in rows if (r['target_seed'], r['epsilon_given']) == (1, '0.1')
+  )
+  assert row['num_clips'] == NUM_CLIPS / 2
+  assert row['num_errors'] <= NUM_CLIPS / 2
+  assert (row['flip_rate'] * NUM_CLIPS) % 1 == pytest.approx(0, abs=1e-9)
+
+
+def test_transformed_clips_have_no_controls(rows):
+  transformed = [row for row in rows if row['transform'] == 'quantize8']
+  assert len(transformed) == 3 * 3
+  assert {row['control'] for row in transformed} == {''}
+  assert {row['error_rate_int16'] for row in transformed} == {''}
+
+
+def test_samples_have_one_row_a_clip_and_point(work, split):
+  samples = list(sweep.sample_rows(work, 'gender'))
+  assert len(samples) == (3 + 2 + 2 + 3) * 3 * NUM_CLIPS
+  assert set(samples[0]) == set(sweep.SAMPLE_COLUMNS)
+  assert {row['id'] for row in samples} == set(split.ids)
+  judged = work_lib.judgements(work, CELLS[0])
+  chosen = [
+    row
+    for row in samples
+    if (row['target'], row['attack'], row['transform'], row['epsilon_given'])
+    == ('wavernn', 'fgsm', '', '0.1')
+  ]
+  assert [row['prediction'] for row in chosen] == [
+    CLASSES[p] for p in judged.predictions[2, 0, 1]
+  ]
+
+
+def test_the_smallest_epsilon_is_the_first_that_breaks_the_clip(work, split):
+  found = [
+    row
+    for row in sweep.minimal_rows(work, 'gender')
+    if (row['target'], row['attack'], row['seed']) == ('wavernn', 'fgsm', 0)
+  ]
+  judged = work_lib.judgements(work, CELLS[0])
+  epsilons = np.array(sweep_subjects.EPSILONS)
+  for success, reference in (
+    ('label', split.labels),
+    ('own', judged.clean[1]),
+  ):
+    some = [row for row in found if row['success'] == success]
+    assert len(some) == NUM_CLIPS
+    for i, row in enumerate(some):
+      broken = judged.predictions[:, 0, 1, i] != reference[i]
+      expected = epsilons[broken].min() if broken.any() else np.inf
+      assert row['epsilon'] == pytest.approx(expected)
+
+
+def test_the_strongest_breaks_what_any_attack_breaks(work):
+  strongest = sweep.strongest_rows(work, 'gender', 0.95)
+  # Only where all attacks were made: at 0 and 0.1.
+  assert {row['epsilon_given'] for row in strongest} == {'0', '0.1'}
+  last = {
+    cell.attack: work_lib.judgements(work, cell).predictions[-1, 0, 0]
+    for cell in CELLS[:3]
+  }
+  wrong = np.any([p != work.split.labels for p in last.values()], 0)
+  row = next(
+    r
+    for r in strongest
+    if (r['target'], r['target_seed'], r['epsilon_given'])
+    == ('wavecnn', 0, '0.1')
+  )
+  assert row['attack'] == tables.STRONGEST
+  assert row['error_rate'] == wrong.mean()
+
+
+def test_files_written_say_what_the_clip_in_memory_says(work, split):
+  epsilon = audio.parse_epsilon(0.05)
+  entries = sweep.write_examples(work, -1, epsilon)
+  assert len(entries) == NUM_CLIPS * 3  # fgsm, pgd, universal
+  folder = work_path(work) / 'audio'
+  for entry in entries:
+    i = list(split.ids).index(entry['id'])
+    assert entry['said_float32'] == entry['said_memory']
+    original = audio.load(folder / entry['original'])
+    np.testing.assert_array_equal(
+      original, split.pcm[i, : split.num_samples[i]]
+    )
+    moved = audio.load(folder / entry['adversarial']).astype(int) - split.pcm[i]
+    # 0.05 is 3276.8 steps; nothing wraps and nothing is rescaled.
+    assert np.abs(moved).max() <= 3277
+  fgsm = [e for e in entries if e['attack'] == 'fgsm']
+  moved = audio.load(folder / fgsm[0]['adversarial']).astype(int) - split.pcm[0]
+  assert set(np.abs(moved)) <= {0, 3276, 3277}
+  assert (moved != 0).mean() > 0.9
+
+
+def test_no_examples_are_written_when_none_are_wanted(work):
+  assert not sweep.write_examples(work, 0, audio.parse_epsilon(0.05))
+
+
+def test_quality_is_measured_for_every_attack_and_epsilon(work):
+  rows, undefined = sweep.quality_rows(work, 2)
+  assert len(rows) == (3 + 2 + 2) * 2
+  assert set(rows[0]) == set(sweep.QUALITY_COLUMNS)
+  assert 'stoi' in undefined

@@ -1,0 +1,149 @@
+"""Every check fires on what it is for, and is silent on what is sound."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from advspeech import checks
+
+RNG = np.random.default_rng(0)
+
+
+def only(findings, name, severity):
+  """The one finding, of the given name, in one sentence with its values."""
+  (finding,) = findings
+  assert (finding.name, finding.severity) == (name, severity)
+  assert '\n' not in finding.sentence
+  assert '. ' not in finding.sentence
+  assert any(c.isdigit() for c in finding.sentence)
+  assert finding.values
+  return finding
+
+
+def wrong(num_wrong, num_clips=100):
+  return np.arange(num_clips) < num_wrong
+
+
+def test_softmax_given_as_logits_is_found():
+  logits = jnp.asarray(RNG.normal(size=(8, 4)), jnp.float32)
+  probabilities = jax.nn.softmax(logits)
+  found = checks.logits_look_like_softmax(probabilities)
+  only(found, 'logits_look_like_softmax', 'error')
+  low = probabilities.astype(jnp.bfloat16)
+  assert checks.logits_look_like_softmax(low)
+  assert checks.logits_look_like_softmax(logits) == []
+  assert checks.logits_look_like_softmax(jax.nn.log_softmax(logits)) == []
+  # Probabilities of independent classes are no softmax either.
+  assert checks.logits_look_like_softmax(jax.nn.sigmoid(logits)) == []
+
+
+def test_gradients_without_a_direction_are_counted():
+  grads = jnp.asarray(RNG.normal(size=(4, 50))).at[0, :20].set(0)
+  shares = checks.gradient_shares(
+    grads.at[1, :5].set(jnp.nan).at[2, 0].set(jnp.inf)
+  )
+  assert shares == pytest.approx((20 / 200, 6 / 200))
+
+
+def test_zero_and_nonfinite_gradients_are_found():
+  only(checks.gradient_findings(0.1, 0.0), 'zero_gradients', 'warning')
+  only(checks.gradient_findings(0.9, 0.0), 'zero_gradients', 'error')
+  only(checks.gradient_findings(0.0, 1e-4), 'nonfinite_gradients', 'error')
+  assert len(checks.gradient_findings(0.9, 0.1)) == 2
+  assert checks.gradient_findings(0.001, 0.0) == []
+
+
+def test_a_control_as_strong_as_the_attack_is_found():
+  clean, attack, control = wrong(10), wrong(40), wrong(38)
+  found = checks.control_as_strong(attack, control, clean, 0.02)
+  finding = only(found, 'control_as_strong', 'warning')
+  assert finding.values['attack_error'] == 0.4
+  assert 'epsilon 0.02' in finding.sentence
+  # Stronger than its control; and a control stronger than the attack.
+  assert checks.control_as_strong(attack, wrong(12), clean, 0.02) == []
+  assert checks.control_as_strong(attack, wrong(80), clean, 0.02)
+  # An attack that does nothing has nothing to explain.
+  assert checks.control_as_strong(wrong(11), wrong(11), clean, 0.02) == []
+  assert checks.control_as_strong(clean, clean, clean, 0.0) == []
+
+
+def test_a_curve_that_falls_is_found():
+  epsilons = [0.0, 0.01, 0.02, 0.04]
+  falling = np.stack([wrong(n) for n in (10, 40, 60, 35)])
+  finding = only(
+    checks.non_monotone_curve(falling, epsilons),
+    'non_monotone_curve',
+    'warning',
+  )
+  assert finding.values['epsilon_high'] == 0.02
+  assert finding.values['epsilon_low'] == 0.04
+  rising = np.stack([wrong(n) for n in (10, 40, 60, 60)])
+  assert checks.non_monotone_curve(rising, epsilons) == []
+  # Whatever order the epsilons come in.
+  assert checks.non_monotone_curve(rising[::-1], epsilons[::-1]) == []
+  # A fall of 4 clips among 100 is what sampling does.
+  shallow = np.stack([wrong(n) for n in (10, 40, 60, 56)])
+  assert checks.non_monotone_curve(shallow, epsilons) == []
+  assert checks.non_monotone_curve(shallow[:1], epsilons[:1]) == []
+
+
+def test_a_fall_in_small_steps_is_found():
+  counts = (60, 56, 52, 48, 44, 40)
+  curve = np.stack([wrong(n) for n in counts])
+  assert checks.non_monotone_curve(curve, np.arange(6))
+
+
+def test_a_flat_curve_with_sampling_noise_is_silent_as_often_as_promised():
+  rng = np.random.default_rng(0)
+  alarms = [
+    bool(checks.non_monotone_curve(rng.random((5, 100)) < 0.3, np.arange(5)))
+    for _ in range(300)
+  ]
+  assert np.mean(alarms) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 300)
+
+
+def test_verdicts_without_their_epsilons_are_refused():
+  with pytest.raises(ValueError, match=r'got \(2, 100\) and \(3,\)'):
+    checks.non_monotone_curve(np.stack([wrong(1)] * 2), [0, 1, 2])
+
+
+def test_epsilons_below_one_step_are_found():
+  finding = only(
+    checks.below_one_lsb([0.0, 0.5 / 65536, 0.02]), 'below_one_lsb', 'warning'
+  )
+  assert finding.values['lsb'] == [0.5]
+  assert checks.below_one_lsb([0.0, 1 / 65536, 0.02]) == []
+
+
+def test_an_error_beyond_chance_is_found():
+  finding = only(checks.beyond_chance(70, [50, 50]), 'beyond_chance', 'warning')
+  assert finding.values['chance_error'] == 0.5
+  assert checks.beyond_chance(55, [50, 50]) == []  # sampling
+  assert checks.beyond_chance(70, [25] * 4) == []
+  # Always answering the rare class errs on 80 % and tells nothing.
+  assert checks.beyond_chance(80, [80, 20]) == []
+  assert checks.beyond_chance(95, [80, 20])
+
+
+def test_too_few_clips_for_the_interval_claimed_are_found():
+  finding = only(checks.too_few_clips(48, 0.05), 'too_few_clips', 'warning')
+  needed = finding.values['needed_clips']
+  assert checks.too_few_clips(needed, 0.05) == []
+  assert checks.too_few_clips(needed - 1, 0.05)
+  assert needed == 381  # 1.96^2 (1 / (4 0.05^2) - 1)
+
+
+def test_logits_that_depend_on_the_batch_are_found():
+  weights = jnp.asarray(RNG.normal(size=(20, 3)), jnp.float32)
+  audio = jnp.asarray(RNG.normal(size=(5, 20)), jnp.float32)
+
+  def batch_norm(x):
+    return (x - x.mean(0, keepdims=True)) @ weights
+
+  only(
+    checks.batch_dependent_logits(batch_norm, audio),
+    'batch_dependent_logits',
+    'error',
+  )
+  assert checks.batch_dependent_logits(lambda x: x @ weights, audio) == []

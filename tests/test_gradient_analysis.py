@@ -1,0 +1,318 @@
+"""Gradients over a split: the same rows whatever batch, order and devices."""
+
+import dataclasses
+import functools
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from advspeech import (
+  attacks,
+  audio,
+  checkpoint,
+  errors,
+  gradient_analysis,
+  gradient_figures,
+  gradient_tables,
+  gradients,
+  input_pipeline,
+  models,
+  parallel,
+  storage,
+)
+from advspeech.models import wavernn
+
+TIME = 2 * 16_000
+NUM_CLIPS = 6
+SIZES = {'features': 3, 'hidden_features': 4, 'input_pool': 2}
+
+
+@pytest.fixture(scope='module')
+def split():
+  rng = np.random.default_rng(0)
+  num_samples = rng.integers(TIME // 2, TIME, NUM_CLIPS)
+  pcm = rng.integers(-9000, 9000, (NUM_CLIPS, TIME)).astype(np.int16)
+  pcm[np.arange(TIME) >= num_samples[:, None]] = 0
+  return input_pipeline.Split(
+    ids=np.array([f'clip-{i}' for i in range(NUM_CLIPS)]),
+    pcm=pcm,
+    num_samples=num_samples,
+    labels=rng.integers(0, 2, NUM_CLIPS).astype(np.int32),
+  )
+
+
+@pytest.fixture(scope='module')
+def classifiers():
+  result = {}
+  for name in models.NAMES:
+    model = models.create_model(name, 2, **SIZES)
+    init = functools.partial(model.init, train=False)
+    variables = jax.jit(init)(jax.random.key(1), jnp.zeros((1, TIME)))
+    metadata = {'model': {'name': name, 'num_classes': 2, **SIZES}}
+    result[f'{name}-seed0'] = checkpoint.Classifier(
+      model, variables, metadata, 1
+    )
+  return result
+
+
+def rows_of(split, order):
+  return input_pipeline.Split(
+    *(getattr(split, field.name)[order] for field in dataclasses.fields(split))
+  )
+
+
+@pytest.fixture(scope='module')
+def statistics(classifiers, split):
+  return gradient_analysis.clip_statistics(classifiers, split, batch_size=4)
+
+
+def assert_same(a, b):
+  jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def test_rows_are_identical_for_other_batches_and_orders(
+  classifiers, split, statistics
+):
+  order = np.array([3, 0, 5, 1, 4, 2])
+  shuffled = gradient_analysis.clip_statistics(
+    classifiers, rows_of(split, order), batch_size=12
+  )
+  assert_same(shuffled, jax.tree.map(lambda x: x[order], statistics))
+
+
+def test_rows_are_identical_on_one_device(
+  classifiers, split, statistics, monkeypatch
+):
+  one_device = parallel.make_mesh(devices=jax.devices()[:1])
+  monkeypatch.setattr(parallel, 'make_mesh', lambda: one_device)
+  on_one = {
+    name: dataclasses.replace(
+      c, variables=jax.device_put(c.variables, parallel.replicated(one_device))
+    )
+    for name, c in classifiers.items()
+  }
+  one = gradient_analysis.clip_statistics(on_one, split, batch_size=3)
+  assert_same(one, statistics)
+
+
+def test_statistics_are_those_of_the_gradients(classifiers, split, statistics):
+  whole = gradient_analysis.whole_gradients(classifiers, split, batch_size=4)
+  assert whole.shape == (NUM_CLIPS, 2, TIME)
+  for m, classifier in enumerate(classifiers.values()):
+    clips = audio.from_pcm(jnp.asarray(split.pcm))
+
+    def loss_fn(x, classifier=classifier):
+      return attacks.cross_entropy(classifier.logits_fn(x), split.labels)
+
+    expected = jax.jit(functools.partial(gradients.input_gradient, loss_fn))(
+      clips
+    )
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(whole[:, m], expected, atol=1e-4 * scale)
+  magnitude = np.abs(whole).astype(np.float64)
+  np.testing.assert_allclose(
+    statistics['all']['l1'], magnitude.sum(-1), rtol=1e-4
+  )
+  np.testing.assert_allclose(
+    statistics['profile'],
+    magnitude.reshape(NUM_CLIPS, 2, -1, 640).mean(-1),
+    rtol=1e-4,
+  )
+  mask = np.arange(TIME) < split.num_samples[:, None]
+  energy = (magnitude**2).sum(-1)
+  on_padding = (magnitude**2 * ~mask[:, None]).sum(-1) / energy
+  np.testing.assert_allclose(
+    statistics['all']['outside_energy'], on_padding, rtol=1e-3
+  )
+  recorded = (magnitude * mask[:, None]).sum(-1)
+  np.testing.assert_allclose(statistics['recorded']['l1'], recorded, rtol=1e-4)
+  signs = (np.sign(whole[:, 0]) == np.sign(whole[:, 1])).mean(-1)
+  np.testing.assert_allclose(
+    statistics['pairs']['sign_agreement'][:, 0], signs, rtol=1e-6
+  )
+
+
+@pytest.mark.slow
+def test_recordings_can_lie_at_the_end(classifiers, split):
+  moved = gradient_analysis.clip_statistics(
+    classifiers, split, batch_size=8, alignment='end'
+  )
+  rolled = dataclasses.replace(
+    split,
+    pcm=np.stack(
+      [
+        np.roll(clip, TIME - n)
+        for clip, n in zip(split.pcm, split.num_samples, strict=True)
+      ]
+    ),
+    num_samples=np.full(NUM_CLIPS, TIME),
+  )
+  plain = gradient_analysis.clip_statistics(classifiers, rolled, batch_size=8)
+  np.testing.assert_array_equal(moved['profile'], plain['profile'])
+  np.testing.assert_array_equal(
+    moved['recorded']['num_samples'][:, 0], split.num_samples
+  )
+
+
+class Tilted:
+  """Logits whose gradient is one weight a sample."""
+
+  frontend = types.SimpleNamespace(frame_samples=640)
+
+  def apply(self, variables, clips, *, train):
+    assert not train
+    score = jnp.tanh(clips @ variables['w'])
+    return jnp.stack([score, -score], -1)
+
+
+def test_no_more_gradients_are_held_than_are_computed_at_once():
+  mesh = parallel.make_mesh(devices=jax.devices()[:1])
+  fn = gradient_analysis.statistics_fn((Tilted(),), 'start')
+  step = gradient_analysis.clip_step(fn, mesh)
+
+  def temporary_bytes(num_rows):
+    def of(dtype, *shape):
+      return jax.ShapeDtypeStruct((num_rows, *shape), dtype)
+
+    rows = {
+      'audio': of(jnp.float32, TIME),
+      'mask': of(jnp.float32, TIME),
+      'label': of(jnp.int32),
+      'seed': of(jnp.uint32),
+    }
+    variables = ({'w': jax.ShapeDtypeStruct((TIME,), jnp.float32)},)
+    compiled = step.lower(variables, rows).compile()
+    return compiled.memory_analysis().temp_size_in_bytes
+
+  more = temporary_bytes(1000) - temporary_bytes(10)
+  # The loop's own copy of clips and masks; held gradients would be a third.
+  assert more / (990 * TIME * 4) < 2.05
+
+
+def test_a_batch_that_does_not_fit_the_devices_is_refused(classifiers, split):
+  with pytest.raises(errors.InputError, match='got 5 and 4'):
+    gradient_analysis.clip_statistics(classifiers, split, batch_size=5)
+
+
+@pytest.mark.slow
+def test_float64_is_the_reference_and_float16_underflows(classifiers, split):
+  # A loss that small has gradients below what float16 holds.
+  name = 'wavernn-seed0'
+  part = gradient_analysis.fidelity(
+    classifiers[name], split, (0.0, 0.01), batch_size=8
+  )
+  of = dict(zip(gradient_analysis.ARITHMETICS, range(4), strict=True))
+  agreement = part['signs']['sign_agreement']
+  assert (agreement[:, of['float64']] == 1).all()
+  assert (agreement[:, of['float32']] > 0.999).all()
+  assert (
+    agreement[:, of['bfloat16']].mean() < agreement[:, of['float32']].mean()
+  )
+  zeros = part['signs']['zero_share']
+  assert zeros[:, of['float16']].mean() > 0.1
+  assert zeros[:, of['float64']].max() <= zeros[:, of['float16']].min()
+  assert part['predictions'].shape == (NUM_CLIPS, 5, 2)
+  for d in range(5):
+    np.testing.assert_array_equal(part['predictions'][:, d, 0], part['clean'])
+
+
+def test_the_recurrent_part_alone_is_the_models(classifiers, split):
+  for name in ('wavernn', 'wavernn_tanh'):
+    model = models.create_model(name, 2, **SIZES)
+    init = functools.partial(model.init, train=False)
+    clips = audio.from_pcm(jnp.asarray(split.pcm[:1, : 3 * 640]))
+    variables = jax.jit(init)(jax.random.key(0), clips)
+    parts = wavernn.recurrence(model, variables, clips[0])
+    state, cells = parts.initial, []
+    for x in parts.inputs:
+      if parts.forget_fn:
+        cells.append((state[:4], parts.forget_fn(state, x)))
+      state = parts.step_fn(state, x)
+    dense = variables['params']['logits']
+    logits = state[-4:] @ dense['kernel'] + dense['bias']
+    expected = model.apply(variables, clips, train=False)[0]
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-6)
+    if parts.forget_fn:
+      # The derivative of the next cell to this one, hidden state held.
+      cell, gate = cells[-1]
+      last = jnp.concatenate([cell, state[4:] * 0])
+      slope = jax.jacobian(parts.step_fn)(last, parts.inputs[-1])[:4, :4]
+      np.testing.assert_allclose(
+        np.diag(slope), parts.forget_fn(last, parts.inputs[-1]), rtol=1e-4
+      )
+      assert gate.shape == (4,)
+
+
+@pytest.mark.slow
+def test_the_whole_study_is_written_once_and_drawn(
+  classifiers, split, tmp_path, monkeypatch
+):
+  monkeypatch.setattr(gradient_analysis, 'EPSILONS', (1e-6, 1e-3))
+  monkeypatch.setattr(gradient_analysis, 'NUM_ITERATIONS', 3)
+
+  def write(**changes):
+    gradient_tables.write(
+      str(tmp_path),
+      classifiers,
+      split,
+      **{
+        'origin': {'split': 'test'},
+        'batch_size': 4,
+        'epsilons': (0.0, 0.01),
+        'clip_to_range': True,
+        'confidence': 0.95,
+        'num_studied': 3,
+        'examples': ('clip-2',),
+        **changes,
+      },
+    )
+    gradient_figures.draw(str(tmp_path))
+
+  write()
+  rows = storage.read_table(str(tmp_path / 'clips.csv'))
+  assert len(rows) == NUM_CLIPS * 2 * 2 * 2
+  assert {row['id'] for row in rows} == set(split.ids)
+  assert len(storage.read_table(str(tmp_path / 'pairs.csv'))) == NUM_CLIPS * 2
+  signs = storage.read_table(str(tmp_path / 'fidelity.csv'))
+  assert len(signs) == 2 * 4 * NUM_CLIPS
+  assert len(storage.read_table(str(tmp_path / 'fgsm.csv'))) == 2 * 5 * 2
+  points = storage.read_table(str(tmp_path / 'accumulation.csv'))
+  small = [
+    row['measured'] / row['predicted']
+    for row in points
+    if row['epsilon'] == 1e-6 and row['varied'] == 'epsilon'
+  ]
+  np.testing.assert_allclose(small, 1, rtol=0.01)
+  cut = {row['model'] for row in points if row['varied'] == 'length_cut'}
+  assert cut == {'wavernn-seed0'}
+  summary = storage.read_table(str(tmp_path / 'summary.csv'))
+  known = [row for row in summary if row['num_clips'] > 1]
+  assert len(known) > 100
+  for row in known:
+    assert not row['ci_low'] > row['estimate'] + 1e-6
+  for name in (
+    'figure5-clip-2',
+    'profile-start',
+    'profile-end',
+    'comparison',
+    'jacobians',
+    'accumulation',
+    'arithmetics',
+  ):
+    for suffix in ('png', 'svg'):
+      assert (tmp_path / f'{name}.{suffix}').stat().st_size > 5000
+
+  before = {p: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
+  table = (tmp_path / 'clips.csv').read_bytes()
+  write()
+  assert {p: p.stat().st_mtime_ns for p in tmp_path.iterdir()} == before
+  (tmp_path / 'summary.csv').unlink()
+  write()
+  assert (tmp_path / 'clips.csv').read_bytes() == table
+  with pytest.raises(errors.InputError, match=r'another study \(confidence'):
+    write(confidence=0.9)
+  with pytest.raises(errors.InputError, match='got clip-x; ids'):
+    write(examples=('clip-x',))

@@ -1,0 +1,225 @@
+"""Tables and figures are made of the arrays alone."""
+
+import numpy as np
+import pytest
+
+from advspeech import (
+  gradient_analysis,
+  gradient_figures,
+  gradient_tables,
+  input_pipeline,
+)
+
+NAMES = ('wavecnn-seed0', 'wavernn-seed0')
+NUM_CLIPS, FRAMES = 5, 50
+TIME = FRAMES * 640
+
+
+@pytest.fixture(scope='module')
+def split():
+  return input_pipeline.Split(
+    ids=np.array([f'clip-{i}' for i in range(NUM_CLIPS)]),
+    pcm=np.zeros((NUM_CLIPS, TIME), np.int16),
+    num_samples=np.full(NUM_CLIPS, TIME),
+    labels=np.array([0, 1, 0, 1, 1]),
+  )
+
+
+def region(rng):
+  keys = (
+    *('l1', 'l2', 'max', 'mean_abs', 'zero_share', 'outside_energy'),
+    *('early_l1_share', 'half_life_ms', 'num_samples'),
+    *('index_1', 'index_10', 'index_50'),
+  )
+  return {key: rng.uniform(1, 2, (NUM_CLIPS, 2)) for key in keys}
+
+
+@pytest.fixture(scope='module')
+def arrays():
+  rng = np.random.default_rng(0)
+  pairs = ('cosine', 'sign_agreement', 'norm_ratio', 'rank_correlation')
+  clips = {
+    alignment: {
+      'all': region(rng),
+      'recorded': region(rng),
+      'profile': rng.uniform(size=(NUM_CLIPS, 2, FRAMES)),
+      'pairs': {key: rng.uniform(size=(NUM_CLIPS, 1)) for key in pairs},
+    }
+    for alignment in gradient_analysis.ALIGNMENTS
+  }
+  clips['start']['all']['half_life_ms'][:2, 1] = np.inf
+  clips['start']['all']['l1'][:, 1] = clips['start']['all']['l1'][:, 0] / 10
+  signs = (
+    *('zero_share', 'early_zero_share', 'sign_agreement'),
+    *('early_sign_agreement', 'first_perturbed'),
+  )
+  predictions = np.tile(np.array([0, 1, 0, 1, 1])[:, None, None], (1, 5, 2))
+  predictions[:2, 4, 1] = 1 - predictions[:2, 4, 1]
+  fidelity = {
+    name: {
+      'signs': {key: rng.uniform(size=(NUM_CLIPS, 4)) for key in signs},
+      'clean': predictions[:, 0, 0],
+      'predictions': predictions,
+    }
+    for name in NAMES
+  }
+  starts = np.arange(0, FRAMES + 1, 5)
+  decay = 0.5 ** ((FRAMES - starts) / 10)
+  jacobians = {
+    'wavernn-seed0': {
+      'norms': np.tile(decay, (NUM_CLIPS, 1)),
+      'start': np.tile(starts, (NUM_CLIPS, 1)),
+      'forget': np.full((NUM_CLIPS, FRAMES), 0.7),
+      'recurrent': gradient_analysis.Recurrent(
+        'lstm', 'trained', 1.0, None, {}
+      ),
+    },
+    'untrained tanh': {
+      'norms': np.zeros((NUM_CLIPS, len(starts))),
+      'start': np.tile(starts, (NUM_CLIPS, 1)),
+      'recurrent': gradient_analysis.Recurrent(
+        'tanh', 'untrained', None, None, {}
+      ),
+    },
+  }
+  return {
+    'clips': clips,
+    'fidelity': fidelity,
+    'jacobians': jacobians,
+    'accumulation': {name: accumulation() for name in NAMES},
+  }
+
+
+def accumulation():
+  """Loss that grows as n^0.8, linear to 1e-4 and as epsilon^2 after it."""
+  epsilons = np.array(gradient_analysis.EPSILONS)
+  measured = np.where(epsilons <= 1e-4, epsilons, epsilons**2 / 1e-4)
+  n = np.array([100, 1000, 10_000])
+  growth = np.tile((n**0.8)[:, None], (NUM_CLIPS, 1, 2))
+  return {
+    'epsilon': {
+      'n': np.tile(epsilons, (NUM_CLIPS, 1)),
+      'predicted': np.tile(epsilons, (NUM_CLIPS, 1)),
+      'measured': np.tile(measured, (NUM_CLIPS, 1)),
+    },
+    'samples': {
+      'n': np.tile(n, (NUM_CLIPS, 1)),
+      'predicted': growth,
+      'measured': growth,
+    },
+  }
+
+
+def found(rows, **keys):
+  (row,) = (r for r in rows if all(r[k] == v for k, v in keys.items()))
+  return row
+
+
+def test_a_row_a_clip_model_region_and_alignment(split, arrays):
+  rows, compared = gradient_tables.clip_rows(split, NAMES, arrays)
+  assert len(rows) == NUM_CLIPS * 2 * 2 * 2
+  assert len(compared) == NUM_CLIPS * 2
+  row = found(
+    rows,
+    id='clip-3',
+    model='wavernn-seed0',
+    alignment='end',
+    region='recorded',
+  )
+  assert row['l1'] == arrays['clips']['end']['recorded']['l1'][3, 1]
+  assert (
+    compared[0]['cosine'] == (arrays['clips']['start']['pairs']['cosine'][0, 0])
+  )
+
+
+def test_fgsm_rows_count_errors_by_whose_signs(split, arrays):
+  rows = gradient_tables.fgsm_rows(split, arrays['fidelity'], (0.0, 0.01), 0.95)
+  assert len(rows) == 2 * 5 * 2
+  noise = found(
+    rows, model='wavernn-seed0', direction='random_sign', epsilon=0.01
+  )
+  assert noise['num_errors'] == 2
+  assert noise['flip_rate'] == 0.4
+  assert sum(row['num_errors'] for row in rows) == 4
+
+
+def test_the_summary_has_what_the_arrays_were_made_of(arrays):
+  rows = gradient_tables.summary_rows(NAMES, arrays, 0.95)
+  life = found(
+    rows,
+    part='clips',
+    model='wavernn-seed0',
+    setting='start, all',
+    statistic='halvings_per_s',
+  )
+  assert (life['num_clips'], life['num_left_out']) == (5, 0)
+  assert life['ci_low'] == 0
+  assert life['ci_low'] <= life['estimate'] <= life['ci_high']
+  for what in ('predicted', 'measured'):
+    exponent = found(
+      rows,
+      model='wavecnn-seed0',
+      setting='samples, epsilon 1e-06',
+      statistic=f'{what}_exponent',
+    )
+    assert exponent['estimate'] == pytest.approx(0.8)
+  until = found(rows, model='wavecnn-seed0', statistic='linear_until')
+  below = [e for e in gradient_analysis.EPSILONS if e <= 1.1e-4]
+  assert until['estimate'] == pytest.approx(below[-1])
+  # Half in ten frames of 40 ms.
+  reach = found(
+    rows,
+    part='jacobians',
+    model='wavernn-seed0',
+    statistic='halvings_per_s',
+  )
+  assert reach['estimate'] == pytest.approx(2.5)
+  # A constant ratio has no spread to be measured in.
+  effect = found(
+    rows, part='effects', setting='start, all', statistic='log10_l1'
+  )
+  assert effect['other'] == 'wavernn-seed0'
+  assert effect['estimate'] > 10 or np.isnan(effect['estimate'])
+
+
+def test_every_figure_shows_every_model(split, arrays, tmp_path):
+  rows, _ = gradient_tables.clip_rows(split, NAMES, arrays)
+  drawn = {
+    'comparison': gradient_figures.comparison(rows, NAMES),
+    'jacobians': gradient_figures.jacobian_decay(
+      gradient_tables.jacobian_rows(arrays['jacobians'])
+    ),
+    'accumulation': gradient_figures.accumulation(
+      gradient_tables.accumulation_rows(split, arrays['accumulation'])
+    ),
+    'arithmetics': gradient_figures.arithmetics(
+      gradient_tables.sign_rows(split, arrays['fidelity']),
+      gradient_tables.fgsm_rows(split, arrays['fidelity'], (0.0, 0.01), 0.95),
+    ),
+    'profile': gradient_figures.profiles(
+      arrays['clips']['start']['profile'],
+      NAMES,
+      split.num_samples / 16_000,
+      'start',
+    ),
+    'figure5': gradient_figures.gradient_traces(
+      {
+        'id': np.array(['clip-0']),
+        'model': np.array(NAMES),
+        'audio': np.full((1, TIME), 0.5),
+        'num_samples': np.array([TIME // 2]),
+        'gradient': np.random.default_rng(0).normal(size=(1, 2, TIME)),
+      },
+      0,
+    ),
+  }
+  for name, fig in drawn.items():
+    for axes in fig.axes:
+      if axes.get_visible():
+        assert axes.get_ylabel(), name
+    path = tmp_path / f'{name}.svg'
+    fig.savefig(path)
+    text = path.read_text()
+    for model in ('WaveCNN', 'WaveRNN'):
+      assert model in text or name == 'jacobians', name
+  assert 'forget bias 1, trained' in (tmp_path / 'jacobians.svg').read_text()
