@@ -98,6 +98,8 @@ def error_against_snr(rows: Sequence[Mapping[str, Any]]) -> figure.Figure:
           and 2 * row['num_attainable'] >= row['num_clips']
         ]
         curve.sort(key=lambda row: row['budget'])
+        if not of_variant:
+          continue
         x = [row['budget'] for row in curve]
         panel.plot(
           x,
