@@ -40,6 +40,8 @@ REPAIRED = 'repaired'
 # Multiples of a model's first map that its layers need at a time, measured as
 # XLA's temporary memory (tests/sweep/test_engine.py holds it to the bound).
 _FORWARD_MAPS, _GRADIENT_MAPS = 4, 10
+# Clips in a CPU's chunk at most, however many would fit its cache.
+_CPU_CLIPS = 8
 _BYTES = 4
 
 
@@ -73,7 +75,8 @@ class Settings(NamedTuple):
     bounds: Smallest and largest legal sample.
     repair: Whether to judge 16-bit clips mended on the integer lattice too.
     memory_mb: What a device may use for clips in progress.
-    batch_size: Clips handed to the devices at a time, about.
+    batch_size: Clips of a unit of work, about; on an accelerator no chunk has
+      more.
     mesh: The devices.
   """
 
@@ -139,8 +142,9 @@ def chunks(
 ) -> Chunks:
   """Returns chunks that stay under the memory bound on every device.
 
-  A CPU takes what fits its cache, one epsilon at a time; an accelerator as much
-  as the bound allows.
+  A CPU takes what fits its cache, one epsilon at a time, and never asks for the
+  batch size: vector code and its remainder may differ in the last bit. An
+  accelerator takes as much as the bound allows.
   """
   largest = max(
     num_samples // m.frontend.input_pool * m.frontend.features * _BYTES
@@ -148,10 +152,11 @@ def chunks(
   )
   budget = settings.memory_mb * 2**20
   fitting = max(1, budget // (_GRADIENT_MAPS * largest))
-  clips = min(fitting, settings.batch_size)
+  on_cpu = jax.default_backend() == 'cpu'
+  clips = min(fitting, _CPU_CLIPS if on_cpu else settings.batch_size)
   for model in model_list:
     clips = models.clips_at_once(model, clips, num_samples)
-  if jax.default_backend() == 'cpu':
+  if on_cpu:
     return Chunks(clips, 1, 1)
   forwards = max(1, budget // (_FORWARD_MAPS * largest * clips))
   at_once = min(forwards, num_variants)
