@@ -103,6 +103,15 @@ def test_samples_the_attack_left_alone_stay_bit_for_bit():
   assert not same[-1, :, :3].any()
 
 
+def test_a_sample_no_file_can_hold_stays_until_it_is_attacked():
+  """1.0 is past the last 16-bit step, and a float file may hold it."""
+  clip = jnp.array([[1.0, 1.0, 0.5]])
+  adv = jnp.array([[[1.0, 1.0 - 3 * LSB, 0.5]]])
+  for epsilon, expected in ((4 * LSB, adv[0]), (0.5 * LSB, clip)):
+    out = attacks.to_lattice(clip, adv, jnp.array([epsilon]))
+    np.testing.assert_array_equal(out[0], expected)
+
+
 def test_shapes_that_do_not_go_together_are_refused():
   with pytest.raises(ValueError, match=r'adv must be \[num_epsilons, batch'):
     attacks.to_lattice(CLIPS, ADV[:2], EPSILONS)
