@@ -22,6 +22,9 @@ DISJOINT_KINDS = ('speaker_disjoint', 'leave_one_session_out')
 _SEXES = ('female', 'male')
 _EMOTIONS = ('angry', 'sad')
 _SPEAKERS_PER_SEX = 2
+# Orders in which speakers are dealt to splits before it is given up, and after
+# how many of them validation and test get one speaker more of each stratum.
+_DEALS, _DEALS_EACH = 150, 50
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,6 +147,8 @@ def speaker_disjoint_split(
 
   Whole speakers are dealt out, at least one for each split; speakers are
   stratified by the labels they have, so that both sexes are tested in gender.
+  Those who share their labels with fewer than two others join the largest
+  stratum, and all are dealt again until each label is in each split.
 
   Args:
     ids: [num_clips] unique utterance ids.
@@ -152,24 +157,63 @@ def speaker_disjoint_split(
     seed: Another seed gives another split.
 
   Raises:
-    errors.InputError: If a label has too few speakers to be in every split, as
-      in speaker recognition, which this split contradicts.
+    errors.InputError: If a clip has no speaker, or a label too few to be in
+      every split, as in speaker recognition, which this split contradicts.
   """
   ids, labels, speaker = map(np.asarray, (ids, labels, speaker))
+  nameless = ids[speaker == '']
+  if len(nameless):
+    raise errors.InputError(
+      'a speaker-disjoint split needs the speaker of every clip, '
+      f'{nameless[0]} and {len(nameless) - 1} more have none; name them in the '
+      'manifest or use --config.split.kind=stratified'
+    )
+  classes = np.unique(labels)
+  for label in classes:
+    num_speakers = len(np.unique(speaker[labels == label]))
+    if num_speakers < len(SPLITS):
+      raise errors.InputError(
+        'a speaker-disjoint split needs at least three speakers for every '
+        f'class, class {label} has {num_speakers}; use '
+        '--config.split.kind=stratified (speaker recognition always must)'
+      )
+  strata = _strata(labels, speaker)
+  for deal in range(_DEALS):
+    parts = _dealt(
+      strata,
+      speaker,
+      f'{seed}.{deal}' if deal else seed,
+      at_least=1 + deal // _DEALS_EACH,
+    )
+    if all(len(np.unique(labels[p])) == len(classes) for p in parts.values()):
+      return parts
+  raise errors.InputError(
+    f'none of {_DEALS} ways to deal {len(np.unique(speaker))} speakers to the '
+    'splits has every class in each; use another --config.split.kind'
+  )
+
+
+def _strata(labels, speaker):
+  """Returns the speakers, three or more at a time, who have the same labels."""
   strata = {}
   for name in np.unique(speaker):
     key = tuple(np.unique(labels[speaker == name]).tolist())
     strata.setdefault(key, []).append(name)
-  parts = {name: [] for name in SPLITS}
+  largest = max(strata, key=lambda key: len(strata[key]))
+  merged = {}
   for key, names in strata.items():
-    if len(names) < len(SPLITS):
-      raise errors.InputError(
-        'a speaker-disjoint split needs at least three speakers for every '
-        f'class, classes {list(key)} have {len(names)}; use '
-        '--config.split.kind=stratified (speaker recognition always must)'
-      )
-    names = np.array(names)
-    for part, chosen in _cut(np.arange(len(names)), names, seed, 1).items():
+    is_small = len(names) < len(SPLITS)
+    merged.setdefault(largest if is_small else key, []).extend(names)
+  return list(merged.values())
+
+
+def _dealt(strata, speaker, seed, at_least):
+  """Returns each split's clips, of speakers cut stratum by stratum."""
+  parts = {name: [] for name in SPLITS}
+  for names in map(np.array, strata):
+    num_least = min(at_least, len(names) // len(SPLITS))
+    cut = _cut(np.arange(len(names)), names, seed, num_least)
+    for part, chosen in cut.items():
       members = np.isin(speaker, names[chosen])
       parts[part].append(np.flatnonzero(members))
   return _joined(parts)
@@ -251,11 +295,11 @@ def given_split(
 
 
 def _check_trained(labels, parts):
-  trained = np.isin(labels, labels[parts['train']])
-  if not trained.all():
+  untrained = np.setdiff1d(labels, labels[parts['train']])
+  if len(untrained):
     raise errors.InputError(
-      f'{len(np.unique(labels[~trained]))} classes have no clip to train on in '
-      'this split; use another --config.split.kind'
+      f'class {untrained[0]} and {len(untrained) - 1} more have no clip to '
+      'train on in this split; use another --config.split.kind'
     )
 
 

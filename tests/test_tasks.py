@@ -1,7 +1,9 @@
 """Labels come from metadata; splits are fair, disjoint and reproducible."""
 
+import hypothesis
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 
 from advspeech import errors, tasks
 
@@ -135,6 +137,73 @@ def test_speaker_recognition_cannot_be_speaker_disjoint():
     )
 
 
+def test_who_has_no_name_is_no_speaker():
+  speaker = np.where(np.arange(len(IDS)) % 7 == 3, '', SPEAKER)
+  with pytest.raises(errors.InputError, match=r's00-0003 and 33 more have non'):
+    tasks.speaker_disjoint_split(IDS, select('gender').labels, speaker, 0)
+
+
+def clips_of(speakers):
+  """Returns ids, labels and speakers of one clip a speaker and label."""
+  pairs = [(s, label) for s, has in speakers.items() for label in sorted(has)]
+  speaker, labels = map(np.array, zip(*pairs, strict=True))
+  return np.array([f'{s}-{label}' for s, label in pairs]), labels, speaker
+
+
+def check_speaker_disjoint(ids, labels, speaker, split):
+  assert sorted(np.concatenate(parts_of(split))) == list(range(len(ids)))
+  for part in parts_of(split):
+    assert set(labels[part]) == set(labels)
+  speakers = [set(speaker[part]) for part in parts_of(split)]
+  assert sum(map(len, speakers)) == len(set(speaker))
+
+
+@pytest.mark.parametrize('seed', range(20))
+def test_speakers_of_few_like_them_join_the_others(seed):
+  speakers = {f's{i}': {0, 1} for i in range(8)}
+  speakers |= {'a': {0}, 'b': {0}, 'c': {1}, 'd': {1, 2}}
+  speakers |= {f't{i}': {1, 2} for i in range(4)}
+  clips = clips_of(speakers)
+  split = tasks.speaker_disjoint_split(*clips, seed)
+  check_speaker_disjoint(*clips, split)
+
+
+def test_a_class_of_few_speakers_is_dealt_until_each_split_has_one():
+  # No two say the same words, and one alone has all three classes.
+  words = [{0, 1}, {0, 1, 2}, {1}, {0}, {1, 2}, {0, 2}]
+  clips = clips_of({f's{i}': has for i, has in enumerate(words)})
+  check_speaker_disjoint(*clips, tasks.speaker_disjoint_split(*clips, 0))
+
+
+@hypothesis.settings(deadline=None, derandomize=True, database=None)
+@hypothesis.given(
+  st.lists(st.sets(st.integers(0, 2), min_size=1), min_size=3, max_size=15),
+  st.randoms(use_true_random=False),
+)
+def test_a_speaker_disjoint_split_has_every_class_everywhere_or_is_refused(
+  words, random
+):
+  clips = clips_of({f's{i}': has for i, has in enumerate(words)})
+  order = random.sample(range(len(clips[0])), len(clips[0]))
+  try:
+    split = tasks.speaker_disjoint_split(*clips, 0)
+  except errors.InputError:
+    with pytest.raises(errors.InputError):
+      tasks.speaker_disjoint_split(*(c[order] for c in clips), 0)
+    return
+  check_speaker_disjoint(*clips, split)
+  again = tasks.speaker_disjoint_split(*(c[order] for c in clips), 0)
+  for name, rows in split.items():
+    assert set(clips[0][rows]) == set(clips[0][order][again[name]])
+
+
+def test_eleven_clips_of_a_class_are_the_fewest_that_are_everywhere():
+  for number, has_all in ((10, False), (11, True)):
+    ids, labels = [f'u{i}' for i in range(40 + number)], [0] * 40 + [1] * number
+    parts = parts_of(tasks.split(ids, labels, 0))
+    assert all((part >= 40).any() for part in parts) == has_all
+
+
 SESSION = np.array([str(int(s[1:]) % 3) for s in SPEAKER])
 
 
@@ -199,7 +268,7 @@ def test_the_manifests_splits_are_taken_as_they_are():
     (['train', 'dev', 'test'], "'dev' for b and 0 more"),
     (['train', '', ''], "'' for b and 1 more"),
     (['train', 'train', 'test'], 'no clip of this task to validation'),
-    (['validation', 'train', 'test'], '1 classes have no clip to train on'),
+    (['validation', 'train', 'test'], 'class 1 and 0 more have no clip to tr'),
   ],
 )
 def test_splits_of_a_manifest_that_cannot_be_are_told(names, message):
