@@ -317,6 +317,12 @@ def _load(config):
   splits = input_pipeline.make_splits(
     corpus, task, config.split.kind, config.split.seed, config.split.session
   )
+  _audit(corpus, task, splits)
+  return corpus, task, splits
+
+
+def _audit(corpus, task, splits):
+  """Says what is in each split, and by name what is not."""
   for name, split in splits.items():
     counts = np.bincount(split.labels, minlength=len(task.classes))
     speakers = np.unique(corpus.speaker[np.isin(corpus.ids, split.ids)])
@@ -328,7 +334,13 @@ def _load(config):
       len(speakers[speakers != '']),
       split.num_samples.sum() / audio.SAMPLE_RATE_HZ,
     )
-  return corpus, task, splits
+    absent = [c for c, n in zip(task.classes, counts, strict=True) if not n]
+    if absent:
+      logger.warning(
+        '%s has no clip of %s; no number of this run is about them there',
+        name,
+        ', '.join(absent),
+      )
 
 
 def run_lr_search(

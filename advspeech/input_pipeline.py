@@ -113,18 +113,17 @@ def make_splits(
   """
   rows, labels = task.rows, task.labels
   ids = corpus.ids[rows]
+  names = np.array(task.classes)[labels]  # what is wrong is told by name
   if kind == 'speaker_disjoint':
-    parts = tasks.speaker_disjoint_split(
-      ids, labels, corpus.speaker[rows], seed
-    )
+    parts = tasks.speaker_disjoint_split(ids, names, corpus.speaker[rows], seed)
   elif kind == 'leave_one_session_out':
     parts = tasks.leave_one_session_out_split(
-      ids, labels, corpus.session[rows], session, seed
+      ids, names, corpus.session[rows], session, seed
     )
   elif kind == 'manifest':
-    parts = tasks.given_split(ids, labels, corpus.split[rows])
+    parts = tasks.given_split(ids, names, corpus.split[rows])
   else:
-    parts = tasks.split(ids, labels, seed)
+    parts = tasks.split(ids, names, seed)
   return {
     name: Split(
       ids=ids[part],

@@ -1,12 +1,13 @@
 """Configs are checked, folders belong to one config, figures come of tables."""
 
 import json
+import logging
 import types
 
 import numpy as np
 import pytest
 
-from advspeech import errors, experiment, figures, report
+from advspeech import errors, experiment, figures, input_pipeline, report
 from configs import (
   crema_d,
   emodb,
@@ -342,3 +343,40 @@ def test_a_model_of_another_task_gets_its_own_labels_where_it_has_any():
     {'task': 'emotion', 'classes': ['angry', 'sad']}, corpus, split
   )
   assert labels.tolist() == [0, -1, 1]
+
+
+def test_an_audit_says_what_is_in_each_split_and_what_is_not(caplog):
+  corpus = types.SimpleNamespace(
+    ids=np.array([f'u{i}' for i in range(6)]),
+    speaker=np.array(['ann', 'bob', 'ann', '', 'eve', 'bob']),
+  )
+  task = types.SimpleNamespace(classes=('yes', 'no', 'maybe'))
+
+  def split(rows, labels):
+    return input_pipeline.Split(
+      corpus.ids[rows],
+      np.zeros((len(rows), 1), np.int16),
+      np.array([24_000] * len(rows)),
+      np.array(labels, np.int32),
+    )
+
+  splits = {
+    'train': split([0, 1, 2], [0, 1, 2]),
+    'validation': split([3], [1]),
+    'test': split([4, 5], [2, 0]),
+  }
+  with caplog.at_level(logging.INFO, 'advspeech'):
+    experiment._audit(corpus, task, splits)
+  train, validation, without, test, without_no = caplog.records
+  assert train.getMessage() == (
+    'train: 3 clips (1 yes, 1 no, 1 maybe), 2 speakers, 4 s of sound'
+  )
+  assert validation.getMessage() == (
+    'validation: 1 clips (0 yes, 1 no, 0 maybe), 0 speakers, 2 s of sound'
+  )
+  assert test.getMessage() == (
+    'test: 2 clips (1 yes, 0 no, 1 maybe), 2 speakers, 3 s of sound'
+  )
+  assert without.levelname == without_no.levelname == 'WARNING'
+  assert 'validation has no clip of yes, maybe' in without.getMessage()
+  assert 'test has no clip of no;' in without_no.getMessage()

@@ -39,7 +39,8 @@ COLUMNS = ('speaker', 'sex', 'emotion', 'session', 'label', 'split')
 # Formats of libsndfile that name themselves; RAW does not.
 SUFFIXES = ('.wav', '.flac', '.ogg', '.oga', '.opus', '.mp3', '.aiff', '.aif')
 SUFFIXES += ('.au', '.caf', '.w64', '.rf64', '.sph')
-_FEW_CLIPS = 10
+# A stratified split gives validation none of a class with fewer.
+_FEW_CLIPS = 11
 # Decoded clips that may wait for the writer, by worker.
 _AHEAD = 8
 
@@ -243,7 +244,8 @@ def warnings(clips: Iterable[Clip]) -> list[str]:
     if len(ids) > 1
   ]
   found += [
-    f'class {label} has only {number} clips; a split needs {_FEW_CLIPS} or more'
+    f'class {label} has only {number} clips; a stratified split needs '
+    f'{_FEW_CLIPS} or more to have some of it everywhere'
     for label, number in sorted(labels.items())
     if label and number < _FEW_CLIPS
   ]

@@ -9,6 +9,7 @@ import soundfile
 import stand_ins
 
 from advspeech import corpora, errors, tasks
+from advspeech.corpora import builder
 from advspeech.corpora import folder as folder_corpus
 
 
@@ -189,6 +190,18 @@ def test_what_may_spoil_an_experiment_is_said_by_name(prepared):
   assert 'has the id 5 of' in said
   assert any(m.startswith('folder: 13 clips, 0.0 minutes') for m in messages)
   assert 'label: n 6 (0.0 min), y 7 (0.0 min)' in said
+
+
+@pytest.mark.parametrize('number', [10, 11])
+def test_a_class_of_fewer_clips_than_a_split_needs_is_told(number):
+  clips = [
+    builder.Clip(str(i), dict.fromkeys(builder.COLUMNS, 'x'), 1.0, str(i))
+    for i in range(number)
+  ]
+  said = '\n'.join(builder.warnings(clips))
+  assert ('class x has only 10 clips; a stratified split needs 11' in said) == (
+    number == 10
+  )
 
 
 def test_no_label_moved_to_another_clip(prepared):
