@@ -33,7 +33,13 @@ NORMALIZATIONS = ('none', 'peak')
 # Rates beyond these are those of a damaged header.
 _MIN_RATE_HZ, _MAX_RATE_HZ = 1_000, 1_000_000
 # What libsndfile notes of WAV, AIFF and AU files with less than they promise.
-_CUT_SHORT = re.compile(r'(data|SSND|Data Size)\s+: \d+ \(should be')
+_CUT_SHORT = re.compile(r'(?:data|SSND|Data Size)\s+: (\d+) \(should be')
+# Bytes of sound that programs write who stream a WAV file and cannot know it
+# (ffmpeg 0xFFFFFFFF, SoX 0x7FFFF000, arecord 0x80000000, or a little less).
+_UNKNOWN_SIZES = (
+  range(0x7FFF0000, 0x80000001),
+  range(0xFFFF0000, 0x100000000),
+)
 
 
 def read(path: str | os.PathLike, channels: str = 'mean') -> np.ndarray:
@@ -81,7 +87,7 @@ def _decode(path):
       if not _MIN_RATE_HZ <= rate_hz <= _MAX_RATE_HZ:
         raise EOFError(f'its header says {rate_hz} Hz')
       samples = file.read(dtype='float32', always_2d=True)
-      if _CUT_SHORT.search(file.extra_info) or len(samples) < file.frames:
+      if _is_cut_short(file.extra_info) or len(samples) < file.frames:
         raise EOFError('its end is missing')
     if not np.isfinite(samples).all():
       raise EOFError('it holds samples that are not finite')
@@ -100,6 +106,11 @@ def _decode(path):
       f'{path} holds no samples; replace it or leave it out'
     )
   return samples.T, rate_hz
+
+
+def _is_cut_short(extra_info):
+  promise = _CUT_SHORT.search(extra_info)
+  return promise and not any(int(promise[1]) in r for r in _UNKNOWN_SIZES)
 
 
 def _openable(path):

@@ -1,6 +1,7 @@
 """Conversions are exact, files lose what their format loses and no more."""
 
 import os
+import struct
 
 import jax
 import jax.numpy as jnp
@@ -165,6 +166,34 @@ def test_samples_that_are_not_numbers_are_refused(tmp_path):
     errors.InputError, match=r'nan.wav cannot be read.*not finite'
   ):
     audio.load(path)
+
+
+@pytest.mark.parametrize(
+  ('size', 'is_whole'),
+  [
+    (0xFFFFFFFF, True),  # ffmpeg
+    (0xFFFFFFFF - 36, True),
+    (0x7FFFFFFF, True),
+    (0x7FFFF000, True),  # SoX
+    (0x80000000, True),  # arecord
+    (0x60000000, False),
+    (3202, False),
+  ],
+)
+def test_a_streamed_file_is_read_up_to_its_end(tmp_path, size, is_whole):
+  path = tmp_path / 'streamed.wav'
+  samples = np.arange(-800, 800, dtype=np.int16)
+  soundfile.write(path, samples, 16_000, subtype='PCM_16')
+  data = bytearray(path.read_bytes())
+  at = data.index(b'data')
+  data[4:8] = struct.pack('<I', min(size + 36, 0xFFFFFFFF))
+  data[at + 4 : at + 8] = struct.pack('<I', size)
+  path.write_bytes(data)
+  if is_whole:
+    np.testing.assert_array_equal(audio.load(path), samples)
+  else:
+    with pytest.raises(errors.InputError, match='its end is missing'):
+      audio.load(path)
 
 
 def test_clips_are_cut_at_the_end_or_padded_with_silence():
