@@ -101,9 +101,16 @@ class Iemocap(builder.FolderBuilder):
 def _utterances(table):
   """Yields what the summary lines of one dialogue's table name."""
   session = table.parent.parent.parent
-  for line in table.read_bytes().decode('latin-1').splitlines():
+  lines = table.read_bytes().decode('latin-1').splitlines()
+  for number, line in enumerate(lines, 1):
     match = _LINE.fullmatch(line)
     if not match:
+      if line.startswith('['):
+        yield builder.Skipped(
+          f'{table} line {number}',
+          f'{table} line {number} begins as a summary line and is none: '
+          f'{line!r}; put the table back',
+        )
       continue
     id_, label = match['id'], match['label']
     named = _ID.fullmatch(id_)

@@ -145,6 +145,8 @@ def test_a_missing_and_an_empty_sentence_are_named_or_counted(tmp_path):
       'Ses02F_impro01_M000',
       'not the id of an utterance',
     ),
+    ('\tang\t', ' ang ', r'Ses01F_impro01\.txt line 3 begins as a summary lin'),
+    ('[6.2901 -', '[6,2901 -', r'line 3 begins as a summary line and is none'),
   ],
 )
 def test_a_table_that_was_changed_is_named(tmp_path, old, new, message):
