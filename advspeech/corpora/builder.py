@@ -41,6 +41,8 @@ SUFFIXES = ('.wav', '.flac', '.ogg', '.oga', '.opus', '.mp3', '.aiff', '.aif')
 SUFFIXES += ('.au', '.caf', '.w64', '.rf64', '.sph')
 # A stratified split gives validation none of a class with fewer.
 _FEW_CLIPS = 11
+# Files that are passed over and told by name.
+_NAMED = 5
 # Decoded clips that may wait for the writer, by worker.
 _AHEAD = 8
 
@@ -258,7 +260,10 @@ def warnings(clips: Iterable[Clip]) -> list[str]:
 
 
 class FolderBuilder(SpeechBuilder, skip_registration=True):
-  """A corpus that is read from a folder of the user's."""
+  """A corpus that is read from a folder of the user's.
+
+  Links in it are followed, also out of it: the user has placed them.
+  """
 
   # What the folder holds, for who points at another.
   LAYOUT = ''
@@ -284,6 +289,7 @@ class FolderBuilder(SpeechBuilder, skip_registration=True):
     self.folder = epath.Path(folder).expanduser() if folder else None
     self._skip_bad = skip_bad
     self._channels = channels
+    self._passed_over = []
     super().__init__(**kwargs)
 
   @abc.abstractmethod
@@ -292,6 +298,17 @@ class FolderBuilder(SpeechBuilder, skip_registration=True):
 
     `Skipped` stands for one that is bad, None for one that is passed over.
     """
+
+  def summary(self, clips: list[Clip]) -> list[str]:
+    """Returns what to tell of the corpus, and of what else is in the folder."""
+    lines = super().summary(clips)
+    if self._passed_over:
+      names = ', '.join(map(repr, self._passed_over[:_NAMED]))
+      lines.append(
+        f'passed over {len(self._passed_over)} files that are not named as '
+        f'recordings ({", ".join(self.SUFFIXES)}), the first: {names}'
+      )
+    return lines
 
   def same_id(self, first: Recording, second: Recording) -> Skipped:
     """Returns why the second of two recordings of one id is left out."""
@@ -324,12 +341,15 @@ class FolderBuilder(SpeechBuilder, skip_registration=True):
     """
     self.check_folder()
     top = self.folder / below if below else self.folder
-    found = sorted(
-      path
-      for path in (_walk(top) if top.is_dir() else ())
-      if path.suffix.lower() in self.SUFFIXES
-      and not any(p.startswith('.') for p in path.relative_to(top).parts)
-    )
+    found = []
+    for path in sorted(_walk(top)) if top.is_dir() else ():
+      name = path.relative_to(top)
+      if any(part.startswith('.') for part in name.parts):
+        continue
+      if path.suffix.lower() in self.SUFFIXES:
+        found.append(path)
+      else:
+        self._passed_over.append(name.as_posix())
     if not found:
       raise errors.InputError(
         f'{top} holds no recordings; expected {self.LAYOUT} '
@@ -347,21 +367,27 @@ class FolderBuilder(SpeechBuilder, skip_registration=True):
     return len(self._recordings)
 
   def source(self) -> dict[str, str]:
-    """Returns the folder, the channels, and a digest of what is read."""
-    digest = hashlib.sha256()
+    """Returns the folder, the channels, and digests of what is read.
+
+    `source_digest` is of names, sizes and columns, `written_digest` of when the
+    files were written: another one says that they were replaced, or copied.
+    """
+    source, written = hashlib.sha256(), hashlib.sha256()
+    folder = os.fspath(self.folder)
     for item in self._recordings:
       if isinstance(item, Recording):
-        size = _size(item.path)
-        entry = [item.path.name, size, *item[1:]]
-      else:
-        entry = item and list(item)
-      digest.update(json.dumps(entry).encode())
+        name = item.path.relative_to(self.folder).as_posix()
+        size, time_ns = _stat(item.path)
+        entry = [name, size, *item[1:]]
+        written.update(json.dumps([name, time_ns]).encode())
+      else:  # the folder may be moved
+        entry = item and [text.replace(folder, '') for text in item]
+      source.update(json.dumps(entry).encode())
     return {
-      'folder': os.path.abspath(self.folder)
-      if '://' not in os.fspath(self.folder)
-      else os.fspath(self.folder),
+      'folder': folder if '://' in folder else os.path.abspath(folder),
       'channels': self._channels,
-      'source_digest': digest.hexdigest(),
+      'source_digest': source.hexdigest(),
+      'written_digest': written.hexdigest(),
     }
 
   def utterances(self) -> Iterator[Utterance | Skipped]:
@@ -389,7 +415,10 @@ class FolderBuilder(SpeechBuilder, skip_registration=True):
 
 
 def _walk(top):
-  """Yields every file below a folder, here or in the cloud."""
+  """Yields every file below a folder, here or in the cloud.
+
+  Links are followed, but for those to a folder that they lie in.
+  """
 
   def refuse(error):
     raise errors.InputError(
@@ -398,19 +427,33 @@ def _walk(top):
     )
 
   scheme, mark, _ = os.fspath(top).rpartition('://')
-  for root, _, names in top.walk(on_error=refuse):
-    # fsspec names what it finds without its scheme.
-    if mark and mark not in os.fspath(root):
-      root = epath.Path(f'{scheme}{mark}{os.fspath(root).lstrip("/")}')
-    for name in names:
-      yield root / name
+  if mark:
+    for root, _, names in top.walk(on_error=refuse):
+      # fsspec names what it finds without its scheme.
+      if mark not in os.fspath(root):
+        root = epath.Path(f'{scheme}{mark}{os.fspath(root).lstrip("/")}')
+      yield from (root / name for name in names)
+    return
+  above = {}  # of each folder, where it and those that it lies in really are
+  for root, folders, names in os.walk(top, onerror=refuse, followlinks=True):
+    real = os.path.realpath(root)
+    around = above.get(os.path.dirname(root), ())
+    if real in around:
+      folders.clear()
+      continue
+    above[root] = (*around, real)
+    yield from (epath.Path(root) / name for name in names)
 
 
-def _size(path):
+def _stat(path):
+  """Returns a file's size and when it was written, in ns, None if unknown."""
   try:
-    return path.stat().length
+    if '://' in os.fspath(path):
+      return path.stat().length, None
+    status = os.stat(path)
   except (OSError, ValueError):  # it will be told when it is read
-    return None
+    return None, None
+  return status.st_size, status.st_mtime_ns
 
 
 def _read(item, channels):

@@ -1,9 +1,9 @@
 """Any recordings: a CSV manifest, or one sub-folder a class.
 
 The manifest has a line a clip, `path,label[,speaker,split,id]`, paths relative
-to the folder; without one, a clip's label is the sub-folder it lies in. Files
-are named after ids: the manifest's, or the path without its suffix and with
-`__` for slashes.
+to the folder and in it (a link in it may lead out); without one, a clip's label
+is the sub-folder it lies in. Files are named after ids: the manifest's, or the
+path without its suffix and with `__` for slashes.
 """
 
 import csv
@@ -74,6 +74,7 @@ class Folder(builder.FolderBuilder):
         yield _recording(path, _id(name.as_posix()), label=name.parts[0])
 
   def _listed(self, manifest):
+    labels = {}
     for number, row in _rows(manifest):
       where = f'{manifest} line {number}'
       name = row['path']
@@ -97,6 +98,11 @@ class Folder(builder.FolderBuilder):
           f'{where}: {name} is named as no recording is '
           f'({", ".join(self.SUFFIXES)})',
         )
+      elif labels.setdefault(path, row['label']) != row['label']:
+        raise errors.InputError(
+          f'{where}: {path} has the label {row["label"]!r} and, further up, '
+          f'{labels[path]!r}; remove one of the lines'
+        )
       else:
         yield _recording(
           self.folder / path,
@@ -112,19 +118,23 @@ def _id(path):
 
 def _recording(path, id_, **columns):
   """Returns a recording, or why its names cannot be used."""
+  names = (id_, *columns.values())
   try:
-    num_bytes = max(len(text.encode()) for text in (id_, *columns.values()))
+    num_bytes = max(len(text.encode()) for text in names)
   except UnicodeEncodeError:
     reason = f'{str(path)!r} is not named in UTF-8; rename it'
   else:
-    if '/' not in id_ and '\0' not in id_ and num_bytes <= _LONGEST:
+    is_plain = all(
+      '\0' not in text and text.splitlines() in ([], [text]) for text in names
+    )
+    if '/' not in id_ and is_plain and num_bytes <= _LONGEST:
       return builder.Recording(path, id_, **columns)
     reason = (
-      f'{path}: an id or label must be without a slash and of at most '
-      f'{_LONGEST} bytes, files are named after it; give it another in a '
-      'manifest'
+      f'{str(path)!r}: an id must be without a slash, since files are named '
+      'after it, and like label, speaker and split one line of at most '
+      f'{_LONGEST} bytes; give it another in a manifest'
     )
-  return builder.Skipped(str(path), reason)
+  return builder.Skipped(repr(str(path)), reason)
 
 
 def _rows(manifest):

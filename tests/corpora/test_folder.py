@@ -49,6 +49,55 @@ def test_without_a_manifest_each_sub_folder_is_a_class(folder):
     utterances(folder)
 
 
+def test_a_label_may_have_a_slash(folder):
+  stand_ins.write(folder / 'a.wav', 'a')
+  write_manifest(folder, 'path,label\na.wav,yes/no\n')
+  assert [u.label for u in utterances(folder)] == ['yes/no']
+
+
+def test_a_class_of_a_name_in_two_lines_is_told_in_one(folder):
+  stand_ins.write(folder / 'tw\no' / 'a.wav', 'a')
+  with pytest.raises(errors.InputError, match=r"tw\\no/a\.wav': an id must"):
+    utterances(folder)
+
+
+def test_links_are_followed_and_loops_are_not(folder, tmp_path):
+  stand_ins.write(tmp_path / 'elsewhere' / 'deep' / 'a.wav', 'a')
+  stand_ins.write(tmp_path / 'single.wav', 'b')
+  stand_ins.write(folder / 'dog' / 'c.wav', 'c')
+  (folder / 'cat').symlink_to(tmp_path / 'elsewhere')
+  (folder / 'dog' / 'b.wav').symlink_to(tmp_path / 'single.wav')
+  (folder / 'dog' / 'up').symlink_to(folder)
+  (tmp_path / 'elsewhere' / 'back').symlink_to(folder / 'cat')
+  expected = {'cat__deep__a': 'cat', 'dog__b': 'dog', 'dog__c': 'dog'}
+  assert {u.id: u.label for u in utterances(folder)} == expected
+  write_manifest(folder, 'path,label\ncat/deep/a.wav,x\ndog/b.wav,y\n')
+  assert [u.label for u in utterances(folder)] == ['x', 'y']
+
+
+def test_two_names_of_a_folder_are_two_classes(folder):
+  stand_ins.write(folder / 'cat' / 'a.wav', 'a')
+  (folder / 'feline').symlink_to('cat')
+  assert [u.label for u in utterances(folder)] == ['cat', 'feline']
+
+
+def test_files_that_are_not_read_are_counted_and_named(
+  folder, tmp_path, caplog
+):
+  stand_ins.write(folder / 'x' / 'a.wav', 'a')
+  for i in range(7):
+    (folder / 'x' / f'{i}.m4a').write_bytes(b'ftyp')
+  with caplog.at_level(logging.INFO, 'advspeech'):
+    corpora.prepare(
+      'folder', folder=str(folder), data_dir=str(tmp_path / 'data')
+    )
+  (said,) = (m for m in caplog.messages if 'passed over' in m)
+  assert said.startswith('passed over 7 files that are not named as recordings')
+  assert said.endswith(
+    "the first: 'x/0.m4a', 'x/1.m4a', 'x/2.m4a', 'x/3.m4a', 'x/4.m4a'"
+  )
+
+
 def test_a_manifest_says_everything(folder):
   for name in ('a', 'b c', 'sub/d'):
     stand_ins.write(folder / f'{name}.wav', name)
@@ -124,6 +173,11 @@ def test_any_format_rate_and_channel_count_is_read(
     ('path,label\na.wav\0.wav,x\n', 'no file can be named'),
     ('path,label,id\na.wav,x,b/c\n', 'must be without a slash'),
     (f'path,label,id\na.wav,x,{"é" * 91}\n', 'at most 180 bytes'),
+    ('path,label\na.wav,"x\ny"\n', 'like label, speaker and split one line'),
+    (
+      'path,label,id\na.wav,x,1\n./a.wav,y,2\n',
+      "line 3: a.wav has the label 'y' and, further up, 'x'; remove one",
+    ),
     ('path,label\nb.wav,x\n', r'b\.wav cannot be read'),
     ('path,label\n"a.wav,x\n', 'cannot be read as CSV in UTF-8'),
     ('path,label\n', 'every recording of folder was skipped'),
@@ -171,7 +225,7 @@ def prepared(folder, tmp_path, caplog):
     split = ('train', 'train', 'validation', 'test')[i % 4]
     rows.append(f'{i}.wav,{"yn"[i % 2]},s{i % 3},{split},')
   stand_ins.write(folder / 'copy.wav', '3', num_samples=848)
-  rows += ['copy.wav,y,s0,train,', '5.wav,y,s0,train,7', '5.wav,n,s2,train,']
+  rows += ['copy.wav,y,s0,train,', '5.wav,n,s0,train,7', '5.wav,n,s2,train,']
   write_manifest(folder, '\n'.join(rows))
   where = {'folder': str(folder), 'data_dir': str(tmp_path / 'data')}
   with caplog.at_level(logging.INFO, 'advspeech'):
