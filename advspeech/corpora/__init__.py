@@ -7,7 +7,10 @@ import io
 import json
 import logging
 import os
+import pathlib
 import shutil
+import zipfile
+import zlib
 from typing import Any
 
 import numpy as np
@@ -38,6 +41,8 @@ BUILDERS = {
 }
 # Corpora that are made, not read from a folder.
 _MADE = ('espeak',)
+# What a damaged index makes NumPy raise, besides.
+_NOT_NPZ = (zipfile.BadZipFile, zlib.error)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,6 +139,7 @@ class Corpus:
 def prepare(name: str, *, skip_bad: bool = False, **where: str) -> str:
   """Writes a corpus as a TFDS data set unless it is there; returns its path.
 
+  It is written again where the same recordings were replaced, or copied, since.
   Beside the data lies `preparation.json`: what it was made from and with. What
   that says of the clips is logged each time.
 
@@ -145,17 +151,22 @@ def prepare(name: str, *, skip_bad: bool = False, **where: str) -> str:
 
   Raises:
     errors.InputError: If the name is unknown, the recordings are missing or
-      bad, or the data set there was made from other recordings.
+      bad, the data set there is damaged or was made from other recordings, or
+      there is no place for one.
   """
   import tensorflow_datasets as tfds
 
   tfds.disable_progress_bar()
   source = Source(name, **where)
   dataset = source.builder(skip_bad)
-  if not _is_prepared(dataset):
+  if not _is_current(dataset, source):
     # TFDS announces a download on stdout; nothing is downloaded.
     with _alone(dataset), contextlib.redirect_stdout(io.StringIO()):
-      dataset.download_and_prepare()
+      if not _is_current(dataset, source):  # nobody else has done it meanwhile
+        if dataset.data_path.exists():
+          _discard(dataset)
+          dataset = source.builder(skip_bad)
+        dataset.download_and_prepare()
   record = _checked_record(dataset, source)
   for line in record['summary']:
     logger.info('%s', line)
@@ -180,13 +191,35 @@ def path(name: str, **where: str) -> str:
 def _alone(dataset):
   """Holds the data set for this process; removes what a killed one left."""
   parent = os.path.dirname(str(dataset.data_path))
-  os.makedirs(parent, exist_ok=True)
-  with open(os.path.join(parent, '.lock'), 'w') as lock:
+  lock_path = os.path.join(parent, '.lock')
+  try:
+    os.makedirs(parent, exist_ok=True)
+    pathlib.Path(lock_path).touch()
+  except OSError as e:
+    raise errors.InputError(
+      f'{parent} cannot be written to ({e.strerror}); point --config.data_dir '
+      'at a folder that can'
+    ) from e
+  with open(lock_path, 'w') as lock:
     fcntl.flock(lock, fcntl.LOCK_EX)  # let go with the process, at the latest
     for name in os.listdir(parent):
-      if name.startswith('incomplete.'):
-        shutil.rmtree(os.path.join(parent, name))
+      left = os.path.join(parent, name)
+      if name.startswith('incomplete.') and os.path.isdir(left):
+        shutil.rmtree(left)
     yield
+
+
+def _discard(dataset):
+  """Removes a data set, which is never half there under its name."""
+  path = dataset.data_path
+  logger.info(
+    '%s is prepared again: recordings were replaced or copied since, or it has '
+    'no %s',
+    path,
+    builder.RECORD,
+  )
+  aside = path.parent / f'incomplete.{path.name}'
+  shutil.rmtree(path.rename(aside))
 
 
 def _is_prepared(dataset):
@@ -194,9 +227,26 @@ def _is_prepared(dataset):
   return (dataset.data_path / builder.RECORD).exists()
 
 
+def _is_current(dataset, source):
+  """Returns whether the data set is there, of the files that are there now."""
+  return _is_prepared(dataset) and not _is_outdated(
+    _checked_record(dataset, source), dataset, source
+  )
+
+
+def _is_outdated(record, dataset, source):
+  """Returns whether the recordings were written anew since."""
+  return bool(source.folder) and (
+    record.get('written_digest') != dataset.source().get('written_digest')
+  )
+
+
 def _checked_record(dataset, source):
   """Returns the data set's record, if it was made of this source."""
-  record = json.loads((dataset.data_path / builder.RECORD).read_text())
+  try:
+    record = json.loads((dataset.data_path / builder.RECORD).read_text())
+  except ValueError as e:
+    raise stored.damaged(dataset.data_path, f'{builder.RECORD}: {e}') from e
   if source.name in _MADE:
     return record
   if record['channels'] != source.channels:
@@ -228,6 +278,9 @@ def read(
 ) -> Corpus:
   """Returns a prepared corpus, every clip of one length.
 
+  A process reads the index, and where the clips fit its memory all of them;
+  where they do not, none: those that it needs are read when it needs them.
+
   Args:
     name: A key of `BUILDERS`.
     num_samples: Clip length.
@@ -240,7 +293,8 @@ def read(
       may have been made from any.
 
   Raises:
-    errors.InputError: If it was not prepared, or from other recordings.
+    errors.InputError: If it was not prepared, or from other recordings, or is
+      damaged.
   """
   source = Source(name, **where)
   shape = stored.Shape(num_samples, pad, cut, normalize)
@@ -251,27 +305,35 @@ def read(
       'run python -m launch.prepare first, with the same --config'
     )
   record = _checked_record(dataset, source)
-  examples = dataset.as_data_source(builder.SPLIT)
-  pcm = stored.StoredClips(examples, shape, np.arange(len(examples)))
-  in_memory = pcm.nbytes <= memory_budget_bytes
-  clips = np.zeros(pcm.shape if in_memory else (0, 0), np.int16)
-  columns = {key: [] for key in ('id', *builder.COLUMNS)}
-  spans = []
-  for i, example in enumerate(examples):
-    for key, column in columns.items():
-      column.append(example[key].decode())
-    spans.append(shape.span(len(example['pcm'])))
-    if in_memory:
-      clips[i] = shape.clip(example['pcm'])
-  ids = np.array(columns.pop('id'))
+  if _is_outdated(record, dataset, source):
+    raise errors.InputError(
+      f'recordings in {source.folder} were replaced or copied since '
+      f'{dataset.data_path} was prepared; run python -m launch.prepare again, '
+      'with the same --config'
+    )
+  index = _index(dataset)
+  ids = index.pop('id')
   order = np.argsort(ids)
-  starts, num_samples = np.array(spans, np.int32)[order].T
+  examples = dataset.as_data_source(builder.SPLIT)
+  clips = stored.StoredClips(examples, shape, order, str(dataset.data_path))
+  spans = [shape.span(length) for length in index.pop('num_samples')[order]]
+  starts, num_samples = np.array(spans, np.int32).T
   return Corpus(
     name=source.name,
     ids=ids[order],
-    pcm=clips[order] if in_memory else pcm.subset(order),
+    pcm=clips[:] if clips.nbytes <= memory_budget_bytes else clips,
     starts=starts,
     num_samples=num_samples,
     metadata=record,
-    **{key: np.array(column)[order] for key, column in columns.items()},
+    **{key: column[order] for key, column in index.items()},
   )
+
+
+def _index(dataset):
+  """Returns what is known of each clip, in the order of the data set."""
+  path = dataset.data_path / builder.INDEX
+  try:
+    with np.load(path) as index:
+      return dict(index)
+  except (OSError, EOFError, ValueError, *_NOT_NPZ) as e:
+    raise stored.damaged(dataset.data_path, f'{builder.INDEX}: {e}') from e

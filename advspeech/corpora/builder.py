@@ -3,7 +3,8 @@
 A corpus is one TFDS split, `clips`, in ArrayRecord; who trains on what is for
 `tasks` to say. Neither writing nor reading imports TensorFlow. TFDS writes
 into a folder of another name and renames it at the end, so a data set that was
-interrupted is never taken for a whole one.
+interrupted is never taken for a whole one. An index beside the clips says all
+but their sound, so that who reads some of them need not read the others.
 """
 
 import abc
@@ -31,8 +32,9 @@ from advspeech import audio, errors
 logger = logging.getLogger(__name__)
 
 SPLIT = 'clips'
-# How the data set was made, beside its files.
+# How the data set was made, and what is in it clip by clip, beside its files.
 RECORD = 'preparation.json'
+INDEX = 'clips.npz'
 version = tfds.core.Version
 # What is said of a clip, '' where a corpus does not say it.
 COLUMNS = ('speaker', 'sex', 'emotion', 'session', 'label', 'split')
@@ -135,13 +137,25 @@ class SpeechBuilder(
     )
 
   def _example_writer(self):
-    return _SameBytes(self.info.file_format)
+    self._writer = _SameBytes(self.info.file_format)
+    return self._writer
+
+  def _download_and_prepare(self, *args, **kwargs):
+    super()._download_and_prepare(*args, **kwargs)
+    # The folder has its other name yet: the index comes with the data.
+    index = {
+      name: np.array(values) for name, values in self._writer.index.items()
+    }
+    with (epath.Path(self.data_dir) / INDEX).open('wb') as file:
+      np.savez_compressed(file, **index)
 
   def _split_generators(self, dl_manager):
     del dl_manager
     return {SPLIT: self._generate_examples()}
 
   def _generate_examples(self):
+    # Before the files are read: who is replaced meanwhile is read again.
+    source = self.source()
     clips, skipped = [], []
     for item in tqdm.tqdm(
       self.utterances(),
@@ -163,16 +177,16 @@ class SpeechBuilder(
       )
     # The folder has its other name yet: the record comes with the data.
     path = epath.Path(self.data_dir) / RECORD
-    path.write_text(json.dumps(self._record(clips, skipped), indent=2))
+    path.write_text(json.dumps(self._record(source, clips, skipped), indent=2))
 
-  def _record(self, clips, skipped):
+  def _record(self, source, clips, skipped):
     import soundfile
 
     ids = sorted(clip.id for clip in clips)
     return {
       'corpus': self.name,
       'version': str(self.version),
-      **self.source(),
+      **source,
       'num_clips': len(clips),
       'seconds': sum(clip.seconds for clip in clips),
       'sample_rate_hz': audio.SAMPLE_RATE_HZ,
@@ -191,20 +205,33 @@ class SpeechBuilder(
 
 
 class _SameBytes(writer.ExampleWriter):
-  """Writes an example as the same bytes in every process.
+  """Writes an example as the same bytes in every process, and keeps an index.
 
   Protocol buffers put a map's entries in an order that differs from process to
   process unless they are told to sort them; TFDS does not tell them.
+
+  Attributes:
+    index: `id`, `num_samples` and each of `COLUMNS`, in the order written.
   """
+
+  def __init__(self, file_format):
+    super().__init__(file_format)
+    self.index = {key: [] for key in ('id', 'num_samples', *COLUMNS)}
 
   def write(self, path, examples):
     """Writes (key, serialised example) pairs."""
-    return super().write(path, ((key, _sorted(x)) for key, x in examples))
+    return super().write(path, ((key, self._noted(x)) for key, x in examples))
 
-
-def _sorted(serialized):
-  example = tf_example_pb2.Example.FromString(serialized)
-  return example.SerializeToString(deterministic=True)
+  def _noted(self, serialized):
+    example = tf_example_pb2.Example.FromString(serialized)
+    for key, feature in example.features.feature.items():
+      (value,) = feature.bytes_list.value
+      if key == 'pcm':
+        samples = len(value) // np.dtype(np.int16).itemsize
+        self.index['num_samples'].append(samples)
+      else:
+        self.index[key].append(value.decode())
+    return example.SerializeToString(deterministic=True)
 
 
 class Clip(NamedTuple):
@@ -324,7 +351,14 @@ class FolderBuilder(SpeechBuilder, skip_registration=True):
         f'{self.name} is read from a folder of yours that holds {self.LAYOUT}; '
         f'say where it is with --config.corpus.folder=/path/to/{self.name}'
       )
-    if not self.folder.is_dir():
+    try:
+      is_there = self.folder.is_dir()
+    except ImportError as e:  # of fsspec, which tells the package
+      raise errors.InputError(
+        f'{self.folder} cannot be read without another package: {e} '
+        '(python -m pip install gcsfs for gs://, s3fs for s3://)'
+      ) from e
+    if not is_there:
       raise errors.InputError(
         f'{self.folder} is not a folder; point --config.corpus.folder at the '
         f'one that holds {self.LAYOUT}'
@@ -373,8 +407,9 @@ class FolderBuilder(SpeechBuilder, skip_registration=True):
     files were written: another one says that they were replaced, or copied.
     """
     source, written = hashlib.sha256(), hashlib.sha256()
+    items = self._recordings  # there are none without a folder
     folder = os.fspath(self.folder)
-    for item in self._recordings:
+    for item in items:
       if isinstance(item, Recording):
         name = item.path.relative_to(self.folder).as_posix()
         size, time_ns = _stat(item.path)

@@ -33,7 +33,7 @@ _NAME = re.compile(
 class CremaD(builder.FolderBuilder):
   """TFDS builder of CREMA-D."""
 
-  VERSION = builder.version('1.0.0')
+  VERSION = builder.version('1.1.0')
   DESCRIPTION = __doc__
   LAYOUT = f'AudioWAV/1001_DFA_ANG_XX.wav and so on, and {DEMOGRAPHICS}'
 

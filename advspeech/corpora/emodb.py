@@ -41,7 +41,7 @@ _NAME = re.compile(
 class Emodb(builder.FolderBuilder):
   """TFDS builder of EmoDB."""
 
-  VERSION = builder.version('1.0.0')
+  VERSION = builder.version('1.1.0')
   DESCRIPTION = __doc__
   LAYOUT = 'wav/03a01Fa.wav and so on'
 

@@ -94,7 +94,7 @@ SENTENCE_STRIDE = 7
 class Espeak(builder.SpeechBuilder):
   """TFDS builder of the embedded corpus."""
 
-  VERSION = builder.version('2.0.0')
+  VERSION = builder.version('2.1.0')
   DESCRIPTION = __doc__
 
   def utterances(self) -> Iterator[builder.Utterance | builder.Skipped]:

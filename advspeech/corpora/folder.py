@@ -26,7 +26,7 @@ REQUIRED, OPTIONAL = ('path', 'label'), ('speaker', 'split', 'id')
 class Folder(builder.FolderBuilder):
   """TFDS builder of a user's own recordings."""
 
-  VERSION = builder.version('1.0.0')
+  VERSION = builder.version('1.1.0')
   DESCRIPTION = __doc__
   LAYOUT = f'recordings, with a {MANIFEST} or in one sub-folder a class'
   SUFFIXES = builder.SUFFIXES

@@ -33,7 +33,7 @@ _AUDIO_ONLY, _SPEECH = '03', '01'
 class Ravdess(builder.FolderBuilder):
   """TFDS builder of the speech part of RAVDESS."""
 
-  VERSION = builder.version('2.0.0')
+  VERSION = builder.version('2.1.0')
   DESCRIPTION = __doc__
   LAYOUT = 'Actor_01 ... Actor_24, such as Actor_01/03-01-01-01-01-01-01.wav'
 

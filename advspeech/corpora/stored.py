@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from advspeech import audio
+from advspeech import audio, errors
 
 # Reading waits for the disk more than it computes.
 _THREADS_A_CORE = 4
@@ -51,17 +51,21 @@ class StoredClips:
     nbytes: What they would take in memory.
   """
 
-  def __init__(self, source: Sequence[Any], shape: Shape, rows: np.ndarray):
+  def __init__(
+    self, source: Sequence[Any], shape: Shape, rows: np.ndarray, path: str = ''
+  ):
     """Takes clips of a data source.
 
     Args:
       source: Examples with 'pcm', by index, from any thread.
       shape: How recordings become clips.
       rows: [num_clips] which of the examples.
+      path: Where they lie, for who is told that they are damaged.
     """
     self._source = source
     self._shape = shape
     self._rows = rows
+    self._path = path
 
   @property
   def shape(self) -> tuple[int, int]:
@@ -84,20 +88,35 @@ class StoredClips:
 
   def subset(self, rows: np.ndarray) -> 'StoredClips':
     """Returns some of the clips, unread."""
-    return StoredClips(self._source, self._shape, self._rows[rows])
+    return StoredClips(self._source, self._shape, self._rows[rows], self._path)
 
   def __getitem__(self, rows: Any) -> np.ndarray:
-    """Returns the clips of a slice or of an array of rows, read now."""
+    """Returns the clips of a slice or of an array of rows, read now.
+
+    Raises:
+      errors.InputError: If the data set is damaged.
+    """
     wanted = self._rows[rows]
     clips = np.zeros((len(wanted), self._shape.num_samples), np.int16)
 
     def read(i):
-      example = self._source[int(wanted[i])]
+      try:
+        example = self._source[int(wanted[i])]
+      except (RuntimeError, ValueError) as e:
+        raise damaged(self._path, str(e)) from e
       clips[i] = self._shape.clip(example['pcm'])
 
     # To the end, so that what went wrong in a thread is raised here.
     list(_pool().map(read, range(len(wanted))))
     return clips
+
+
+def damaged(path: str | os.PathLike, why: str) -> errors.InputError:
+  """Returns what to raise where a data set cannot be read."""
+  return errors.InputError(
+    f'the data set {path} is damaged ({why}); remove it and run '
+    'python -m launch.prepare again, with the same --config'
+  )
 
 
 @functools.cache

@@ -1,7 +1,11 @@
 """Preparation: the same bytes each time, whole or not there, from anywhere."""
 
+import hashlib
+import json
+import os
 import pathlib
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +21,7 @@ from etils.epath import backend
 from fsspec.implementations import memory
 
 from advspeech import audio, corpora, errors
-from advspeech.corpora import stored
+from advspeech.corpora import builder, stored
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 NUM_CLIPS = 40
@@ -125,6 +129,175 @@ def test_two_at_a_time_do_not_disturb_each_other(folder, tmp_path):
     thread.join()
   assert len(paths) == 3
   assert len(corpora.read('folder', num_samples=10, **where).ids) == NUM_CLIPS
+
+
+@pytest.fixture
+def where(folder, tmp_path):
+  return {'folder': str(folder), 'data_dir': str(tmp_path / 'data')}
+
+
+def replace(path, name):
+  """Puts another recording of the same size in a file's place, later."""
+  before = path.stat()
+  stand_ins.write(path, name)
+  assert path.stat().st_size == before.st_size
+  os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+
+
+def test_a_replaced_recording_of_the_same_size_is_read_anew(
+  folder, tmp_path, where
+):
+  corpora.prepare('folder', **where)
+  replace(folder / 'a' / '0.wav', 'another')
+  with pytest.raises(
+    errors.InputError, match=r'replaced or copied since .*run'
+  ):
+    corpora.read('folder', num_samples=1600, **where)
+  corpora.prepare('folder', **where)
+  corpus = corpora.read('folder', num_samples=1600, **where)
+  (row,) = np.flatnonzero(corpus.ids == 'a__0')
+  np.testing.assert_array_equal(corpus.pcm[row], stand_ins.tone('another'))
+  other = {**where, 'data_dir': str(tmp_path / 'other')}
+  corpora.prepare('folder', **other)
+  assert contents(tmp_path / 'data') == contents(tmp_path / 'other')
+
+
+def test_a_copy_is_prepared_again_and_a_moved_folder_is_not(
+  folder, tmp_path, where
+):
+  (folder / 'a' / 'bad.wav').write_bytes(b'RIFF')
+  stand_ins.write(folder / 'lost.wav', 'lost')
+  corpora.prepare('folder', skip_bad=True, **where)
+  (record,) = (tmp_path / 'data').rglob('preparation.json')
+  first = record.read_bytes()
+  clips = [p.read_bytes() for p in record.parent.glob('*array_record*')]
+  moved = {**where, 'folder': str(tmp_path / 'moved')}
+  folder.rename(tmp_path / 'moved')
+  corpora.prepare('folder', skip_bad=True, **moved)
+  assert record.read_bytes() == first
+  copied = {**where, 'folder': str(tmp_path / 'copied')}
+  shutil.copytree(
+    tmp_path / 'moved', tmp_path / 'copied', copy_function=shutil.copyfile
+  )
+  corpora.prepare('folder', skip_bad=True, **copied)
+  assert json.loads(record.read_bytes())['folder'] == copied['folder']
+  assert clips == [p.read_bytes() for p in record.parent.glob('*array_record*')]
+  assert os.listdir(record.parent.parent).count('incomplete.1.1.0') == 0
+
+
+def test_a_recording_of_the_same_name_elsewhere_is_another(folder, where):
+  stand_ins.write(folder / 'b' / '0.wav', 'other')
+  digests = set()
+  for sub in 'ab':
+    (folder / 'manifest.csv').write_text(f'path,label,id\n{sub}/0.wav,x,id\n')
+    digests.add(
+      corpora.Source('folder', **where).builder().source()['source_digest']
+    )
+  assert len(digests) == 2
+
+
+def test_the_record_has_a_hash_of_the_ids(where):
+  corpora.prepare('folder', **where)
+  corpus = corpora.read('folder', num_samples=10, **where)
+  names = sorted(f'{"ab"[i % 2]}__{i}' for i in range(NUM_CLIPS))
+  digest = hashlib.sha256('\n'.join(names).encode()).hexdigest()
+  assert corpus.metadata['ids_sha256'] == digest
+  assert corpus.metadata['num_clips'] == NUM_CLIPS
+
+
+def test_no_clip_is_read_from_disk_before_it_is_needed(
+  folder, where, monkeypatch
+):
+  stand_ins.write(folder / 'a' / 'long.wav', 'long', num_samples=5000)
+  corpora.prepare('folder', **where)
+  in_memory = corpora.read('folder', num_samples=2000, pad='front', **where)
+  source = type(
+    corpora.Source('folder', **where).builder().as_data_source(builder.SPLIT)
+  )
+  read, get = [], source.__getitem__
+
+  def noted(self, row):
+    read.append(row)
+    return get(self, row)
+
+  monkeypatch.setattr(source, '__getitem__', noted)
+  on_disk = corpora.read(
+    'folder', num_samples=2000, pad='front', memory_budget_bytes=0, **where
+  )
+  for column in ('ids', 'starts', 'num_samples', 'label', 'speaker'):
+    np.testing.assert_array_equal(
+      getattr(on_disk, column), getattr(in_memory, column)
+    )
+  assert set(on_disk.num_samples) == {1600, 2000}
+  assert not read
+  rows = np.array([7, 3])
+  np.testing.assert_array_equal(on_disk.pcm[rows], in_memory.pcm[rows])
+  assert len(read) == 2
+
+
+@pytest.mark.parametrize(
+  ('name', 'num_bytes'),
+  [
+    ('preparation.json', 300),
+    ('preparation.json', 0),
+    ('clips.npz', 300),
+    ('clips.npz', 0),
+    ('folder-clips.array_record-00000-of-00001', 65_536),
+    ('folder-clips.array_record-00000-of-00001', 100),
+  ],
+)
+def test_a_damaged_data_set_is_named_and_can_be_made_again(
+  where, name, num_bytes
+):
+  path = pathlib.Path(corpora.prepare('folder', **where))
+  data = (path / name).read_bytes()
+  (path / name).write_bytes(data[:num_bytes])
+  with pytest.raises(
+    errors.InputError, match=rf'the data set {path} is damaged .*; remove it'
+  ):
+    corpora.read('folder', num_samples=10, **where)
+  shutil.rmtree(path)
+  corpora.prepare('folder', **where)
+  assert (path / name).read_bytes() == data
+
+
+def test_without_its_record_a_data_set_is_made_again(where):
+  path = pathlib.Path(corpora.prepare('folder', **where))
+  data = (path / 'preparation.json').read_bytes()
+  (path / 'preparation.json').unlink()
+  corpora.prepare('folder', **where)
+  assert (path / 'preparation.json').read_bytes() == data
+
+
+def test_a_place_where_nothing_can_be_written_is_named(tmp_path, where):
+  (tmp_path / 'file').write_text('')
+  for place in (f'{tmp_path}/file/data', '/proc/none/data'):
+    with pytest.raises(
+      errors.InputError, match=rf'{place}/folder cannot be written to \('
+    ):
+      corpora.prepare('folder', **{**where, 'data_dir': place})
+
+
+def test_a_file_that_looks_like_a_left_over_is_left_alone(tmp_path, where):
+  stray = tmp_path / 'data' / 'folder' / 'incomplete.txt'
+  stray.parent.mkdir(parents=True)
+  stray.write_text('a note')
+  corpora.prepare('folder', **where)
+  assert stray.read_text() == 'a note'
+
+
+@pytest.mark.parametrize(
+  ('folder', 'package'), [('gs://b/x', 'gcsfs'), ('s3://b/x', 's3fs')]
+)
+def test_a_bucket_without_its_package_is_told_which(
+  folder, package, tmp_path, monkeypatch
+):
+  monkeypatch.setitem(sys.modules, package, None)
+  backend.fsspec_backend._get_filesystem.cache_clear()
+  with pytest.raises(
+    errors.InputError, match=rf'{folder} cannot be read .*nstall {package} '
+  ):
+    corpora.prepare('folder', folder=folder, data_dir=str(tmp_path / 'data'))
 
 
 @pytest.fixture
