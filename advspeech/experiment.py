@@ -627,6 +627,15 @@ def run_report(workdir: str) -> str:
   return page
 
 
+def run_comparison(workdir: str, run_folders: Sequence[str]) -> str:
+  """Puts several runs on one page, from their tables; returns its path."""
+  page = os.path.join(workdir, 'comparison', 'index.html')
+  parallel.on_lead(
+    lambda: report.compare(workdir, run_folders), f'{page} is written'
+  )
+  return page
+
+
 def reproduce(
   config: ml_collections.ConfigDict, workdir: str, skip_bad: bool = False
 ) -> str:

@@ -2,7 +2,6 @@
 
 import functools
 import os
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -201,15 +200,15 @@ def spectrograms(
       )
       panel.grid(visible=False)
       panel.set_title(_TITLES[entry['kind']], fontsize=9)
-      said = f'heard as {entry["prediction"]}'
+      said = f'heard as {figures.plain(entry["prediction"], 30)}'
       if np.isfinite(entry['snr_db']):
         said = f'{entry["snr_db"]:.0f} dB SNR, {said}'
       panel.set_xlabel(f'time in s\n{said}', fontsize=9)
     panels[0].set_ylabel('frequency in kHz')
     fig.tight_layout()
     fig.colorbar(image, ax=list(panels), label='dB below the loudest', pad=0.01)
-    name = textwrap.shorten(shown[0]['id'], 80, placeholder='...')
-    figures.note(fig, f'Clip {name}, 16-bit files as written.')
+    clip = figures.plain(shown[0]['id'])
+    figures.note(fig, f'Clip {clip}, 16-bit files as written.')
     return fig
 
 

@@ -35,8 +35,23 @@ def title(model: str) -> str:
   return _TITLES.get(model, model)
 
 
+def plain(text: str, width: int = 60) -> str:
+  """Returns a name as a figure shows it: shortened, and never as mathematics.
+
+  Args:
+    text: Of a clip, a class, a corpus or a folder, whatever signs are in it.
+    width: Characters that are left.
+  """
+  text = ' '.join(text.split())
+  short = text if len(text) <= width else f'{text[: width - 1]}…'
+  return short.replace('$', r'\$')
+
+
 def note(fig: figure.Figure, text: str) -> None:
-  """Writes above a figure what one must know to read it alone."""
+  """Writes above a figure what one must know to read it alone.
+
+  Names in it must have been through `plain`.
+  """
   width = int(15 * fig.get_figwidth())
   fig.text(
     0.01,
@@ -195,7 +210,7 @@ def error_over_runs(
     for panel in grid.flat[len(runs) :]:
       panel.set_visible(False)
     for panel, (name, rows) in zip(grid.flat, runs.items(), strict=False):
-      panel.set_title('\n'.join(textwrap.wrap(name, 40)[:3]), pad=8)
+      panel.set_title('\n'.join(textwrap.wrap(plain(name, 100), 40)), pad=8)
       panel.set_ylabel('error rate in %')
       panel.set_ylim(0, 100)
       _chance_line(panel, rows)
@@ -203,7 +218,7 @@ def error_over_runs(
         _mean_curve(panel, points, bool(control), looks[target], confidence)
       _epsilon_axis(panel, rows)
     handles = [
-      lines.Line2D([], [], **look, label=title(target))
+      lines.Line2D([], [], **look, label=_name(target))
       for target, look in looks.items()
     ]
     handles.append(
@@ -350,14 +365,19 @@ def attacked_recording(
       belief.set_xscale('symlog', linthresh=min(positive))
     belief.set_ylim(-0.03, 1.03)
     belief.set_xlabel('epsilon (half of full scale)')
-    belief.set_title(f'probability of {label}', fontsize=9)
+    belief.set_title(f'probability of {plain(label)}', fontsize=9)
     fig.tight_layout()
     return fig
 
 
 def _short(model):
   words = {'wavernn_on_wavecnn': 'WaveRNN on\nCNN front'}
-  return words.get(model, title(os.path.basename(model)))
+  return words.get(model, _name(os.path.basename(model)))
+
+
+def _name(model):
+  """Returns the title of a model that may be a folder somewhere."""
+  return plain(title(model), 30)
 
 
 def _by_target(rows):
@@ -373,8 +393,8 @@ def _panels(rows):
   panels = fig.subplots(1, len(parts), sharey=True, squeeze=False)[0]
   for panel, part in zip(panels, parts, strict=True):
     source, target = part[0]['source'], part[0]['target']
-    how = 'white box' if source == target else f'made on {title(source)}'
-    panel.set_title(f'{title(target)} ({how})', pad=8)
+    how = 'white box' if source == target else f'made on {_name(source)}'
+    panel.set_title(f'{_name(target)} ({how})', pad=8)
     _chance_line(panel, rows)
   panels[0].set_ylabel('error rate in %')
   panels[0].set_ylim(0, 100)

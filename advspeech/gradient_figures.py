@@ -2,7 +2,6 @@
 
 import functools
 import os
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -102,8 +101,8 @@ def gradient_traces(examples: Mapping[str, Any], index: int) -> figure.Figure:
     # Rasterized: 96,000 points a line would be megabytes of SVG.
     panels[0].plot(seconds, wave, color=_GREY, linewidth=0.4, rasterized=True)
     panels[0].set_ylabel('amplitude\n(half of FS)')
-    name = textwrap.shorten(str(examples['id'][index]), 80, placeholder='...')
-    panels[0].set_title(f'Clip {name}', loc='left')
+    clip = figures.plain(str(examples['id'][index]))
+    panels[0].set_title(f'Clip {clip}', loc='left')
     for m, name in enumerate(names):
       gradient = examples['gradient'][index, m]
       plain, log = panels[1 + 2 * m : 3 + 2 * m]
@@ -339,7 +338,10 @@ def _recurrent_title(row):
   kind = 'tanh RNN' if row['cell'] == 'tanh' else 'LSTM'
   bias = row['forget_bias']
   text = kind if bias == '' else f'{kind}, forget bias {bias:g}'
-  return f'{text}, {row["training"]}'
+  text = f'{text}, {row["training"]}'
+  if row['training'] == 'trained':
+    return f'{text}: {_title(row["model"])}'
+  return text
 
 
 def accumulation(rows: Sequence[Mapping[str, Any]]) -> figure.Figure:
@@ -538,7 +540,7 @@ def arithmetics(
     return fig
 
 
-def _title(name: str) -> str:
+def member_title(name: str) -> str:
   """Returns 'WaveCNN, seed 0' for 'wavecnn-seed0'; other names as they are."""
   folder, _, last = name.rpartition('/')
   model, _, seed = last.partition('-seed')
@@ -546,3 +548,7 @@ def _title(name: str) -> str:
   if seed:
     title = f'{title}, seed {seed}'
   return f'{title} ({folder})' if folder else title
+
+
+def _title(name):
+  return figures.plain(member_title(name), 50)

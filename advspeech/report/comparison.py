@@ -5,8 +5,6 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from advspeech import errors, figures
 from advspeech.report import page, sections
 from advspeech.report import run as run_lib
@@ -43,7 +41,7 @@ def compare(workdir: str, run_folders: Sequence[str]) -> str:
     'signs of the same size; dotted: a blind guess.',
   )
   rows = fragility(runs)
-  known = [r for r in rows if r['halfway'] is not None]
+  known = [row for row in rows if row['halfway'] is not None]
   return page.render(
     'comparison.html.j2',
     folder,
@@ -51,7 +49,7 @@ def compare(workdir: str, run_folders: Sequence[str]) -> str:
     curve=page.draw(curve, folder),
     in_short={title: sections.in_short(run) for title, run in runs.items()},
     fragility=rows,
-    correlation=_rank_correlation(known) if len(known) > 2 else None,
+    correlation=_rank_correlation(known),
     num_known=len(known),
     accuracies={t: sections.accuracies(run) for t, run in runs.items()},
     links={
@@ -113,9 +111,10 @@ def _crossing(curve, level):
 
 
 def _rank_correlation(rows):
+  """Returns that of clean error and halfway; None for too few values."""
+  pairs = [[row[key] for row in rows] for key in ('clean', 'halfway')]
+  if min(len(set(values)) for values in pairs) < 3:
+    return None
   from scipy import stats
 
-  found = stats.spearmanr(
-    [row['clean'] for row in rows], [row['halfway'] for row in rows]
-  )
-  return None if np.isnan(found.statistic) else float(found.statistic)
+  return float(stats.spearmanr(*pairs).statistic)

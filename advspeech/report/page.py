@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jinja2
 import markupsafe
 
-from advspeech import figures, provenance, storage
+from advspeech import figures, gradient_figures, provenance, storage
 from advspeech.report import claims, players, sections
 from advspeech.report import run as run_lib
 
@@ -116,7 +116,7 @@ def render(template: str, folder: str, **context: Any) -> str:
     percent=lambda rate: f'{100 * rate:.1f}',
     rate=_rate,
     title=figures.title,
-    made=sections.made,
+    member=gradient_figures.member_title,
   )
   script, style = (
     environment.loader.get_source(environment, name)[0]

@@ -217,7 +217,7 @@ def example_figure_list(
     entry = pair.entry
     where = f'{entry["attack"]}, epsilon {entry["epsilon"]}, made on '
     note = (
-      f'{_shortened(clip.id)}: {where}{figures.title(entry["source"])} seed '
+      f'{figures.plain(clip.id)}: {where}{figures.title(entry["source"])} seed '
       f'{entry["seed"]}.'
     )
     found[clip.id] = Figure(
@@ -232,10 +232,6 @@ def example_figure_list(
       'adds shows as grey between the harmonics and in the pauses.',
     )
   return found
-
-
-def _shortened(text, width=60):
-  return text if len(text) <= width else f'{text[: width - 1]}…'
 
 
 def masks(run: run_lib.Run) -> list[dict[str, Any]]:
@@ -291,10 +287,9 @@ def checks(run: run_lib.Run) -> list[dict[str, Any]]:
   found = collections.defaultdict(list)
   for finding in run.findings:
     found[finding['name']].append(finding)
-  names = dict.fromkeys([*CHECKS, *found])
   return [
     {'question': CHECKS.get(name, name), 'findings': found.get(name, [])}
-    for name in sorted(names, key=lambda name: name not in found)
+    for name in dict.fromkeys([*CHECKS, *found])
   ]
 
 
@@ -307,11 +302,11 @@ def gradient_section(run: run_lib.Run) -> dict[str, list[Figure]]:
   numbers = collections.Counter()
   for name, draw in gradient_figures.plans(folder).items():
     kind = name.partition('-')[0]
+    topic, alt, caption = _GRADIENT_TEXTS.get(name) or _GRADIENT_TEXTS[kind]
     if kind == 'figure5':
-      # Ids may hold signs that no file name can.
+      # An id may be long, and is no part of a link.
       numbers[kind] += 1
       name = f'figure5-{numbers[kind] - 1}'
-    topic, alt, caption = _GRADIENT_TEXTS[kind]
     topics[topic].append(Figure(f'gradients-{name}', draw, alt, caption))
   return dict(topics)
 
@@ -344,11 +339,17 @@ _GRADIENT_TEXTS = {
     'Where the logarithmic curve falls by decades towards the start, the '
     'gradient vanishes.',
   ),
-  'profile': (
+  'profile-start': (
     'figure5',
     'Mean magnitude of the gradient in each 40 ms frame over the clip, median '
     'and quartiles of all clips, a line a model.',
-    'The same over the whole split.',
+    'The same over the whole split, by frames of 40 ms.',
+  ),
+  'profile-end': (
+    'figure5',
+    'The same with every recording moved to the end of its clip.',
+    'And with every recording moved to the end of its clip, so that padding '
+    'lies before it: does the gradient follow the speech, or the end?',
   ),
   'comparison': (
     'comparison',

@@ -67,6 +67,7 @@ for (const table of document.querySelectorAll('table')) {
     const button = document.createElement('button');
     button.type = 'button';
     button.append(...header.childNodes);
+    button.title = 'Sort by this column';
     button.addEventListener('click', () => sortBy(table, column, header));
     header.append(button);
   });
@@ -93,9 +94,5 @@ document.addEventListener('play', (event) => {
   }
 }, true);
 
-// On paper nothing can be opened.
-addEventListener('beforeprint', () => {
-  for (const details of document.querySelectorAll('details')) {
-    details.open = true;
-  }
-});
+// The contents would fill a phone's first screen.
+if (innerWidth < 1248) document.querySelector('nav details').open = false;
