@@ -68,7 +68,8 @@ def early_gradient(run: run_lib.Run) -> claim.Claim:
   )
   rule = (
     f'At most {claim.percent(_CLOSE_TO_ZERO)} of the L1 norm of a WaveRNN '
-    'gradient lies in the first 5/8 of the clip (upper end of the 95 % interval).'
+    'gradient lies in the first 5/8 of the clip (upper end of the 95 % '
+    'interval).'
   )
   rows = [
     row
