@@ -19,6 +19,7 @@ _TITLES = {
   'wavernn_tanh': 'tanh RNN',
   'wavernn_on_wavecnn': 'WaveRNN, CNN front end',
 }
+_INITIALS = ('fgsm', 'fgm', 'bim', 'mi', 'pgd', 'apgd', 'ce', 'l2')
 _MARKERS = 'os^Dv<>P'
 _DASHES = ('--', ':', '-.')
 # Of attacks; with colours and markers no two are alike. Black is for the
@@ -33,6 +34,14 @@ _LINEAR_RANGE = 50
 def title(model: str) -> str:
   """Returns what a figure calls a model; a folder is called by its name."""
   return _TITLES.get(model, model)
+
+
+def attack_title(name: str) -> str:
+  """Returns what a figure calls an attack: 'APGD margin' for apgd_margin."""
+  if name == tables.STRONGEST:
+    return 'any of them'
+  words = name.replace('-', '_').split('_')
+  return ' '.join(w.upper() if w in _INITIALS else w for w in words)
 
 
 def plain(text: str, width: int = 60) -> str:
@@ -97,7 +106,7 @@ def error_against_epsilon(
       _error_panel(panel, of_target, color=f'C{i}')
     seeds = sorted({row['seed'] for row in rows})
     handles = [
-      lines.Line2D([], [], color='0.2', label='FGSM'),
+      lines.Line2D([], [], color='0.2', label=attack_title(rows[0]['attack'])),
       lines.Line2D([], [], color='0.2', linestyle='--', label='random sign'),
     ] + [
       lines.Line2D(
@@ -170,10 +179,7 @@ def _attack_styles(rows):
     }
     if name == tables.STRONGEST:
       look = {**_STRONGEST, 'markersize': 12, 'zorder': 1}
-    label = (
-      'any of them' if name == tables.STRONGEST else name.replace('_', ' ')
-    )
-    styles[name, ''] = {'label': label, **look}
+    styles[name, ''] = {'label': attack_title(name), **look}
   for i, control in enumerate(controls):
     styles[names[0], control] = {
       'label': control.replace('_', ' '),
@@ -319,7 +325,7 @@ def transfer_matrix(
     )
     note(
       fig,
-      f'{rows[0]["attack"]}, epsilon {rows[0]["epsilon_given"]}, '
+      f'{attack_title(rows[0]["attack"])}, epsilon {rows[0]["epsilon_given"]}, '
       f'{rows[0]["task"]}, {rows[0]["num_clips"]} test clips; the '
       f'{100 * confidence:g} % interval of a cell reaches at most '
       f'{100 * half:.0f} points either way.',

@@ -351,7 +351,12 @@ def accumulation(rows: Sequence[Mapping[str, Any]]) -> figure.Figure:
     rows: Of accumulation.csv.
   """
   with mpl.rc_context(fname=figures.STYLE):
-    varied = [v for v in _VARIED if any(row['varied'] == v for row in rows)]
+    # What has one length only shows no growth.
+    varied = [
+      v
+      for v in _VARIED
+      if len({row['n'] for row in rows if row['varied'] == v}) > 1
+    ]
     names = list(dict.fromkeys(row['model'] for row in rows))
     num_rows = -(-(1 + len(varied)) // 2)
     fig = figure.Figure(figsize=(8.2, 3.3 * num_rows))

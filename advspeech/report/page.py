@@ -116,6 +116,7 @@ def render(template: str, folder: str, **context: Any) -> str:
     percent=lambda rate: f'{100 * rate:.1f}',
     rate=_rate,
     title=figures.title,
+    attack=figures.attack_title,
     member=gradient_figures.member_title,
   )
   script, style = (

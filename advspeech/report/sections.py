@@ -161,11 +161,13 @@ def curve_figure(run: run_lib.Run) -> Figure:
     'lines, random signs of the same size dashed, one line a seed, with '
     'interval bands and the chance level. Its numbers are the table under '
     '“Every point”.',
-    f"The paper's Figure 6 for {run.task}. Solid: {run.attack} made on "
+    f"The paper's Figure 6 for {run.task}. Solid: "
+    f'{figures.attack_title(run.attack)} made on '
     f'{figures.title(run.source)}. Dashed: random signs of the same size. Only '
     "what rises above the dashed line is the attack's doing. The axis above "
     'says how loud the speech is over the perturbation; dotted is a blind '
-    'guess.',
+    'guess. One unit of epsilon is half of full scale: 0.001 moves a sample by '
+    'up to 66 of the 65,536 steps of 16-bit audio.',
   )
 
 
@@ -215,7 +217,8 @@ def example_figure_list(
     pair = clip.pairs[0]
     original, adversarial = pair.waves
     entry = pair.entry
-    where = f'{entry["attack"]}, epsilon {entry["epsilon"]}, made on '
+    attack = figures.attack_title(entry['attack'])
+    where = f'{attack}, epsilon {entry["epsilon"]}, made on '
     note = (
       f'{figures.plain(clip.id)}: {where}{figures.title(entry["source"])} seed '
       f'{entry["seed"]}.'
