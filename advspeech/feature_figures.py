@@ -1,7 +1,8 @@
 """Figures of the study of feature-level attacks, from its tables and clips."""
 
+import functools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -160,6 +161,12 @@ def error_against_snr(rows: Sequence[Mapping[str, Any]]) -> figure.Figure:
       fontsize=8,
     )
     fig.tight_layout()
+    n, seed = rows[0]['num_clips'], rows[0]['seed']
+    figures.note(
+      fig,
+      f'{rows[0]["task"]}, {n} test clips, seed {seed}, made on '
+      f'{figures.title(rows[0]["source"])}. Bars: Wilson intervals.',
+    )
     return fig
 
 
@@ -189,17 +196,19 @@ def spectrograms(
         extent=(0, len(pcm) / audio.SAMPLE_RATE_HZ, 0, 8),
         vmin=-_RANGE_DB,
         vmax=0,
-        cmap='magma',
+        cmap='Greys',
       )
       panel.grid(visible=False)
       panel.set_title(_TITLES[entry['kind']], fontsize=9)
-      said = f'heard as {entry["prediction"]}'
+      said = f'heard as {figures.plain(entry["prediction"], 30)}'
       if np.isfinite(entry['snr_db']):
         said = f'{entry["snr_db"]:.0f} dB SNR, {said}'
       panel.set_xlabel(f'time in s\n{said}', fontsize=9)
     panels[0].set_ylabel('frequency in kHz')
     fig.tight_layout()
     fig.colorbar(image, ax=list(panels), label='dB below the loudest', pad=0.01)
+    clip = figures.plain(shown[0]['id'])
+    figures.note(fig, f'Clip {clip}, 16-bit files as written.')
     return fig
 
 
@@ -237,6 +246,15 @@ def norms(rows: Sequence[Mapping[str, Any]]) -> figure.Figure:
     panels[0].set_ylabel('L2 norm in audio')
     panels[0].legend(fontsize=8)
     fig.tight_layout()
+    counts = sorted(
+      {sum(r['representation'] == name for r in rows) for name in names}
+    )
+    figures.note(
+      fig,
+      f'{rows[0]["task"]}, {" to ".join(map(str, counts))} random '
+      'perturbations a panel, a point each; norms in audio in units of half of '
+      'full scale.',
+    )
     return fig
 
 
@@ -246,24 +264,30 @@ def write(folder: str) -> None:
   Args:
     folder: With the tables of `feature_study.write_tables`.
   """
+  for name, figure_fn in plans(folder).items():
+    figures.save(figure_fn(), os.path.join(folder, name))
+
+
+def plans(folder: str) -> dict[str, Callable[[], figure.Figure]]:
+  """Returns what draws each figure of a study, by its name.
+
+  Args:
+    folder: With the tables of `feature_study.write_tables`.
+  """
   budgets = storage.read_table(os.path.join(folder, 'budgets.csv'))
-  for seed in sorted({row['seed'] for row in budgets}):
-    figures.save(
-      error_against_snr([row for row in budgets if row['seed'] == seed]),
-      os.path.join(folder, f'error_against_snr-seed{seed}'),
-    )
-  figures.save(
-    norms(storage.read_table(os.path.join(folder, 'norms.csv'))),
-    os.path.join(folder, 'norms'),
-  )
+  table = storage.read_table(os.path.join(folder, 'norms.csv'))
   examples = storage.read_json(os.path.join(folder, 'examples.json'))
-  for number, utterance_id in enumerate(
-    dict.fromkeys(entry['id'] for entry in examples)
-  ):
-    figures.save(
-      spectrograms(
-        os.path.join(folder, 'audio'),
-        [entry for entry in examples if entry['id'] == utterance_id],
-      ),
-      os.path.join(folder, f'spectrograms-{number}'),
+  make: dict[str, Callable[[], figure.Figure]] = {
+    f'error_against_snr-seed{seed}': functools.partial(
+      error_against_snr, [row for row in budgets if row['seed'] == seed]
     )
+    for seed in sorted({row['seed'] for row in budgets})
+  }
+  make['norms'] = functools.partial(norms, table)
+  for number, id_ in enumerate(dict.fromkeys(e['id'] for e in examples)):
+    make[f'spectrograms-{number}'] = functools.partial(
+      spectrograms,
+      os.path.join(folder, 'audio'),
+      [entry for entry in examples if entry['id'] == id_],
+    )
+  return make

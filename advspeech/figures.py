@@ -1,6 +1,7 @@
 """Figures, drawn from the tables alone."""
 
 import os
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,7 +9,8 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib import figure, lines, ticker
 
-from advspeech import audio
+from advspeech import audio, statistics
+from advspeech.sweep import tables
 
 STYLE = os.path.join(os.path.dirname(__file__), 'advspeech.mplstyle')
 _TITLES = {
@@ -17,8 +19,14 @@ _TITLES = {
   'wavernn_tanh': 'tanh RNN',
   'wavernn_on_wavecnn': 'WaveRNN, CNN front end',
 }
+_INITIALS = ('fgsm', 'fgm', 'bim', 'mi', 'pgd', 'apgd', 'ce', 'l2')
 _MARKERS = 'os^Dv<>P'
 _DASHES = ('--', ':', '-.')
+# Of attacks; with colours and markers no two are alike. Black is for the
+# strongest of them, grey for noise.
+_LINES = ('-', '--', '-.', (0, (5, 1, 1, 1, 1, 1)))
+_NUM_COLORS = 5
+_STRONGEST = {'color': '0', 'linestyle': (0, (1, 1)), 'marker': '_'}
 # Epsilons that span more than this are drawn on a logarithmic axis.
 _LINEAR_RANGE = 50
 
@@ -28,7 +36,58 @@ def title(model: str) -> str:
   return _TITLES.get(model, model)
 
 
-def error_against_epsilon(rows: Sequence[Mapping[str, Any]]) -> figure.Figure:
+def attack_title(name: str) -> str:
+  """Returns what a figure calls an attack: 'APGD margin' for apgd_margin."""
+  if name == tables.STRONGEST:
+    return 'any of them'
+  words = name.replace('-', '_').split('_')
+  return ' '.join(w.upper() if w in _INITIALS else w for w in words)
+
+
+def plain(text: str, width: int = 60) -> str:
+  """Returns a name as a figure shows it: shortened, and never as mathematics.
+
+  Args:
+    text: Of a clip, a class, a corpus or a folder, whatever signs are in it.
+    width: Characters that are left.
+  """
+  text = ' '.join(text.split())
+  short = text if len(text) <= width else f'{text[: width - 1]}…'
+  return short.replace('$', r'\$')
+
+
+def note(fig: figure.Figure, text: str) -> None:
+  """Writes above a figure what one must know to read it alone.
+
+  Names in it must have been through `plain`.
+  """
+  width = int(15 * fig.get_figwidth())
+  fig.text(
+    0.01,
+    1.0,
+    '\n'.join(textwrap.wrap(text, width)),
+    ha='left',
+    va='bottom',
+    fontsize=8,
+    color='0.35',
+  )
+
+
+def count_note(rows: Sequence[Mapping[str, Any]]) -> str:
+  """Returns task, number of clips and seeds of rows of `sweep.csv`."""
+  clips = sorted({row['num_clips'] for row in rows})
+  counts = ' to '.join(str(n) for n in dict.fromkeys((clips[0], clips[-1])))
+  seeds = sorted({row['seed'] for row in rows})
+  word = 'seeds' if len(seeds) > 1 else 'seed'
+  return (
+    f'{rows[0]["task"]}, {counts} test clips, {word} '
+    f'{", ".join(map(str, seeds))}'
+  )
+
+
+def error_against_epsilon(
+  rows: Sequence[Mapping[str, Any]], confidence: float = 0.95
+) -> figure.Figure:
   """Returns the paper's Figure 6 for one task, with what it lacks.
 
   A panel a model that is tried; solid lines FGSM, dashed ones random signs of
@@ -37,6 +96,7 @@ def error_against_epsilon(rows: Sequence[Mapping[str, Any]]) -> figure.Figure:
   Args:
     rows: Rows of `sweep.csv` of one task and one source, FGSM's alone, each
       with `num_classes`; targets of the source's seed.
+    confidence: Of the table's intervals, for the note.
   """
   with mpl.rc_context(fname=STYLE):
     fig, panels = _panels(rows)
@@ -46,7 +106,7 @@ def error_against_epsilon(rows: Sequence[Mapping[str, Any]]) -> figure.Figure:
       _error_panel(panel, of_target, color=f'C{i}')
     seeds = sorted({row['seed'] for row in rows})
     handles = [
-      lines.Line2D([], [], color='0.2', label='FGSM'),
+      lines.Line2D([], [], color='0.2', label=attack_title(rows[0]['attack'])),
       lines.Line2D([], [], color='0.2', linestyle='--', label='random sign'),
     ] + [
       lines.Line2D(
@@ -59,14 +119,19 @@ def error_against_epsilon(rows: Sequence[Mapping[str, Any]]) -> figure.Figure:
       )
       for s in seeds
     ]
+    note(
+      fig,
+      f'{count_note(rows)}. Bands: {100 * confidence:g} % Wilson intervals of '
+      'each point.',
+    )
     return _with_legend(fig, handles)
 
 
 def error_by_attack(rows: Sequence[Mapping[str, Any]]) -> figure.Figure:
   """Returns error against epsilon for every attack, a panel a target.
 
-  Lines are means over seeds; the grey ones are the controls of the first
-  attack.
+  Lines are means over seeds, bars go from the lowest to the highest; the grey
+  ones are the controls of the first attack.
 
   Args:
     rows: Rows of `sweep.csv` of one task, source and mask, each with
@@ -74,41 +139,149 @@ def error_by_attack(rows: Sequence[Mapping[str, Any]]) -> figure.Figure:
   """
   with mpl.rc_context(fname=STYLE):
     fig, panels = _panels(rows)
-    names = list(dict.fromkeys(row['attack'] for row in rows))
-    curves = [(name, '') for name in names] + [
-      (names[0], control)
-      for control in dict.fromkeys(row['control'] for row in rows)
-      if control
-    ]
-    styles = {
-      curve: {
-        'label': curve[1].replace('_', ' ') or curve[0].replace('_', ' '),
-        'color': '0.55' if curve[1] else f'C{i % 5}',
-        'linestyle': _DASHES[i % len(_DASHES)] if curve[1] else '-',
-        'marker': '' if curve[1] else _MARKERS[i % len(_MARKERS)],
-      }
-      for i, curve in enumerate(curves)
-    }
+    styles = _attack_styles(rows)
     for panel, of_target in zip(panels, _by_target(rows), strict=True):
-      for curve in curves:
+      for (attack, control), style in styles.items():
         errors_at: dict[float, list[float]] = {}
         for row in of_target:
-          if (row['attack'], row['control']) == curve:
-            errors_at.setdefault(row['epsilon'], []).append(row['error_rate'])
+          if (row['attack'], row['control']) == (attack, control):
+            rate = 100 * row['error_rate']
+            errors_at.setdefault(row['epsilon'], []).append(rate)
         x = sorted(errors_at)
-        panel.plot(x, [100 * np.mean(errors_at[e]) for e in x], **styles[curve])
+        mean = np.array([np.mean(errors_at[e]) for e in x])
+        panel.plot(x, mean, **style)
+        if not control:
+          low, high = ([f(errors_at[e]) for e in x] for f in (min, max))
+          panel.vlines(x, low, high, color=style['color'], linewidth=0.8)
       _epsilon_axis(panel, of_target)
     handles = [lines.Line2D([], [], **style) for style in styles.values()]
+    n = min(row['num_clips'] for row in rows)
+    low, high = statistics.wilson_interval(n // 2, n)
+    note(
+      fig,
+      f'{count_note(rows)}. Lines: means over seeds, bars from the lowest to '
+      f'the highest seed. Of {n} clips a rate of 50 % is known to '
+      f'{50 * (high - low):.0f} points either way (95 %).',
+    )
     return _with_legend(fig, handles)
 
 
+def _attack_styles(rows):
+  """Returns how each attack, and each control of the first, is drawn."""
+  names = list(dict.fromkeys(row['attack'] for row in rows))
+  controls = [c for c in dict.fromkeys(row['control'] for row in rows) if c]
+  styles: dict[tuple[str, str], dict[str, Any]] = {}
+  for i, name in enumerate(names):
+    look = {
+      'color': f'C{i % _NUM_COLORS}',
+      'linestyle': _LINES[i % len(_LINES)],
+      'marker': _MARKERS[i % len(_MARKERS)],
+    }
+    if name == tables.STRONGEST:
+      look = {**_STRONGEST, 'markersize': 12, 'zorder': 1}
+    styles[name, ''] = {'label': attack_title(name), **look}
+  for i, control in enumerate(controls):
+    styles[names[0], control] = {
+      'label': control.replace('_', ' '),
+      'color': '0.55',
+      'linestyle': _DASHES[i % len(_DASHES)],
+      'marker': '',
+    }
+  return styles
+
+
+def error_over_runs(
+  runs: Mapping[str, Sequence[Mapping[str, Any]]], confidence: float = 0.95
+) -> figure.Figure:
+  """Returns the paper's Figure 6: a panel a run, a curve a model.
+
+  Lines are means over seeds, dashed under random signs of the same size.
+
+  Args:
+    runs: Rows of each run by its title; of one source and attack each, with
+      `num_classes`; targets of the source's seed.
+    confidence: Of the bands: Wilson intervals of the mean rate, as if of one
+      seed's clips.
+  """
+  with mpl.rc_context(fname=STYLE):
+    across = min(3, len(runs))
+    down = -(-len(runs) // across)
+    fig = figure.Figure(figsize=(4.2 * across + 0.4, 4.4 * down))
+    grid = fig.subplots(down, across, squeeze=False)
+    targets = dict.fromkeys(r['target'] for rows in runs.values() for r in rows)
+    looks = {
+      target: {'color': f'C{i % _NUM_COLORS}', 'marker': _MARKERS[i % 8]}
+      for i, target in enumerate(targets)
+    }
+    for panel in grid.flat[len(runs) :]:
+      panel.set_visible(False)
+    for panel, (name, rows) in zip(grid.flat, runs.items(), strict=False):
+      panel.set_title('\n'.join(textwrap.wrap(plain(name, 100), 40)), pad=8)
+      panel.set_ylabel('error rate in %')
+      panel.set_ylim(0, 100)
+      _chance_line(panel, rows)
+      for (target, control), points in _by_curve(rows).items():
+        _mean_curve(panel, points, bool(control), looks[target], confidence)
+      _epsilon_axis(panel, rows)
+    handles = [
+      lines.Line2D([], [], **look, label=_name(target))
+      for target, look in looks.items()
+    ]
+    handles.append(
+      lines.Line2D([], [], color='0.2', linestyle='--', label='random sign')
+    )
+    counts = '; '.join(count_note(rows) for rows in runs.values())
+    note(
+      fig,
+      f'{counts}. Lines: means over seeds; bands: {100 * confidence:g} % '
+      "Wilson intervals, as of one seed's clips.",
+    )
+    return _with_legend(fig, handles)
+
+
+def _mean_curve(panel, points, is_control, look, confidence):
+  """Draws means over seeds with their bands."""
+  epsilons = sorted(points)
+  num_clips = [points[e][0]['num_clips'] for e in epsilons]
+  mean = [np.mean([r['error_rate'] for r in points[e]]) for e in epsilons]
+  bands = [
+    statistics.wilson_interval(round(m * n), n, confidence)
+    for m, n in zip(mean, num_clips, strict=True)
+  ]
+  panel.plot(
+    epsilons,
+    100 * np.array(mean),
+    linestyle='--' if is_control else '-',
+    markerfacecolor='white' if is_control else look['color'],
+    **look,
+  )
+  panel.fill_between(
+    epsilons,
+    *(100 * np.array(bands).T),
+    color=look['color'],
+    alpha=0.13,
+    linewidth=0,
+  )
+
+
+def _by_curve(rows):
+  """Returns {(target, control): {epsilon: rows of the seeds}}."""
+  curves: dict[tuple[str, str], dict[float, list[Any]]] = {}
+  for row in rows:
+    if row['control'] in ('', 'random_sign'):
+      points = curves.setdefault((row['target'], row['control']), {})
+      points.setdefault(row['epsilon'], []).append(row)
+  return curves
+
+
 def transfer_matrix(
-  rows: Sequence[Mapping[str, Any]],
+  rows: Sequence[Mapping[str, Any]], confidence: float = 0.95
 ) -> figure.Figure:
   """Returns a heat map: error in % of each target under each source's attack.
 
   Args:
     rows: Rows of `sweep.csv` of one task, attack, mask and epsilon.
+    confidence: Of the table's intervals, for the note.
   """
   with mpl.rc_context(fname=STYLE):
 
@@ -145,6 +318,18 @@ def transfer_matrix(
     panel.set_ylabel('made on')
     fig.colorbar(image, ax=panel, label='error rate in %')
     fig.tight_layout()
+    known = [row for row in rows if row['error_rate'] != '']
+    half = max(
+      max(r['error_rate'] - r['ci_low'], r['ci_high'] - r['error_rate'])
+      for r in known
+    )
+    note(
+      fig,
+      f'{attack_title(rows[0]["attack"])}, epsilon {rows[0]["epsilon_given"]}, '
+      f'{rows[0]["task"]}, {rows[0]["num_clips"]} test clips; the '
+      f'{100 * confidence:g} % interval of a cell reaches at most '
+      f'{100 * half:.0f} points either way.',
+    )
     return fig
 
 
@@ -186,14 +371,19 @@ def attacked_recording(
       belief.set_xscale('symlog', linthresh=min(positive))
     belief.set_ylim(-0.03, 1.03)
     belief.set_xlabel('epsilon (half of full scale)')
-    belief.set_title(f'probability of {label}', fontsize=9)
+    belief.set_title(f'probability of {plain(label)}', fontsize=9)
     fig.tight_layout()
     return fig
 
 
 def _short(model):
   words = {'wavernn_on_wavecnn': 'WaveRNN on\nCNN front'}
-  return words.get(model, title(os.path.basename(model)))
+  return words.get(model, _name(os.path.basename(model)))
+
+
+def _name(model):
+  """Returns the title of a model that may be a folder somewhere."""
+  return plain(title(model), 30)
 
 
 def _by_target(rows):
@@ -207,24 +397,28 @@ def _panels(rows):
   parts = _by_target(rows)
   fig = figure.Figure(figsize=(4.2 * len(parts) + 0.8, 4.6))
   panels = fig.subplots(1, len(parts), sharey=True, squeeze=False)[0]
-  chance = 100 * (1 - 1 / rows[0]['num_classes'])
   for panel, part in zip(panels, parts, strict=True):
     source, target = part[0]['source'], part[0]['target']
-    how = 'white box' if source == target else f'made on {title(source)}'
-    panel.set_title(f'{title(target)} ({how})', pad=8)
-    panel.axhline(chance, color='0.4', linewidth=1, linestyle=':')
-    panel.annotate(
-      'chance',
-      (0.02, chance),
-      xycoords=('axes fraction', 'data'),
-      ha='left',
-      va='bottom',
-      color='0.4',
-      fontsize=8,
-    )
+    how = 'white box' if source == target else f'made on {_name(source)}'
+    panel.set_title(f'{_name(target)} ({how})', pad=8)
+    _chance_line(panel, rows)
   panels[0].set_ylabel('error rate in %')
   panels[0].set_ylim(0, 100)
   return fig, panels
+
+
+def _chance_line(panel, rows):
+  chance = 100 * (1 - 1 / rows[0]['num_classes'])
+  panel.axhline(chance, color='0.4', linewidth=1, linestyle=':')
+  panel.annotate(
+    'chance',
+    (0.02, chance),
+    xycoords=('axes fraction', 'data'),
+    ha='left',
+    va='bottom',
+    color='0.4',
+    fontsize=8,
+  )
 
 
 def _with_legend(fig, handles):

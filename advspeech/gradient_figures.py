@@ -9,7 +9,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib import figure, lines, patches, ticker
 
-from advspeech import audio, figures, gradients, storage
+from advspeech import audio, figures, gradients, statistics, storage
 from advspeech.models import frontend
 
 _STYLES = ('-', '--', '-.', ':')
@@ -25,6 +25,18 @@ _VARIED = {
 
 def draw(folder: str) -> None:
   """Draws every figure that is not there yet, as PNG and SVG.
+
+  Args:
+    folder: Of `gradient_tables.write`; only its files are read.
+  """
+  for name, figure_fn in plans(folder).items():
+    path = os.path.join(folder, name)
+    if not os.path.exists(f'{path}.svg'):
+      figures.save(figure_fn(), path)
+
+
+def plans(folder: str) -> dict[str, Callable[[], figure.Figure]]:
+  """Returns what draws each figure of a study, by its name.
 
   Args:
     folder: Of `gradient_tables.write`; only its files are read.
@@ -49,13 +61,12 @@ def draw(folder: str) -> None:
   if len(names) > 1:
     make['comparison'] = lambda: comparison(table('clips'), names)
   if table('jacobians'):
-    make['jacobians'] = lambda: jacobian_decay(table('jacobians'))
+    make['jacobians'] = lambda: jacobian_decay(
+      table('jacobians'), settings['num_studied']
+    )
   make['accumulation'] = lambda: accumulation(table('accumulation'))
   make['arithmetics'] = lambda: arithmetics(table('fidelity'), table('fgsm'))
-  for name, figure_fn in make.items():
-    path = os.path.join(folder, name)
-    if not os.path.exists(f'{path}.svg'):
-      figures.save(figure_fn(), path)
+  return make
 
 
 def _table(folder, name):
@@ -90,7 +101,8 @@ def gradient_traces(examples: Mapping[str, Any], index: int) -> figure.Figure:
     # Rasterized: 96,000 points a line would be megabytes of SVG.
     panels[0].plot(seconds, wave, color=_GREY, linewidth=0.4, rasterized=True)
     panels[0].set_ylabel('amplitude\n(half of FS)')
-    panels[0].set_title(f'Clip {examples["id"][index]}', loc='left')
+    clip = figures.plain(str(examples['id'][index]))
+    panels[0].set_title(f'Clip {clip}', loc='left')
     for m, name in enumerate(names):
       gradient = examples['gradient'][index, m]
       plain, log = panels[1 + 2 * m : 3 + 2 * m]
@@ -135,6 +147,11 @@ def gradient_traces(examples: Mapping[str, Any], index: int) -> figure.Figure:
     )
     fig.align_ylabels(panels)
     fig.tight_layout(h_pad=0.3)
+    figures.note(
+      fig,
+      'One clip: the slope of the loss against its label along each sample, '
+      "per unit of the model's input (half of full scale).",
+    )
     return fig
 
 
@@ -241,6 +258,8 @@ def comparison(
         panel.set_ylabel(_title(other))
         panel.set_title(label, loc='left', fontsize=10)
     fig.tight_layout()
+    num_clips = len({row['id'] for row in rows})
+    figures.note(fig, f'{num_clips} clips, a point each; dashed: equal.')
     return fig
 
 
@@ -253,13 +272,16 @@ def _column(rows, name, key):
   return np.array([float(row[key]) for row in chosen])
 
 
-def jacobian_decay(rows: Sequence[Mapping[str, Any]]) -> figure.Figure:
+def jacobian_decay(
+  rows: Sequence[Mapping[str, Any]], num_clips: int
+) -> figure.Figure:
   """Returns |ds_n / ds_i| against n - i, the forget gates beside it.
 
   Trained models are drawn solid, untrained ones dashed; bands are quartiles.
 
   Args:
     rows: Of jacobians.csv.
+    num_clips: Over which the quartiles are.
   """
   with mpl.rc_context(fname=figures.STYLE):
     fig = figure.Figure(figsize=(7.4, 6.2))
@@ -303,6 +325,7 @@ def jacobian_decay(rows: Sequence[Mapping[str, Any]]) -> figure.Figure:
     gate.set_xlabel('n - i, time back from the end in s')
     fig.align_ylabels([norm, gate])
     fig.tight_layout()
+    figures.note(fig, f'{num_clips} clips: median and quartiles.')
     return fig
 
 
@@ -315,7 +338,10 @@ def _recurrent_title(row):
   kind = 'tanh RNN' if row['cell'] == 'tanh' else 'LSTM'
   bias = row['forget_bias']
   text = kind if bias == '' else f'{kind}, forget bias {bias:g}'
-  return f'{text}, {row["training"]}'
+  text = f'{text}, {row["training"]}'
+  if row['training'] == 'trained':
+    return f'{text}: {_title(row["model"])}'
+  return text
 
 
 def accumulation(rows: Sequence[Mapping[str, Any]]) -> figure.Figure:
@@ -325,7 +351,12 @@ def accumulation(rows: Sequence[Mapping[str, Any]]) -> figure.Figure:
     rows: Of accumulation.csv.
   """
   with mpl.rc_context(fname=figures.STYLE):
-    varied = [v for v in _VARIED if any(row['varied'] == v for row in rows)]
+    # What has one length only shows no growth.
+    varied = [
+      v
+      for v in _VARIED
+      if len({row['n'] for row in rows if row['varied'] == v}) > 1
+    ]
     names = list(dict.fromkeys(row['model'] for row in rows))
     num_rows = -(-(1 + len(varied)) // 2)
     fig = figure.Figure(figsize=(8.2, 3.3 * num_rows))
@@ -380,6 +411,10 @@ def accumulation(rows: Sequence[Mapping[str, Any]]) -> figure.Figure:
       fontsize=8,
     )
     fig.tight_layout()
+    num_clips = len({row['id'] for row in rows})
+    figures.note(
+      fig, f'{num_clips} clips: medians, and quartiles of what was measured.'
+    )
     return fig
 
 
@@ -500,10 +535,17 @@ def arithmetics(
       fontsize=8,
     )
     fig.tight_layout()
+    n = max(row['num_clips'] for row in fgsm)
+    low, high = statistics.wilson_interval(n // 2, n)
+    figures.note(
+      fig,
+      f'{n} clips: means; an error of 50 % is known to {50 * (high - low):.0f} '
+      'points either way (95 % Wilson interval).',
+    )
     return fig
 
 
-def _title(name: str) -> str:
+def member_title(name: str) -> str:
   """Returns 'WaveCNN, seed 0' for 'wavecnn-seed0'; other names as they are."""
   folder, _, last = name.rpartition('/')
   model, _, seed = last.partition('-seed')
@@ -511,3 +553,7 @@ def _title(name: str) -> str:
   if seed:
     title = f'{title}, seed {seed}'
   return f'{title} ({folder})' if folder else title
+
+
+def _title(name):
+  return figures.plain(member_title(name), 50)

@@ -55,6 +55,7 @@ EXIT_BAD_INPUT = 2
 # EX_TEMPFAIL: stopped by SIGTERM with everything saved; run it again.
 EXIT_STOPPED = 75
 EXIT_INTERRUPTED = 130
+_arguments: list[str] = []
 _CACHE_DIR = os.path.join(
   os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache'),
   'advspeech',
@@ -62,10 +63,14 @@ _CACHE_DIR = os.path.join(
 )
 
 
-def workdir() -> str:
-  """Returns --workdir, or runs/<config>[-variant], as runs/quickstart."""
-  if _WORKDIR.value:
-    return _WORKDIR.value
+def workdir(default: str | None = None) -> str:
+  """Returns --workdir, or runs/<config>[-variant], as runs/quickstart.
+
+  Args:
+    default: What else it is if it is not given.
+  """
+  if _WORKDIR.value or default:
+    return _WORKDIR.value or default
   path, _, variant = _config_file().partition(':')
   name = os.path.basename(path).removesuffix('.py')
   parts = [name, *variant.replace(',', '-').split()]
@@ -76,12 +81,23 @@ def _config_file():
   return config_flags.get_config_filename(flags.FLAGS['config'])
 
 
-def run(main: Callable[[], None], default_config: str = 'quickstart') -> None:
+def arguments() -> list[str]:
+  """Returns what was given besides flags."""
+  return list(_arguments)
+
+
+def run(
+  main: Callable[[], None],
+  default_config: str = 'quickstart',
+  takes_arguments: Callable[[], bool] = lambda: False,
+) -> None:
   """Parses flags, runs `main`, and exits; bad input gets one sentence.
 
   Args:
     main: What the command does.
     default_config: File of configs/ used when --config is not given.
+    takes_arguments: Whether there may be any besides flags, once those are
+      parsed.
   """
   _ask_for_huge_pages()
   started = time.monotonic()
@@ -89,7 +105,8 @@ def run(main: Callable[[], None], default_config: str = 'quickstart') -> None:
   signal.signal(signal.SIGTERM, lambda *_: os._exit(EXIT_STOPPED))
 
   def guarded(argv):
-    if argv[1:]:
+    _arguments.extend(argv[1:])
+    if _arguments and not takes_arguments():
       _fail(f'unexpected argument {argv[1]!r}; options start with --')
     # What was compiled once is not compiled again, in this run or the next.
     os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', _CACHE_DIR)

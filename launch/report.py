@@ -1,13 +1,31 @@
-"""Draws the figures and the page of a run from its tables."""
+"""Draws the figures and the page of a run, or of several, from their tables.
+
+python -m launch.report --workdir=runs/a
+python -m launch.report --compare runs/a runs/b --workdir=runs
+"""
+
+from absl import flags
 
 from launch import command
+
+_COMPARE = flags.DEFINE_bool(
+  'compare',
+  False,
+  'Put the runs whose folders follow on one page, comparison/index.html in '
+  '--workdir, or in runs.',
+)
 
 
 def main():
   from advspeech import experiment
 
-  command.tell(experiment.run_report(command.workdir()))
+  folders = command.arguments()
+  if _COMPARE.value:
+    page = experiment.run_comparison(command.workdir('runs'), folders)
+  else:
+    page = experiment.run_report(command.workdir())
+  command.tell(page)
 
 
 if __name__ == '__main__':
-  command.run(main)
+  command.run(main, takes_arguments=lambda: _COMPARE.value)

@@ -202,6 +202,8 @@ def rows(attack_names=('fgsm',)):
       'attack': attack,
       'control': control,
       'epsilon': epsilon,
+      'epsilon_given': f'{epsilon}',
+      'num_clips': 240,
       'mean_snr_db': 30 - 1000 * epsilon if epsilon else float('inf'),
       'error_rate': 0.1 + 10 * epsilon * (not control),
       'ci_low': 0.05,

@@ -187,7 +187,7 @@ def test_every_figure_shows_every_model(split, arrays, tmp_path):
   drawn = {
     'comparison': gradient_figures.comparison(rows, NAMES),
     'jacobians': gradient_figures.jacobian_decay(
-      gradient_tables.jacobian_rows(arrays['jacobians'])
+      gradient_tables.jacobian_rows(arrays['jacobians']), NUM_CLIPS
     ),
     'accumulation': gradient_figures.accumulation(
       gradient_tables.accumulation_rows(split, arrays['accumulation'])

@@ -13,6 +13,7 @@ LEVELS = [
   {'errors', 'storage'},
   {'audio', 'statistics', 'tasks', 'parallel', 'training_log'},
   {'attacks', 'features', 'gradients', 'models', 'corpora', 'preemption'}
+  | {'provenance'}
   | {'transforms', 'quality', 'checks'},
   {'checkpoint', 'input_pipeline', 'train_step', 'side_by_side'},
   {'train', 'sweep', 'feature_study', 'gradient_analysis'},
@@ -21,7 +22,8 @@ LEVELS = [
   {'lr_search'},
   {'figures'},
   {'recording'},
-  {'report', 'feature_figures', 'gradient_figures'},
+  {'feature_figures', 'gradient_figures', 'example_figures'},
+  {'report'},
   {'experiment'},
 ]
 LEVEL = {name: i for i, names in enumerate(LEVELS) for name in names}

@@ -96,8 +96,10 @@ def test_the_page_stands_alone(tiny):
   workdir, _ = tiny
   page = (workdir / 'report' / 'index.html').read_text()
   assert 'data:image/png;base64,' in page
-  assert page.count('<audio') == 4
+  # Two clips: original, adversarial example, and the difference.
+  assert page.count('<audio') == 6
   assert not re.search(r'(src|href)="https?:', page)
+  assert 'not recorded' not in page
 
 
 def test_the_clean_error_of_the_table_is_the_one_trained(tiny):
@@ -169,6 +171,22 @@ def fails(*args, match):
   errors = [x for x in done.stderr.splitlines() if x.startswith('error: ')]
   assert len(errors) == 1, done.stderr
   assert re.search(match, errors[0]), errors[0]
+
+
+def test_folders_of_runs_may_follow_compare_and_nothing_else(tiny, tmp_path):
+  workdir, _ = tiny
+  another = tmp_path / 'another'
+  another.symlink_to(workdir)
+  done = launch(
+    'report', '--compare', str(workdir), str(another), f'--workdir={tmp_path}'
+  )
+  assert done.returncode == 0, done.stderr
+  page = tmp_path / 'comparison' / 'index.html'
+  assert done.stdout.strip() == str(page)
+  assert page.stat().st_size > 50_000
+  done = launch('report', str(workdir))
+  assert done.returncode == 2
+  assert 'unexpected argument' in done.stderr
 
 
 def test_a_misspelt_config_key_is_named(tmp_path):

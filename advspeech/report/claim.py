@@ -1,0 +1,55 @@
+"""A claim of the paper and what a run says of it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+CONFIRMED, REFUTED, IN_PART = 'confirmed', 'refuted', 'in part'
+NOT_TESTED = 'not tested'
+
+
+class Claim(NamedTuple):
+  """A claim and what was found.
+
+  Attributes:
+    text: What the paper says, and where.
+    verdict: 'confirmed', 'refuted', 'in part' or 'not tested'.
+    found: The numbers, a sentence each; or how it can be tested.
+    rule: When it counts as confirmed.
+  """
+
+  text: str
+  verdict: str
+  found: Sequence[str]
+  rule: str
+
+
+def verdict(answers: Iterable[bool]) -> str:
+  """Returns what answers, one a seed and model, come to together."""
+  answers = list(answers)
+  if not answers:
+    return NOT_TESTED
+  if all(answers):
+    return CONFIRMED
+  return IN_PART if any(answers) else REFUTED
+
+
+def percent(rate: float) -> str:
+  """Returns a rate in %."""
+  return f'{100 * rate:.1f} %'
+
+
+def points(row: Mapping[str, Any], key: str) -> str:
+  """Returns a difference of rates with its interval, in points."""
+  low, high = 100 * row[f'{key}_low'], 100 * row[f'{key}_high']
+  return f'{100 * row[key]:+.1f} points [{low:.1f}, {high:.1f}]'
+
+
+def estimate(row: Mapping[str, Any]) -> str:
+  """Returns an estimate with its interval."""
+  return f'{row["estimate"]:.2f} [{row["ci_low"]:.2f}, {row["ci_high"]:.2f}]'
+
+
+def share(row: Mapping[str, Any]) -> str:
+  """Returns an estimated share with its interval, in %."""
+  low, high = 100 * row['ci_low'], 100 * row['ci_high']
+  return f'{100 * row["estimate"]:.1f} % [{low:.1f}, {high:.1f}]'

@@ -1,0 +1,40 @@
+"""The paper's claims and numbers, to be set beside a run's.
+
+A verdict is drawn from the tables by the rule that stands in the claim, for
+every seed and model on its own; 'in part' is where they disagree.
+"""
+
+from collections.abc import Callable
+
+from advspeech.report import claim, study_claims, sweep_claims
+from advspeech.report import run as run_lib
+
+# The paper's numbers: (clean accuracy, epsilon, error under FGSM there).
+PAPER = {
+  'gender': {'wavernn': (0.88, 0.02, 0.31), 'wavecnn': (0.88, 0.02, 0.25)},
+  'emotion': {'wavernn': (0.84, 0.015, 0.48), 'wavecnn': (0.85, 0.015, 0.425)},
+  'speaker': {'wavernn': (0.69, 0.032, 0.62), 'wavecnn': (0.73, 0.032, 0.44)},
+}
+_CLAIMS: tuple[Callable[[run_lib.Run], claim.Claim], ...] = (
+  sweep_claims.effective,
+  sweep_claims.transferred,
+  sweep_claims.linear,
+  sweep_claims.flat_then_jump,
+  sweep_claims.fluctuates,
+  sweep_claims.vulnerability,
+  study_claims.accumulation,
+  study_claims.conversion,
+  study_claims.vanishing,
+  study_claims.early_gradient,
+  sweep_claims.filters,
+  sweep_claims.robust_to_noise,
+  sweep_claims.shared_frontend,
+  sweep_claims.adversarial_training,
+  sweep_claims.privacy,
+  sweep_claims.smallest,
+)
+
+
+def of_run(run: run_lib.Run) -> list[claim.Claim]:
+  """Returns every claim with its verdict on this run."""
+  return [make(run) for make in _CLAIMS]

@@ -1,0 +1,120 @@
+"""Several runs on one page: tasks, corpora or defences side by side."""
+
+import itertools
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from advspeech import errors, figures
+from advspeech.report import page, sections
+from advspeech.report import run as run_lib
+
+
+def compare(workdir: str, run_folders: Sequence[str]) -> str:
+  """Writes `comparison/index.html` in a folder; returns its path.
+
+  Args:
+    workdir: Where the page goes.
+    run_folders: Folders of the runs, each attacked.
+
+  Raises:
+    errors.InputError: If there are not two runs at least, or one of them was
+      not attacked.
+  """
+  if len(run_folders) < 2:
+    raise errors.InputError(
+      'a comparison needs two runs or more, got '
+      f'{", ".join(run_folders) or "none"}; name their folders behind --compare'
+    )
+  runs = titled([run_lib.read(folder) for folder in run_folders])
+  folder = os.path.join(workdir, 'comparison')
+  os.makedirs(folder, exist_ok=True)
+  curve = sections.Figure(
+    'figure6',
+    lambda: figures.error_over_runs(
+      {title: run.first for title, run in runs.items()},
+      min(run.confidence for run in runs.values()),
+    ),
+    'Error rate against epsilon, a panel for each run, a line for each model, '
+    'dashed under random signs of the same size.',
+    "The paper's Figure 6. Solid: the first attack of each run; dashed: random "
+    'signs of the same size; dotted: a blind guess.',
+  )
+  rows = fragility(runs)
+  known = [row for row in rows if row['halfway'] is not None]
+  return page.render(
+    'comparison.html.j2',
+    folder,
+    runs=runs,
+    curve=page.draw(curve, folder),
+    in_short={title: sections.in_short(run) for title, run in runs.items()},
+    fragility=rows,
+    correlation=_rank_correlation(known),
+    num_known=len(known),
+    accuracies={t: sections.accuracies(run) for t, run in runs.items()},
+    links={
+      title: os.path.relpath(run.path('report', 'index.html'), folder)
+      for title, run in runs.items()
+    },
+  )
+
+
+def titled(runs: Sequence[run_lib.Run]) -> dict[str, run_lib.Run]:
+  """Returns runs by task and corpus, and by folder where that is not enough."""
+  names = [f'{run.task}, {run.config["corpus"]["name"]}' for run in runs]
+  result = {}
+  for name, run in zip(names, runs, strict=True):
+    folder = os.path.basename(os.path.abspath(run.folder))
+    title = f'{name} ({folder})' if names.count(name) > 1 else name
+    if title in result:
+      raise errors.InputError(
+        f'{run.folder} and {result[title].folder} cannot be told apart on one '
+        'page; name every run once, in folders of different names'
+      )
+    result[title] = run
+  return result
+
+
+def fragility(runs: dict[str, run_lib.Run]) -> list[dict[str, Any]]:
+  """Returns how little it takes to break each model, a row a model and seed.
+
+  `halfway` is the epsilon at which the error is halfway from the clean one to
+  a blind guess, on straight lines between those tried; None if it stays below.
+  """
+  rows = []
+  for title, run in runs.items():
+    chance = 1 - 1 / len(run.classes)
+    for name, seed in run.judges:
+      curve = sorted(
+        (row['epsilon'], row['error_rate'])
+        for row in run.first
+        if (row['target'], row['seed'], row['control']) == (name, seed, '')
+      )
+      clean = curve[0][1]
+      rows.append(
+        {
+          'run': title,
+          'target': name,
+          'seed': seed,
+          'clean': clean,
+          'halfway': _crossing(curve, (clean + chance) / 2),
+        }
+      )
+  return rows
+
+
+def _crossing(curve, level):
+  for (e0, r0), (e1, r1) in itertools.pairwise(curve):
+    if r0 < level <= r1:
+      return e0 + (e1 - e0) * (level - r0) / (r1 - r0)
+  return None
+
+
+def _rank_correlation(rows):
+  """Returns that of clean error and halfway; None for too few values."""
+  pairs = [[row[key] for row in rows] for key in ('clean', 'halfway')]
+  if min(len(set(values)) for values in pairs) < 3:
+    return None
+  from scipy import stats
+
+  return float(stats.spearmanr(*pairs).statistic)

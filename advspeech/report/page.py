@@ -1,0 +1,147 @@
+"""Writes the page of a run and its figures."""
+
+import base64
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jinja2
+import markupsafe
+
+from advspeech import figures, gradient_figures, provenance, storage
+from advspeech.report import claims, players, sections
+from advspeech.report import run as run_lib
+
+
+class Image(NamedTuple):
+  """A figure that was drawn.
+
+  Attributes:
+    name: Of its files beside the page.
+    uri: The PNG itself.
+    width: In pixels.
+    height: In pixels.
+    alt: See `sections.Figure`.
+    caption: See `sections.Figure`.
+  """
+
+  name: str
+  uri: str
+  width: int
+  height: int
+  alt: str
+  caption: str
+
+
+def write(workdir: str) -> str:
+  """Writes `report/index.html` and its figures; returns the page's path.
+
+  Args:
+    workdir: A run's folder; only its tables, JSON files and sounds are read.
+
+  Raises:
+    errors.InputError: If the attack has not been run there.
+  """
+  run = run_lib.read(workdir)
+  folder = run.path('report')
+  os.makedirs(folder, exist_ok=True)
+  clips, num_left_out = players.clips(run)
+
+  def images(found):
+    return [draw(each, folder) for each in found]
+
+  of_clips = sections.example_figure_list(run, clips)
+  return render(
+    'run.html.j2',
+    folder,
+    run=run,
+    in_short=sections.in_short(run),
+    curve=draw(sections.curve_figure(run), folder),
+    claims=claims.of_run(run),
+    beside=sections.beside_the_paper(run),
+    clips=clips,
+    num_left_out=num_left_out,
+    clip_figures={id_: draw(each, folder) for id_, each in of_clips.items()},
+    accuracies=sections.accuracies(run),
+    architectures=sections.architectures(run),
+    attack_figures=images(sections.attack_figures(run)),
+    masks=sections.masks(run),
+    filters=run_lib.filters(run),
+    quality=sections.quality(run),
+    measures=sections.measures(),
+    gradients={
+      topic: images(found)
+      for topic, found in sections.gradient_section(run).items()
+    },
+    gradient_estimates=sections.gradient_estimates(run),
+    features=images(sections.feature_section(run)),
+    feature_sounds=_feature_sounds(run),
+    checks=sections.checks(run),
+    attack_made=sections.made(run.sessions),
+    config_json=json.dumps(run.config, indent=2, ensure_ascii=False),
+  )
+
+
+def _feature_sounds(run):
+  path = run.path('features', 'examples.json')
+  if not os.path.exists(path):
+    return []
+  return players.feature_sounds(run.path('features'), storage.read_json(path))
+
+
+def draw(found: sections.Figure, folder: str) -> Image:
+  """Draws a figure into the folder and returns it as the page shows it."""
+  path = os.path.join(folder, found.name)
+  figures.save(found.draw(), path)
+  with open(f'{path}.png', 'rb') as file:
+    data = file.read()
+  # The first chunk of a PNG, IHDR, begins with width and height.
+  width, height = (int.from_bytes(data[i : i + 4], 'big') for i in (16, 20))
+  uri = f'data:image/png;base64,{base64.b64encode(data).decode()}'
+  return Image(found.name, uri, width, height, found.alt, found.caption)
+
+
+def render(template: str, folder: str, **context: Any) -> str:
+  """Writes a template as `folder`/index.html; returns its path."""
+  environment = jinja2.Environment(
+    loader=jinja2.PackageLoader('advspeech.report', 'templates'),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+  )
+  environment.filters.update(
+    percent=lambda rate: f'{100 * rate:.1f}',
+    rate=_rate,
+    title=figures.title,
+    attack=figures.attack_title,
+    member=gradient_figures.member_title,
+  )
+  script, style = (
+    environment.loader.get_source(environment, name)[0]
+    for name in ('page.js', 'page.css')
+  )
+  digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+  page = environment.get_template(template).render(
+    # The page's own text; everything else is escaped.
+    script=markupsafe.Markup(script),
+    style=markupsafe.Markup(style),
+    script_digest=digest,
+    written=provenance.code(),
+    versions=provenance.versions(),
+    **context,
+  )
+  path = os.path.join(folder, 'index.html')
+  with open(f'{path}.tmp', 'w', encoding='utf-8') as file:
+    file.write(page)
+  os.replace(f'{path}.tmp', path)
+  return path
+
+
+def _rate(row: Mapping[str, Any]) -> str:
+  return (
+    f'{100 * row["error_rate"]:.1f} '
+    f'[{100 * row["ci_low"]:.1f}, {100 * row["ci_high"]:.1f}]'
+  )

@@ -1,0 +1,160 @@
+"""Sounds of a page: a clip, what was made of it, and the difference."""
+
+import base64
+import io
+import os
+from typing import Any, NamedTuple
+
+import numpy as np
+import soundfile
+
+from advspeech import audio
+from advspeech.report import run as run_lib
+
+# The difference is amplified until its largest sample is this.
+_PEAK = 0.5
+# Of all sounds of a page, as they are embedded: the page is to be mailed.
+MAX_BYTES = 7_000_000
+
+
+class Sound(NamedTuple):
+  """One player.
+
+  Attributes:
+    uri: The sound itself.
+    label: What it is, for a reader who does not see where it stands.
+  """
+
+  uri: str
+  label: str
+
+
+class Pair(NamedTuple):
+  """A clip's adversarial example.
+
+  Attributes:
+    entry: Of `examples.json`.
+    adversarial: Its sound.
+    difference: Amplified.
+    gain: By how much: a factor.
+    waves: Original and adversarial example, [time] each, full scale 1.
+  """
+
+  entry: run_lib.Row
+  adversarial: Sound
+  difference: Sound
+  gain: float
+  waves: tuple[np.ndarray, np.ndarray]
+
+
+class Clip(NamedTuple):
+  """A clip that can be heard.
+
+  Attributes:
+    id: Of the utterance.
+    label: What it is.
+    original: Its sound.
+    pairs: Of each attack on each source.
+  """
+
+  id: str
+  label: str
+  original: Sound
+  pairs: list[Pair]
+
+
+def clips(run: run_lib.Run) -> tuple[list[Clip], int]:
+  """Returns a run's clips, and how many examples the page has no room for.
+
+  Attacks on the config's source come first.
+  """
+  by_id: dict[str, list[run_lib.Row]] = {}
+  for entry in run.examples:
+    by_id.setdefault(entry['id'], []).append(entry)
+  room, result, num_left_out = MAX_BYTES, [], 0
+  for id_, entries in by_id.items():
+    entries.sort(key=lambda e: e['source'] != run.source)
+    original = _read(run, entries[0]['original'])
+    made = Clip(
+      id_,
+      entries[0]['label'],
+      Sound(flac_uri(original), f'original of {id_}'),
+      [],
+    )
+    room -= len(made.original.uri)
+    for entry in entries:
+      pair = _pair(run, entry, original)
+      size = len(pair.adversarial.uri) + len(pair.difference.uri)
+      if size > room:
+        num_left_out += 1
+        continue
+      room -= size
+      made.pairs.append(pair)
+    if made.pairs:
+      result.append(made)
+  return result, num_left_out
+
+
+def _pair(run, entry, original):
+  """Returns an example with its sounds."""
+  heard = _read(run, entry['adversarial'])
+  # Of the float file: rounding to 16 bit must not be heard as perturbation.
+  perturbed = _read(run, entry['adversarial_float32'])
+  padded = np.zeros_like(perturbed)
+  pad = run.config.get('clip', {}).get('pad', 'end')
+  start, count = audio.recorded_span(len(original), len(perturbed), pad)
+  padded[start : start + count] = original[:count]
+  difference = perturbed - padded
+  largest = float(np.abs(difference).max())
+  gain = _PEAK / largest if largest else 1.0
+  about = f'{entry["attack"]} on {entry["source"]}'
+  return Pair(
+    entry,
+    Sound(flac_uri(heard), f'adversarial version of {entry["id"]}, {about}'),
+    Sound(
+      flac_uri(gain * difference),
+      f'amplified difference of {entry["id"]}, {about}',
+    ),
+    gain,
+    (padded, heard),
+  )
+
+
+def _read(run, name):
+  sound, _ = soundfile.read(run.path('attack', 'audio', name), dtype='float32')
+  return sound
+
+
+def flac_uri(sound: np.ndarray) -> str:
+  """Returns a sound as a data URI: FLAC, lossless, which browsers play.
+
+  Args:
+    sound: [time] at 16 kHz, full scale 1.
+  """
+  file = io.BytesIO()
+  soundfile.write(
+    file,
+    sound,
+    audio.SAMPLE_RATE_HZ,
+    format='FLAC',
+    subtype='PCM_16',
+  )
+  return f'data:audio/flac;base64,{base64.b64encode(file.getvalue()).decode()}'
+
+
+def feature_sounds(folder: str, entries: list[dict[str, Any]]) -> list[Any]:
+  """Returns the clips of a feature-level study, by utterance, with sounds.
+
+  Args:
+    folder: Of the study.
+    entries: Of its `examples.json`.
+  """
+  by_id: dict[str, list[Any]] = {}
+  for entry in entries:
+    path = os.path.join(folder, 'audio', entry['file'])
+    sound, _ = soundfile.read(path, dtype='float32')
+    label = f'{entry["kind"]} of {entry["id"]}'
+    by_id.setdefault(entry['id'], []).append(
+      {**entry, 'sound': Sound(flac_uri(sound), label)}
+    )
+  return list(by_id.items())

@@ -1,0 +1,203 @@
+"""What a run's folder holds, as a page needs it."""
+
+import dataclasses
+import functools
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from advspeech import errors, figures, provenance, storage
+
+Row = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """A run's tables and records.
+
+  Attributes:
+    folder: Where they lie.
+    config: As in `config.json`.
+    models: A summary each, with `member`, its name in the config, and
+      `sessions`, of its training.
+    data: Corpus and splits; None where they were not recorded.
+    rows: Of `sweep.csv`, each with `num_classes`.
+    findings: Of the self-checks.
+    examples: Clips written as sound.
+    quality: Of `quality.csv`.
+    sessions: Of the attack.
+  """
+
+  folder: str
+  config: Mapping[str, Any]
+  models: list[Row]
+  data: Mapping[str, Any] | None
+  rows: list[Row]
+  findings: list[Row]
+  examples: list[Row]
+  quality: list[Row]
+  sessions: list[Row]
+
+  @property
+  def task(self) -> str:
+    """Returns the task's name."""
+    return self.config['task']
+
+  @property
+  def source(self) -> str:
+    """Returns the model that attacks are made on."""
+    return self.config['source']
+
+  @property
+  def confidence(self) -> float:
+    """Returns the coverage of the table's intervals."""
+    return self.config['sweep']['confidence']
+
+  @property
+  def classes(self) -> list[str]:
+    """Returns the classes told apart."""
+    return self.models[0]['classes']
+
+  @functools.cached_property
+  def plain(self) -> list[Row]:
+    """Returns rows of the paper's setting: one source, its own seed, one mask.
+
+    Without transform, of models that know the task's classes.
+    """
+    mask = self.config['sweep']['masks'][0]
+    return [
+      row
+      for row in self.rows
+      if row['source'] == self.source
+      and row['seed'] == row['target_seed']
+      and row['mask'] == mask
+      and not row['transform']
+      and row['error_rate'] != ''
+    ]
+
+  @functools.cached_property
+  def first(self) -> list[Row]:
+    """Returns the plain rows of the first attack, FGSM in all presets."""
+    return [r for r in self.plain if r['attack'] == self.attack]
+
+  @property
+  def attack(self) -> str:
+    """Returns the first attack's name."""
+    return self.config['sweep']['attacks'][0]
+
+  @functools.cached_property
+  def telling_epsilon(self) -> float:
+    """Returns where the first attack exceeds random signs by most, in all."""
+    excess: dict[float, list[float]] = {}
+    for row in self.first:
+      if row['control'] == 'random_sign':
+        excess.setdefault(row['epsilon'], []).append(row['excess'])
+    return max(excess, key=lambda e: sum(excess[e]) / len(excess[e]))
+
+  def at(
+    self, target: str, seed: int, epsilon: float, control: str = ''
+  ) -> Row | None:
+    """Returns the row of the first attack at a point, None if there is none."""
+    for row in self.first:
+      found = (row['target'], row['seed'], row['epsilon'], row['control'])
+      if found == (target, seed, epsilon, control):
+        return row
+    return None
+
+  @functools.cached_property
+  def judges(self) -> list[tuple[str, int]]:
+    """Returns models and seeds that judge the first attack."""
+    return list(dict.fromkeys((r['target'], r['seed']) for r in self.first))
+
+  def path(self, *parts: str) -> str:
+    """Returns a path in the folder."""
+    return os.path.join(self.folder, *parts)
+
+
+def read(workdir: str) -> Run:
+  """Returns what a run's folder holds.
+
+  Args:
+    workdir: A run's folder; only its tables and JSON files are read.
+
+  Raises:
+    errors.InputError: If the attack has not been run there.
+  """
+
+  def path(*parts):
+    return os.path.join(workdir, *parts)
+
+  table = path('attack', 'sweep.csv')
+  if not os.path.exists(table):
+    raise errors.InputError(
+      f'{workdir} holds no attack/sweep.csv; run python -m launch.attack (or '
+      'launch.reproduce) with the same --config and --workdir first'
+    )
+  config = storage.read_json(path('config.json'))
+  models = [
+    {
+      'member': model,
+      **storage.read_json(path(f'{model}-seed{seed}', 'summary.json')),
+      'sessions': provenance.read(path(f'{model}-seed{seed}')),
+    }
+    for seed in config['seeds']
+    for model in config['models']
+  ]
+  num_classes = len(models[0]['classes'])
+  data = path('data.json')
+  quality = path('attack', 'quality.csv')
+  return Run(
+    folder=workdir,
+    config=config,
+    models=models,
+    data=storage.read_json(data) if os.path.exists(data) else None,
+    rows=[
+      {**row, 'num_classes': num_classes} for row in storage.read_table(table)
+    ],
+    findings=storage.read_json(path('attack', 'checks.json')),
+    examples=storage.read_json(path('attack', 'examples.json')),
+    quality=storage.read_table(quality) if os.path.exists(quality) else [],
+    sessions=provenance.read(path('attack')),
+  )
+
+
+def filters(run: Run) -> list[Row]:
+  """Returns what each transform leaves of the attack, a row a judge.
+
+  At the telling epsilon, of models of the source's seed: error without a
+  transform, and with it, clean, attacked blindly, and by an attack that knows.
+  """
+  mask = run.config['sweep']['masks'][0]
+  points = {
+    (r['target'], r['seed'], r['transform'], r['adaptive'], r['epsilon']): r
+    for r in run.rows
+    if r['source'] == run.source
+    and r['seed'] == r['target_seed']
+    and (r['attack'], r['mask'], r['control']) == (run.attack, mask, '')
+    and r['error_rate'] != ''
+  }
+  transforms = [t for t in dict.fromkeys(key[2] for key in points) if t]
+  rows = []
+  for name, seed in run.judges if transforms else ():
+    for transform in ('', *transforms):
+      find = functools.partial(_find, points, name, seed, transform)
+      rows.append(
+        {
+          'target': name,
+          'seed': seed,
+          'transform': transform,
+          'clean': find(0, 0),
+          'blind': find(0, run.telling_epsilon),
+          'adaptive': find(1, run.telling_epsilon) if transform else None,
+        }
+      )
+  return rows
+
+
+def _find(points, name, seed, transform, adaptive, epsilon):
+  return points.get((name, seed, transform, adaptive, epsilon))
+
+
+def member_title(name: str, seed: int) -> str:
+  """Returns 'WaveCNN, seed 0'."""
+  return f'{figures.title(name)}, seed {seed}'

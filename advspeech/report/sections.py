@@ -1,0 +1,420 @@
+"""What the sections of a page show: rows and figures, ready to be rendered."""
+
+import collections
+import functools
+import os
+import statistics as means
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from matplotlib import figure
+
+from advspeech import (
+  example_figures,
+  feature_figures,
+  figures,
+  gradient_figures,
+  statistics,
+  storage,
+)
+from advspeech.report import architecture, claims, players
+from advspeech.report import run as run_lib
+
+# What a self-check looks for, in plain words.
+CHECKS = {
+  'too_few_clips': 'Are there enough clips to tell the rates claimed?',
+  'control_as_strong': 'Does noise of the same size break the model as often?',
+  'beyond_chance': 'Is the error beyond that of a blind guess?',
+  'non_monotone_curve': 'Does the error fall where the perturbation grows?',
+  'below_one_lsb': 'Are perturbations smaller than one step of 16-bit audio?',
+  'zero_gradients': 'Are there samples whose gradient is exactly zero?',
+  'nonfinite_gradients': 'Are there gradients that are no finite numbers?',
+  'logits_look_like_softmax': 'Does the model return probabilities, which '
+  'flatten the gradient?',
+  'batch_dependent_logits': 'Does an answer depend on the other clips of its '
+  'batch?',
+}
+_MEASURES = {
+  'snr_db': 'SNR, dB',
+  'segmental_snr_db': 'segmental SNR, dB',
+  'log_spectral_distance_db': 'log-spectral distance, dB',
+  'stoi': 'STOI',
+  'pesq': 'PESQ',
+}
+# Whole waveforms drawn: the figures are large.
+_NUM_FIGURES_7 = 2
+
+
+class Figure(NamedTuple):
+  """A figure of the page.
+
+  Attributes:
+    name: Of its files.
+    draw: Draws it.
+    alt: What it shows, for those who do not see it.
+    caption: What to make of it.
+  """
+
+  name: str
+  draw: Callable[[], figure.Figure]
+  alt: str
+  caption: str
+
+
+def in_short(run: run_lib.Run) -> list[dict[str, Any]]:
+  """Returns clean, attacked and noisy error of every judge at one epsilon."""
+  epsilon = run.telling_epsilon
+  rows = []
+  for name, seed in run.judges:
+    points = {
+      'clean': run.at(name, seed, 0),
+      'attacked': run.at(name, seed, epsilon),
+      'noise': run.at(name, seed, epsilon, 'random_sign'),
+    }
+    if all(points.values()):
+      rows.append({'target': name, 'seed': seed, **points})
+  return rows
+
+
+def accuracies(run: run_lib.Run) -> list[dict[str, Any]]:
+  """Returns every model's clean accuracy with its interval and the paper's."""
+  rows = []
+  for model in run.models:
+    test = model['test']
+    right = round(test['accuracy'] * test['num_clips'])
+    low, high = statistics.wilson_interval(
+      right, test['num_clips'], run.confidence
+    )
+    paper = claims.PAPER.get(run.task, {}).get(model['member'])
+    rows.append(
+      {
+        **model,
+        'low': low,
+        'high': high,
+        'paper': paper[0] if paper else None,
+        'training': made(model['sessions']),
+      }
+    )
+  return rows
+
+
+def made(sessions: list[dict[str, Any]]) -> dict[str, Any] | None:
+  """Returns when and with what a part was made; None if it was not recorded."""
+  if not sessions:
+    return None
+  commits = {
+    s['commit'][:12] + (' (changed)' if s['changed'] else '') for s in sessions
+  }
+  return {
+    **sessions[-1],
+    'started': sessions[0]['started'],
+    'num_sessions': len(sessions),
+    'commits': sorted(commits - {''}),
+  }
+
+
+def architectures(run: run_lib.Run) -> list[dict[str, Any]]:
+  """Returns Table 1 as built, of each model once."""
+  first = {model['member']: model for model in reversed(run.models)}
+  return [
+    {
+      'member': name,
+      'groups': architecture.groups(model),
+      'num_parameters': model['num_parameters'],
+      'frontend_of': model.get('frontend_of', ''),
+    }
+    for name, model in reversed(first.items())
+  ]
+
+
+def beside_the_paper(run: run_lib.Run) -> list[dict[str, Any]]:
+  """Returns the paper's numbers with ours at the epsilon nearest to each."""
+  result = []
+  for target, paper in claims.PAPER.get(run.task, {}).items():
+    _, epsilon, _ = paper
+    tried = {row['epsilon'] for row in run.first if row['target'] == target}
+    if not tried:
+      continue
+    nearest = min(tried, key=lambda e, wanted=epsilon: abs(e - wanted))
+    ours = [
+      {
+        'seed': seed,
+        'clean': run.at(name, seed, 0),
+        'attacked': run.at(name, seed, nearest),
+        'noise': run.at(name, seed, nearest, 'random_sign'),
+      }
+      for name, seed in run.judges
+      if name == target
+    ]
+    result.append(
+      {'target': target, 'paper': paper, 'epsilon': nearest, 'ours': ours}
+    )
+  return result
+
+
+def curve_figure(run: run_lib.Run) -> Figure:
+  """Returns the paper's Figure 6, of this task."""
+  return Figure(
+    f'figure6-{run.task}',
+    lambda: figures.error_against_epsilon(run.first, run.confidence),
+    'Error rate against epsilon, a panel for each model: the attack as solid '
+    'lines, random signs of the same size dashed, one line a seed, with '
+    'interval bands and the chance level. Its numbers are the table under '
+    '“Every point”.',
+    f"The paper's Figure 6 for {run.task}. Solid: "
+    f'{figures.attack_title(run.attack)} made on '
+    f'{figures.title(run.source)}. Dashed: random signs of the same size. Only '
+    "what rises above the dashed line is the attack's doing. The axis above "
+    'says how loud the speech is over the perturbation; dotted is a blind '
+    'guess. One unit of epsilon is half of full scale: 0.001 moves a sample by '
+    'up to 66 of the 65,536 steps of 16-bit audio.',
+  )
+
+
+def attack_figures(run: run_lib.Run) -> list[Figure]:
+  """Returns what the sweep holds beyond the first attack's curve."""
+  found = []
+  if len({row['attack'] for row in run.plain}) > 1:
+    found.append(
+      Figure(
+        'attacks',
+        lambda: figures.error_by_attack(run.plain),
+        'Error rate against epsilon under every attack, a panel for each '
+        'model, with the noise controls of the first attack in grey.',
+        'Error under every attack. Those that search for longer were made at '
+        'fewer epsilons. “Any of them” counts a clip as broken if one attack '
+        'breaks it.',
+      )
+    )
+  matrix = [
+    row
+    for row in run.rows
+    if (row['attack'], row['mask'], row['control'], row['transform'])
+    == (run.attack, run.config['sweep']['masks'][0], '', '')
+    and row['epsilon'] == run.telling_epsilon
+  ]
+  if len({(row['source'], row['seed']) for row in matrix}) > 1:
+    found.append(
+      Figure(
+        'transfer',
+        lambda: figures.transfer_matrix(matrix, run.confidence),
+        'Heat map of error rates: each row a model that examples were made on, '
+        'each column one that judged them; the numbers stand in the cells.',
+        'Who breaks whom: error in % of every model (columns) under examples '
+        'made on every source (rows), at the epsilon at which the attack '
+        'exceeds random signs by most. The diagonal is the white box.',
+      )
+    )
+  return found
+
+
+def example_figure_list(
+  run: run_lib.Run, clips: Iterable[players.Clip]
+) -> dict[str, Figure]:
+  """Returns the paper's Figure 7 of the first clips, by utterance id."""
+  found = {}
+  for number, clip in enumerate(list(clips)[:_NUM_FIGURES_7]):
+    pair = clip.pairs[0]
+    original, adversarial = pair.waves
+    entry = pair.entry
+    attack = figures.attack_title(entry['attack'])
+    where = f'{attack}, epsilon {entry["epsilon"]}, made on '
+    note = (
+      f'{figures.plain(clip.id)}: {where}{figures.title(entry["source"])} seed '
+      f'{entry["seed"]}.'
+    )
+    found[clip.id] = Figure(
+      f'figure7-{number}',
+      functools.partial(
+        example_figures.waveform_and_spectrograms, original, adversarial, note
+      ),
+      'Waveform, spectrogram and enlarged spectrogram of the clip, the '
+      'adversarial example above, the original below.',
+      f"The paper's Figure 7: {where}{figures.title(entry['source'])}. "
+      'Adversarial above, original below; darker is louder. What the attack '
+      'adds shows as grey between the harmonics and in the pauses.',
+    )
+  return found
+
+
+def masks(run: run_lib.Run) -> list[dict[str, Any]]:
+  """Returns the first attack's rows for each mask, where there are several."""
+  if len(run.config['sweep']['masks']) < 2:
+    return []
+  return [
+    row
+    for row in run.rows
+    if row['attack'] == run.attack
+    and row['source'] == run.source
+    and row['seed'] == row['target_seed']
+    and row['epsilon'] > 0
+    and not (row['control'] or row['transform'])
+    and row['error_rate'] != ''
+  ]
+
+
+def quality(run: run_lib.Run) -> list[dict[str, Any]]:
+  """Returns medians of how attacked clips sound, a row a source and epsilon."""
+  groups = collections.defaultdict(list)
+  for row in run.quality:
+    key = (row['source'], row['attack'], row['epsilon_given'])
+    groups[key].append(row)
+  rows = []
+  for (source, attack, epsilon), group in groups.items():
+    values = {
+      name: [r[name] for r in group if isinstance(r[name], int | float)]
+      for name in _MEASURES
+    }
+    rows.append(
+      {
+        'source': source,
+        'attack': attack,
+        'epsilon_given': epsilon,
+        'num_clips': len(group),
+        'medians': [
+          means.median(values[name]) if values[name] else None
+          for name in _MEASURES
+        ],
+      }
+    )
+  return rows
+
+
+def measures() -> list[str]:
+  """Returns the headings of `quality`'s medians."""
+  return list(_MEASURES.values())
+
+
+def checks(run: run_lib.Run) -> list[dict[str, Any]]:
+  """Returns every self-check: the question, and what it found."""
+  found = collections.defaultdict(list)
+  for finding in run.findings:
+    found[finding['name']].append(finding)
+  return [
+    {'question': CHECKS.get(name, name), 'findings': found.get(name, [])}
+    for name in dict.fromkeys([*CHECKS, *found])
+  ]
+
+
+def gradient_section(run: run_lib.Run) -> dict[str, list[Figure]]:
+  """Returns the figures of `launch.gradients` by topic; {} if not run."""
+  folder = run.path('gradients')
+  if not os.path.exists(os.path.join(folder, 'summary.csv')):
+    return {}
+  topics: dict[str, list[Figure]] = collections.defaultdict(list)
+  numbers = collections.Counter()
+  for name, draw in gradient_figures.plans(folder).items():
+    kind = name.partition('-')[0]
+    topic, alt, caption = _GRADIENT_TEXTS.get(name) or _GRADIENT_TEXTS[kind]
+    if kind == 'figure5':
+      # An id may be long, and is no part of a link.
+      numbers[kind] += 1
+      name = f'figure5-{numbers[kind] - 1}'
+    topics[topic].append(Figure(f'gradients-{name}', draw, alt, caption))
+  return dict(topics)
+
+
+def gradient_estimates(run: run_lib.Run) -> list[dict[str, Any]]:
+  """Returns where the gradients lie, a row a model, means with intervals."""
+  path = run.path('gradients', 'summary.csv')
+  rows = storage.read_table(path) if os.path.exists(path) else []
+  wanted = {
+    'early_l1_share': 'start, all',
+    'outside_energy': 'start, all',
+    'zero_share': 'start, all',
+    'index_50': 'start, all',
+  }
+  by_model: dict[str, dict[str, Any]] = {}
+  for row in rows:
+    if (
+      row['part'] == 'clips' and wanted.get(row['statistic']) == row['setting']
+    ):
+      by_model.setdefault(row['model'], {})[row['statistic']] = row
+  return [{'model': name, **found} for name, found in by_model.items()]
+
+
+_GRADIENT_TEXTS = {
+  'figure5': (
+    'figure5',
+    'The gradient of the loss along one clip, each model below the other, as '
+    'it is and on a logarithmic scale; the waveform on top.',
+    "The paper's Figure 5: how much each sample of one clip moves the loss. "
+    'Where the logarithmic curve falls by decades towards the start, the '
+    'gradient vanishes.',
+  ),
+  'profile-start': (
+    'figure5',
+    'Mean magnitude of the gradient in each 40 ms frame over the clip, median '
+    'and quartiles of all clips, a line a model.',
+    'The same over the whole split, by frames of 40 ms.',
+  ),
+  'profile-end': (
+    'figure5',
+    'The same with every recording moved to the end of its clip.',
+    'And with every recording moved to the end of its clip, so that padding '
+    'lies before it: does the gradient follow the speech, or the end?',
+  ),
+  'comparison': (
+    'comparison',
+    "Scatter plots of two models' gradients on the same clips: size, and the "
+    'time before which half of it lies.',
+    "Two models' gradients of the same clips against each other.",
+  ),
+  'jacobians': (
+    'vanishing',
+    'Norm of the derivative of the last state by an earlier one against their '
+    'distance, and the mean forget gate.',
+    'Equations 8 to 12: how much an early state still matters for the last. A '
+    'straight fall on this scale is a vanishing gradient.',
+  ),
+  'accumulation': (
+    'accumulation',
+    'Predicted and measured change of the loss against epsilon and against the '
+    'number of samples moved.',
+    "Equations 3 to 5: with the size of each sample's change fixed, the loss "
+    'moves the further the more samples move. A slope of one on both '
+    'logarithmic axes is proportion.',
+  ),
+  'arithmetics': (
+    'arithmetics',
+    'Share of samples whose gradient is zero or keeps its sign in each '
+    'arithmetic, and the error under the attack made with each.',
+    "What each number format leaves of the gradient's signs, and how well the "
+    'attack works with it.',
+  ),
+}
+
+
+def feature_section(run: run_lib.Run) -> list[Figure]:
+  """Returns the figures of `launch.features`; none if it was not run."""
+  folder = run.path('features')
+  if not os.path.exists(os.path.join(folder, 'budgets.csv')):
+    return []
+  found = []
+  for name, draw in feature_figures.plans(folder).items():
+    alt, caption = _FEATURE_TEXTS[name.partition('-')[0]]
+    found.append(Figure(f'features-{name}', draw, alt, caption))
+  return found
+
+
+_FEATURE_TEXTS = {
+  'error_against_snr': (
+    'Error rate against signal-to-noise ratio, a panel a model, a curve an '
+    'attack; crosses mark the conversion loss alone.',
+    'Attacks on features beside the attack on samples, at the same '
+    'signal-to-noise ratio; quieter to the left. A curve begins where at least '
+    'half of the clips can have the ratio at all: left of it the conversion '
+    'alone costs more. Crosses: converted and not attacked.',
+  ),
+  'norms': (
+    "Scatter plots of a perturbation's size in audio against its size in "
+    'features, a panel a representation, with the conversion loss as a line.',
+    'Equation 7: a perturbation of one size in features may have many sizes in '
+    'audio; the line is the conversion loss (equation 6).',
+  ),
+  'spectrograms': (
+    'Spectrograms of one clip: original, attacked end to end, on the '
+    'spectrogram, converted to MFCC and back, and attacked there.',
+    'One clip under each attack, and converted without any.',
+  ),
+}

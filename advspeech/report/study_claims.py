@@ -1,0 +1,144 @@
+"""Claims of the paper that the studies of gradients and of features test."""
+
+import os
+
+from advspeech import gradient_figures, storage
+from advspeech.report import claim
+from advspeech.report import run as run_lib
+
+# A gradient of which no more than this lies in the first 5/8 is close to zero
+# there, as in the paper's Figure 5.
+_CLOSE_TO_ZERO = 0.05
+
+
+def accumulation(run: run_lib.Run) -> claim.Claim:
+  """Returns whether the loss grows with the samples moved."""
+  text = (
+    'At a fixed max-norm the change of activation grows in proportion to the '
+    'number of samples moved (equations 3 to 5).'
+  )
+  rule = (
+    'The 95 % interval of the exponent of n, of the measured change of loss, '
+    'lies within 0.9 to 1.1.'
+  )
+  rows = [
+    row
+    for row in _gradient_summary(run)
+    if row['part'] == 'accumulation'
+    and row['setting'].startswith('samples, ')
+    and row['statistic'] == 'measured_exponent'
+  ]
+  if rows:
+    smallest = min(rows, key=lambda r: float(r['setting'].split()[-1]))
+    rows = [r for r in rows if r['setting'] == smallest['setting']]
+  answers = [r['ci_low'] >= 0.9 and r['ci_high'] <= 1.1 for r in rows]
+  words = [
+    f'{_model(r)}: exponent {claim.estimate(r)} ({r["setting"]})' for r in rows
+  ]
+  return claim.Claim(text, claim.verdict(answers), _or_gradients(words), rule)
+
+
+def vanishing(run: run_lib.Run) -> claim.Claim:
+  """Returns whether the influence of early states vanishes."""
+  text = (
+    'The influence of an early state on the last one vanishes with distance, '
+    'in the LSTM too (equations 8 to 12).'
+  )
+  rule = (
+    'The norm of ds_n/ds_i of a trained LSTM is halved, going back, at a rate '
+    'above zero (95 % interval).'
+  )
+  rows = [
+    row
+    for row in _gradient_summary(run)
+    if row['part'] == 'jacobians'
+    and row['setting'] == 'trained'
+    and row['statistic'] == 'halvings_per_s'
+  ]
+  answers = [row['ci_low'] > 0 for row in rows]
+  words = [f'{_model(r)}: {claim.estimate(r)} halvings a second' for r in rows]
+  return claim.Claim(text, claim.verdict(answers), _or_gradients(words), rule)
+
+
+def early_gradient(run: run_lib.Run) -> claim.Claim:
+  """Returns whether the first samples have hardly a gradient."""
+  text = (
+    "WaveRNN's gradient is close to zero over the first 60,000 of 96,000 "
+    "samples, WaveCNN's is not (Figure 5)."
+  )
+  rule = (
+    f'At most {claim.percent(_CLOSE_TO_ZERO)} of the L1 norm of a WaveRNN '
+    'gradient lies in the first 5/8 of the clip (upper end of the 95 % '
+    'interval).'
+  )
+  rows = [
+    row
+    for row in _gradient_summary(run)
+    if row['part'] == 'clips'
+    and row['setting'] == 'start, all'
+    and row['statistic'] == 'early_l1_share'
+  ]
+  answers = [
+    row['ci_high'] <= _CLOSE_TO_ZERO
+    for row in rows
+    if row['model'].rpartition('/')[2].startswith('wavernn')
+  ]
+  words = [f'{_model(r)}: {claim.share(r)}' for r in rows]
+  return claim.Claim(text, claim.verdict(answers), _or_gradients(words), rule)
+
+
+def _gradient_summary(run):
+  path = run.path('gradients', 'summary.csv')
+  return storage.read_table(path) if os.path.exists(path) else []
+
+
+def _model(row):
+  return gradient_figures.member_title(row['model'])
+
+
+def _or_gradients(words):
+  return words or [
+    'Run python -m launch.gradients with the same --config and --workdir.'
+  ]
+
+
+def conversion(run: run_lib.Run) -> claim.Claim:
+  """Returns whether conversion loss can be the larger part."""
+  text = (
+    'Attacks on features carry a conversion loss besides their perturbation, '
+    'and it can be the larger of the two (Figure 3, equation 6).'
+  )
+  rule = (
+    'For some feature and budget the conversion loss has the larger L2 norm in '
+    'more than half of the clips.'
+  )
+  path = run.path('features', 'budgets.csv')
+  rows = [
+    row
+    for row in (storage.read_table(path) if os.path.exists(path) else [])
+    if row['representation'] != 'waveform'
+    and row['method'] == 'fgsm'
+    and row['kind'] == 'epsilon'
+    and row['budget'] > 0
+    and isinstance(row['conversion_larger'], float | int)
+  ]
+  if not rows:
+    return claim.Claim(
+      text,
+      claim.NOT_TESTED,
+      ['Run python -m launch.features with the same --config and --workdir.'],
+      rule,
+    )
+  largest: dict[str, run_lib.Row] = {}
+  for row in rows:
+    name = row['representation']
+    if row['conversion_larger'] >= largest.get(name, row)['conversion_larger']:
+      largest[name] = row
+  words = [
+    f'{name.replace("_", ", ", 1).replace("_", " ")}: '
+    f'{claim.percent(row["conversion_larger"])} of clips at budget '
+    f'{row["budget"]:g}'
+    for name, row in largest.items()
+  ]
+  found = any(row['conversion_larger'] > 0.5 for row in largest.values())
+  return claim.Claim(text, claim.verdict([found]), words, rule)

@@ -1,0 +1,358 @@
+"""Claims of the paper that the sweep tests."""
+
+import collections
+import os
+
+import numpy as np
+
+from advspeech import figures, storage
+from advspeech.report import claim
+from advspeech.report import run as run_lib
+
+# Filters that anyone has at hand, by how their names begin.
+_SIMPLE = ('lowpass', 'highpass', 'bandpass', 'median', 'resample')
+_SHARED = 'wavernn_on_wavecnn'
+
+
+def effective(run: run_lib.Run) -> claim.Claim:
+  """Returns whether FGSM breaks the model it is made on."""
+  return _broken(
+    run,
+    [pair for pair in run.judges if pair[0] == run.source],
+    'The attack is effective: FGSM raises the error of the model it is made on '
+    '(Figure 6).',
+  )
+
+
+def transferred(run: run_lib.Run) -> claim.Claim:
+  """Returns whether it breaks a model it was not made on."""
+  others = [
+    (name, seed)
+    for name, seed in run.judges
+    if name not in (run.source, _SHARED)
+  ]
+  return _broken(
+    run,
+    others,
+    f'It transfers: examples made on {figures.title(run.source)} break a model '
+    'that they were not made on (Figure 6).',
+  )
+
+
+def _broken(run, judges, text):
+  """Returns a claim that holds where the attack does more than random signs."""
+  answers, words = [], []
+  for name, seed in judges:
+    best = _best_excess(run, name, seed)
+    if best is None:
+      continue
+    attacked = run.at(name, seed, best['epsilon'])
+    found = best['mcnemar_p'] * best['num_tried'] < 1 - run.confidence
+    answers.append(found and best['excess'] > 0)
+    words.append(
+      f'{run_lib.member_title(name, seed)}: '
+      f'{claim.percent(attacked["error_rate"])} against '
+      f'{claim.percent(best["error_rate"])} under random signs at epsilon '
+      f'{best["epsilon_given"]} ({claim.points(best, "excess")})'
+    )
+  return claim.Claim(
+    text,
+    claim.verdict(answers),
+    words or ['No such model was judged.'],
+    'At some epsilon the error is above that under random signs of the same '
+    "size: McNemar's exact test on the same clips, level shared out among the "
+    'epsilons (Bonferroni).',
+  )
+
+
+def _best_excess(run, name, seed):
+  """Returns the control's row where the attack exceeds it most."""
+  rows = [
+    row
+    for row in run.first
+    if (row['target'], row['seed'], row['control'])
+    == (name, seed, 'random_sign')
+    and row['epsilon'] > 0
+  ]
+  if not rows:
+    return None
+  return {**max(rows, key=lambda r: r['excess']), 'num_tried': len(rows)}
+
+
+def linear(run: run_lib.Run) -> claim.Claim:
+  """Returns whether WaveCNN's error is a straight line."""
+  answers, words = [], []
+  for name, seed in run.judges:
+    if name != 'wavecnn':
+      continue
+    rows = _curve(run, name, seed)
+    slope = np.polyfit(
+      [r['epsilon'] for r in rows], [r['error_rate'] for r in rows], 1
+    )
+    line = np.polyval(slope, [r['epsilon'] for r in rows])
+    missed = sum(
+      not r['ci_low'] <= at <= r['ci_high']
+      for r, at in zip(rows, line, strict=True)
+    )
+    answers.append(not missed)
+    words.append(
+      f'seed {seed}: the best line misses the intervals of {missed} of '
+      f'{len(rows)} points'
+    )
+  return claim.Claim(
+    "WaveCNN's error rises in a straight line with epsilon.",
+    claim.verdict(answers),
+    words or ['No WaveCNN was judged.'],
+    'The least-squares line passes through the interval of every point.',
+  )
+
+
+def _curve(run, name, seed):
+  rows = [
+    row
+    for row in run.first
+    if (row['target'], row['seed'], row['control']) == (name, seed, '')
+  ]
+  return sorted(rows, key=lambda row: row['epsilon'])
+
+
+def flat_then_jump(run: run_lib.Run) -> claim.Claim:
+  """Returns whether WaveRNN's error is flat and then jumps."""
+  answers, words = [], []
+  for name, seed in run.judges:
+    if name != 'wavernn':
+      continue
+    rows = _curve(run, name, seed)
+    rates = np.array([row['error_rate'] for row in rows])
+    steps = np.diff(rates)
+    total = rates.max() - rates[0]
+    if not len(steps) or total <= 0:
+      continue
+    share = steps.max() / total
+    at = int(steps.argmax())
+    answers.append(share > 0.5 and rates[at] <= rows[0]['ci_high'])
+    words.append(
+      f'seed {seed}: the steepest step, from epsilon '
+      f'{rows[at]["epsilon_given"]} to {rows[at + 1]["epsilon_given"]}, makes '
+      f'{claim.percent(share)} of the whole rise, from '
+      f'{claim.percent(rates[at])}'
+    )
+  return claim.Claim(
+    "WaveRNN's error stays flat under small perturbations, then jumps.",
+    claim.verdict(answers),
+    words or ['No WaveRNN was judged.'],
+    'One step between neighbouring epsilons makes more than half of the rise, '
+    'and begins inside the interval of the clean error.',
+  )
+
+
+def fluctuates(run: run_lib.Run) -> claim.Claim:
+  """Returns whether WaveRNN's error on gender goes up and down."""
+  text = 'The gender curve of WaveRNN fluctuates: it falls where epsilon grows.'
+  rule = (
+    "McNemar's test finds a fall between two epsilons; checked after every "
+    'sweep.'
+  )
+  if run.task != 'gender' or not any(n == 'wavernn' for n, _ in run.judges):
+    return claim.Claim(
+      text, claim.NOT_TESTED, ['It is about WaveRNN on the gender task.'], rule
+    )
+  falls = [
+    f
+    for f in run.findings
+    if f['name'] == 'non_monotone_curve'
+    and f.get('where', '').startswith(f'{run.attack} on {run.source}')
+    and f.get('where', '').endswith('judged by wavernn')
+  ]
+  seeds = sorted({s for n, s in run.judges if n == 'wavernn'})
+  answers = [
+    any(f' seed {seed},' in f['where'] for f in falls) for seed in seeds
+  ]
+  words = [f['sentence'] for f in falls]
+  return claim.Claim(
+    text, claim.verdict(answers), words or ['No curve falls.'], rule
+  )
+
+
+def vulnerability(run: run_lib.Run) -> claim.Claim:
+  """Returns that one run cannot tell."""
+  del run
+  return claim.Claim(
+    'The clean accuracy of a model does not tell how vulnerable it is.',
+    claim.NOT_TESTED,
+    [
+      'It is a claim across tasks: python -m launch.report --compare RUN RUN '
+      'puts several runs on one page.'
+    ],
+    'Several runs are needed.',
+  )
+
+
+def filters(run: run_lib.Run) -> claim.Claim:
+  """Returns whether simple filters leave the attack."""
+  rule = (
+    'Behind every simple filter at least half of the rise in error is left: '
+    'attacked less clean, both filtered, against the same without a filter.'
+  )
+  text = 'The perturbation is broadband: simple filtering does not remove it.'
+  rises = collections.defaultdict(list)
+  for row in run_lib.filters(run):
+    if row['clean'] and row['blind']:
+      rise = row['blind']['error_rate'] - row['clean']['error_rate']
+      rises[row['transform']].append(rise)
+  answers, words = [], []
+  without = np.mean(rises.pop('', [0]))
+  for transform, found in rises.items():
+    if transform.startswith(_SIMPLE) and without > 0:
+      left = np.mean(found)
+      answers.append(left >= 0.5 * without)
+      words.append(
+        f'{transform}: {100 * left:.1f} of {100 * without:.1f} points left'
+      )
+  if words:
+    words.append(f'At epsilon {run.telling_epsilon:g}, mean over models.')
+  return claim.Claim(
+    text,
+    claim.verdict(answers),
+    words or ['The sweep names no filter in config.sweep.transforms.'],
+    rule,
+  )
+
+
+def robust_to_noise(run: run_lib.Run) -> claim.Claim:
+  """Returns whether noise spares what the attack breaks."""
+  answers, words = [], []
+  for name, seed in run.judges:
+    best = _best_excess(run, name, seed)
+    clean = run.at(name, seed, 0)
+    if best is None or clean is None:
+      continue
+    broken = best['mcnemar_p'] * best['num_tried'] < 1 - run.confidence
+    answers.append(broken and best['error_rate'] <= clean['ci_high'])
+    words.append(
+      f'{run_lib.member_title(name, seed)}: clean '
+      f'{claim.percent(clean["error_rate"])}, random signs '
+      f'{claim.percent(best["error_rate"])} at epsilon {best["epsilon_given"]}'
+    )
+  return claim.Claim(
+    'Models are robust to noise, yet fooled by a crafted perturbation of the '
+    'same size.',
+    claim.verdict(answers),
+    words or ['No control was judged.'],
+    'Where the attack exceeds random signs by most, and significantly, the '
+    'error under random signs is within the interval of the clean error.',
+  )
+
+
+def shared_frontend(run: run_lib.Run) -> claim.Claim:
+  """Returns whether a shared front end makes the transfer."""
+  text = 'Transfer comes from the front end that both models have in common.'
+  rule = (
+    "At one epsilon the excess over noise of a WaveRNN on WaveCNN's own front "
+    'end is above that of a WaveRNN with its own; in part, if that one is '
+    'broken significantly too.'
+  )
+  answers, words = [], []
+  epsilon = run.telling_epsilon
+  for seed in sorted({s for n, s in run.judges if n == _SHARED}):
+    shared, own = (
+      run.at(name, seed, epsilon, 'random_sign')
+      for name in (_SHARED, 'wavernn')
+    )
+    if shared is None or own is None:
+      continue
+    more = shared['excess'] > own['excess']
+    answers += [more, more and own['excess_low'] <= 0]
+    words.append(
+      f'seed {seed}: shared front end {claim.points(shared, "excess")}, own '
+      f'{claim.points(own, "excess")} over noise at epsilon {epsilon:g}'
+    )
+  return claim.Claim(
+    text,
+    claim.verdict(answers),
+    words
+    or [
+      f'Add {_SHARED} to config.models: a WaveRNN on the front end of WaveCNN.'
+    ],
+    rule,
+  )
+
+
+def adversarial_training(run: run_lib.Run) -> claim.Claim:
+  """Returns that no defence was trained."""
+  del run
+  return claim.Claim(
+    'Adversarial training can defend where the attack is known (Discussion).',
+    claim.NOT_TESTED,
+    ['No model of this run was trained on adversarial examples.'],
+    'A defended run and an undefended one side by side: launch.report '
+    '--compare.',
+  )
+
+
+def privacy(run: run_lib.Run) -> claim.Claim:
+  """Returns whether one trait is hidden and another is not."""
+  rule = (
+    "The attacked task's error exceeds noise significantly, the other task's "
+    'does not.'
+  )
+  text = (
+    'Privacy: a perturbation can hide one trait while another analysis still '
+    'works (Introduction).'
+  )
+  own = [pair for pair in run.judges if pair[0] in run.config['models']]
+  others = [pair for pair in run.judges if pair[0] not in run.config['models']]
+  answers, words = [], []
+  for judges, hidden in ((own, True), (others, False)):
+    for name, seed in judges if others else ():
+      row = run.at(name, seed, run.telling_epsilon, 'random_sign')
+      if row is None:
+        continue
+      broken = row['mcnemar_p'] < 1 - run.confidence and row['excess'] > 0
+      answers.append(broken == hidden)
+      words.append(
+        f'{os.path.basename(name)}, seed {seed}: {claim.points(row, "excess")}'
+      )
+  return claim.Claim(
+    text,
+    claim.verdict(answers),
+    words
+    or [
+      'No model of another task judged; name one in config.sweep.checkpoints.'
+    ],
+    rule,
+  )
+
+
+def smallest(run: run_lib.Run) -> claim.Claim:
+  """Returns how small a perturbation changes a model's answer."""
+  text = (
+    "A small perturbation changes the model's own answer (equation 1: the "
+    'smallest one that does).'
+  )
+  rule = (
+    'Some epsilon tried changes the answer for more than half of the clips.'
+  )
+  path = run.path('attack', 'minimal.csv')
+  by_judge = collections.defaultdict(list)
+  mask = run.config['sweep']['masks'][0]
+  for row in storage.read_table(path) if os.path.exists(path) else ():
+    if (
+      row['success'] == 'own'
+      and row['source'] == run.source
+      and row['seed'] == row['target_seed']
+      and (row['attack'], row['mask']) == (run.attack, mask)
+    ):
+      by_judge[row['target'], row['seed']].append(row['epsilon'])
+  answers, words = [], []
+  for (name, seed), epsilons in by_judge.items():
+    changed = np.isfinite(epsilons)
+    answers.append(bool(changed.mean() > 0.5))
+    median = f'{np.median(epsilons):g}' if answers[-1] else 'beyond those tried'
+    words.append(
+      f'{run_lib.member_title(name, seed)}: {claim.percent(changed.mean())} of '
+      f'clips, median {median}'
+    )
+  return claim.Claim(
+    text, claim.verdict(answers), words or ['There is no minimal.csv.'], rule
+  )

@@ -1,0 +1,98 @@
+'use strict';
+
+// Numbers sort as numbers: the first in a cell, before any interval.
+function sortKey(cell) {
+  const text = cell.textContent.trim();
+  const number = parseFloat(text.replace(/^[^\d.+-]+(?=[\d.])/, ''));
+  return Number.isNaN(number) || /^[^\d.+-]/.test(text) ? text : number;
+}
+
+function compare(a, b) {
+  const numbers = [a, b].map((x) => typeof x === 'number');
+  if (numbers[0] && numbers[1]) return a - b;
+  if (numbers[0] !== numbers[1]) return numbers[0] ? -1 : 1;
+  return a.localeCompare(b);
+}
+
+function sortBy(table, column, header) {
+  const up = header.getAttribute('aria-sort') !== 'ascending';
+  for (const other of table.tHead.rows[0].cells) {
+    other.removeAttribute('aria-sort');
+  }
+  header.setAttribute('aria-sort', up ? 'ascending' : 'descending');
+  const body = table.tBodies[0];
+  const rows = [...body.rows].map((row) => [sortKey(row.cells[column]), row]);
+  rows.sort((a, b) => (up ? 1 : -1) * compare(a[0], b[0]));
+  body.append(...rows.map((row) => row[1]));
+}
+
+function csv(table) {
+  const quoted = (text) =>
+    /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  return [...table.rows]
+    .map((row) =>
+      [...row.cells]
+        .map((cell) => quoted(cell.textContent.trim().replace(/\s+/g, ' ')))
+        .join(','))
+    .join('\n') + '\n';
+}
+
+const dialog = document.querySelector('dialog');
+const shown = dialog.querySelector('.shown');
+
+function show(element) {
+  shown.replaceChildren(element);
+  dialog.showModal();
+}
+
+function copy(table, button) {
+  const text = csv(table);
+  const say = (word) => {
+    button.textContent = word;
+    setTimeout(() => { button.textContent = 'Copy as CSV'; }, 1500);
+  };
+  const byHand = () => {
+    const area = document.createElement('textarea');
+    area.value = text;
+    area.setAttribute('aria-label', 'The table as CSV, to be copied');
+    show(area);
+    area.select();
+  };
+  if (!navigator.clipboard) return byHand();
+  return navigator.clipboard.writeText(text).then(() => say('Copied'), byHand);
+}
+
+for (const table of document.querySelectorAll('table')) {
+  [...table.tHead.rows[0].cells].forEach((header, column) => {
+    const button = document.createElement('button');
+    button.type = 'button';
+    button.append(...header.childNodes);
+    button.title = 'Sort by this column';
+    button.addEventListener('click', () => sortBy(table, column, header));
+    header.append(button);
+  });
+  const button = document.createElement('button');
+  button.type = 'button';
+  button.className = 'small';
+  button.textContent = 'Copy as CSV';
+  button.addEventListener('click', () => copy(table, button));
+  table.closest('.table').querySelector('.bar').append(button);
+}
+
+for (const button of document.querySelectorAll('.plot button')) {
+  button.addEventListener('click', () => {
+    const image = button.querySelector('img').cloneNode();
+    image.removeAttribute('loading');
+    show(image);
+  });
+}
+
+// One sound at a time.
+document.addEventListener('play', (event) => {
+  for (const other of document.querySelectorAll('audio')) {
+    if (other !== event.target) other.pause();
+  }
+}, true);
+
+// The contents would fill a phone's first screen.
+if (innerWidth < 1248) document.querySelector('nav details').open = false;

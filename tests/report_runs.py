@@ -1,0 +1,470 @@
+"""Folders as runs leave them, written in milliseconds: no model is trained."""
+
+import json
+
+import numpy as np
+
+from advspeech import audio, feature_study, gradient_tables, statistics, storage
+from advspeech.sweep import examples, tables
+from configs import quickstart
+
+CLASSES = ('female', 'male')
+EPSILONS = (0.0, 0.005, 0.01, 0.02)
+NUM_CLIPS = 100
+TIME = 16_000
+RECORDED = 12_000
+
+
+def curve(target, control):
+  """Errors at EPSILONS: the attack rises in a straight line, noise does not."""
+  if control:
+    return (0.02, 0.02, 0.02, 0.03)
+  return {
+    'wavecnn': (0.02, 0.12, 0.22, 0.42),
+    'wavernn': (0.02, 0.02, 0.03, 0.40),
+  }.get(target, (0.02, 0.2, 0.3, 0.5))
+
+
+def row(**changes):
+  """Returns a row of sweep.csv, with what follows from its rate."""
+  found = {
+    **dict.fromkeys(tables.SWEEP_COLUMNS, ''),
+    'task': 'gender',
+    'seed': 0,
+    'source': 'wavecnn',
+    'target': 'wavecnn',
+    'target_seed': changes.get('seed', 0),
+    'attack': 'fgsm',
+    'mask': 'all',
+    'adaptive': 0,
+    'epsilon': 0.01,
+    'num_clips': NUM_CLIPS,
+    'error_rate': 0.5,
+    **changes,
+  }
+  epsilon, rate = found['epsilon'], found['error_rate']
+  low, high = statistics.wilson_interval(round(rate * NUM_CLIPS), NUM_CLIPS)
+  return {
+    **found,
+    **audio.amplitude_units(epsilon),
+    'epsilon_given': f'{epsilon:g}',
+    'below_one_lsb': 0,
+    'mean_snr_db': 30 - 1000 * epsilon if epsilon else float('inf'),
+    'num_errors': round(rate * NUM_CLIPS),
+    'ci_low': low,
+    'ci_high': high,
+    'flip_rate': rate,
+  }
+
+
+def sweep(rates=curve, targets=('wavecnn', 'wavernn'), seeds=(0, 1)):
+  """Returns rows of own-seed judges, FGSM and random signs."""
+  rows = []
+  for seed in seeds:
+    for target in targets:
+      for control in ('', 'random_sign'):
+        points = rates(target, control)
+        for e, epsilon in enumerate(EPSILONS):
+          found = row(
+            seed=seed,
+            target=target,
+            control=control,
+            epsilon=epsilon,
+            error_rate=points[e],
+          )
+          if control:
+            found |= excess(rates(target, '')[e], points[e])
+          else:
+            found |= {
+              'error_rate_float32': points[e],
+              'error_rate_int16': points[e],
+            }
+          rows.append(found)
+  return rows
+
+
+def excess(attacked, noisy):
+  """Returns the columns that tell an attack from its control.
+
+  As if every clip that noise breaks is broken by the stronger of the two.
+  """
+  a, b = (
+    np.arange(NUM_CLIPS) < round(x * NUM_CLIPS) for x in (attacked, noisy)
+  )
+  low, high = statistics.paired_difference_interval(a, b)
+  return {
+    'excess': attacked - noisy,
+    'excess_low': low,
+    'excess_high': high,
+    'mcnemar_p': statistics.mcnemar(a, b).p_value,
+  }
+
+
+def write(
+  folder, *, rows=None, classes=CLASSES, ids=('clip-a', 'clip-b'), **changes
+):
+  """Writes a run's tables, JSON and sounds; returns the folder as text."""
+  config = quickstart.get_config()
+  config.clip_s = TIME / audio.SAMPLE_RATE_HZ
+  config.update_from_flattened_dict(changes)
+  folder.mkdir(parents=True, exist_ok=True)
+  sounds = folder / 'attack' / 'audio'
+  sounds.mkdir(parents=True)
+  (folder / 'config.json').write_text(json.dumps(config.to_dict()))
+  for seed in config.seeds:
+    for name in config.models:
+      member = folder / f'{name}-seed{seed}'
+      member.mkdir()
+      (member / 'summary.json').write_text(
+        json.dumps(summary(config, name, seed, classes))
+      )
+  storage.write_table(
+    folder / 'attack' / 'sweep.csv', tables.SWEEP_COLUMNS, rows or sweep()
+  )
+  storage.write_table(
+    folder / 'attack' / 'minimal.csv',
+    tables.MINIMAL_COLUMNS,
+    [
+      {
+        **dict.fromkeys(tables.MINIMAL_COLUMNS, ''),
+        **{k: found[k] for k in tables.MINIMAL_COLUMNS if k in found},
+        'success': 'own',
+        'id': str(i),
+        'epsilon': 0.01 if i < 60 else float('inf'),
+      }
+      for found in sweep()
+      if found['epsilon'] == 0.01 and not found['control']
+      for i in range(NUM_CLIPS)
+    ],
+  )
+  write_sounds(folder, ids, classes)
+  (folder / 'attack' / 'checks.json').write_text('[]')
+  return str(folder)
+
+
+def summary(config, name, seed, classes):
+  """Returns what a training would have left."""
+  accuracy = {'loss': 0.1, 'accuracy': 0.98, 'num_clips': NUM_CLIPS}
+  return {
+    'model': {
+      'name': name.partition('_on_')[0],
+      'num_classes': len(classes),
+      **config.model.to_dict(),
+    },
+    'task': config.task,
+    'classes': list(classes),
+    'seed': seed,
+    'clip_samples': TIME,
+    'sample_rate_hz': audio.SAMPLE_RATE_HZ,
+    'best_epoch': 3,
+    'num_epochs': 10,
+    'num_parameters': 34_434,
+    'num_clips': {'train': 900, 'validation': 60, 'test': NUM_CLIPS},
+    'validation': accuracy,
+    'test': accuracy,
+    'device': {'device_kind': 'cpu', 'num_devices': 1},
+  }
+
+
+def write_sounds(folder, ids, classes):
+  """Writes two clips, attacked by random signs, and examples.json."""
+  entries = []
+  rng = np.random.default_rng(0)
+  time_s = np.arange(RECORDED) / audio.SAMPLE_RATE_HZ
+  for i, id_ in enumerate(ids):
+    clean = 0.5 + 0.1 * np.sin(2 * np.pi * 440 * time_s)
+    padded = np.pad(clean, (0, TIME - RECORDED), constant_values=0.5)
+    perturbed = padded + 0.01 * rng.choice([-1, 1], TIME)
+    names = {
+      'original': f'{i}-original.wav',
+      'adversarial': f'{i}-fgsm.wav',
+      'adversarial_float32': f'{i}-fgsm-float.wav',
+    }
+    for kind, sound, subtype in (
+      ('original', clean, 'PCM_16'),
+      ('adversarial', perturbed, 'PCM_16'),
+      ('adversarial_float32', perturbed, 'FLOAT'),
+    ):
+      audio.save(folder / 'attack' / 'audio' / names[kind], sound, subtype)
+    entries.append(
+      {
+        'id': id_,
+        'source': 'wavecnn',
+        'seed': 0,
+        'attack': 'fgsm',
+        'epsilon': '0.01',
+        **names,
+        'label': classes[0],
+        **{f'said_{k}': classes[0] for k in ('clean', 'memory', 'float32')},
+        'said_int16': classes[-1],
+      }
+    )
+  (folder / 'attack' / 'examples.json').write_text(json.dumps(entries))
+
+
+def write_everything_else(folder, classes=CLASSES):
+  """Writes what the stages beyond the quickstart would add to a run."""
+  session = {
+    'started': '2026-01-02T03:04:05+00:00',
+    'finished': '2026-01-02T04:04:05+00:00',
+    'commit': 40 * 'c',
+    'changed': True,
+    'versions': {'jax': '0.10.2'},
+    'device': {'device_kind': 'TPU v9', 'num_devices': 8},
+  }
+  for name in ('wavecnn-seed0', 'attack'):
+    (folder / name / 'provenance.json').write_text(json.dumps([session]))
+  columns = examples.QUALITY_COLUMNS
+  storage.write_table(
+    folder / 'attack' / 'quality.csv',
+    columns,
+    [
+      {
+        **dict.fromkeys(columns, ''),
+        'source': 'wavecnn',
+        'attack': 'fgsm',
+        'epsilon_given': '0.01',
+        'id': str(i),
+        'snr_db': 20.0 + i,
+        'stoi': 0.9,
+      }
+      for i in range(3)
+    ],
+  )
+  (folder / 'attack' / 'checks.json').write_text(
+    json.dumps(
+      [
+        {
+          'name': 'too_few_clips',
+          'severity': 'warning',
+          'where': 'all',
+          'sentence': 'all: 100 clips tell a rate to 10 points',
+        }
+      ]
+    )
+  )
+  splits = {'train': 900, 'validation': 60, 'test': NUM_CLIPS}
+  (folder / 'data.json').write_text(
+    json.dumps(
+      {
+        'corpus': {'summary': ['espeak: 1060 clips'], 'warnings': []},
+        'splits': {
+          name: {
+            'num_clips': n,
+            'classes': dict.fromkeys(classes, n // 2),
+            'num_speakers': 10,
+            'seconds': 1.5 * n,
+          }
+          for name, n in splits.items()
+        },
+      }
+    )
+  )
+  write_gradients(folder / 'gradients')
+  write_features(folder / 'features')
+
+
+def write_gradients(folder):
+  """Writes tables of a study of gradients over three clips."""
+  folder.mkdir()
+  names = ['wavecnn-seed0', 'wavernn-seed0']
+  (folder / 'settings.json').write_text(
+    json.dumps({'names': names, 'num_studied': 3})
+  )
+  rng = np.random.default_rng(0)
+  frames = TIME // 640
+  np.savez(
+    folder / 'examples.npz',
+    id=np.array(['clip-a']),
+    model=np.array(names),
+    audio=np.full((1, TIME), 0.5),
+    num_samples=np.array([RECORDED]),
+    gradient=rng.normal(size=(1, 2, TIME)),
+  )
+  for alignment in ('start', 'end'):
+    np.savez(
+      folder / f'clips-{alignment}.npz',
+      **{
+        'profile': rng.uniform(1, 2, (3, 2, frames)),
+        'recorded/num_samples': np.full((3, 2), RECORDED),
+      },
+    )
+
+  def table(name, rows):
+    storage.write_table(folder / f'{name}.csv', tuple(rows[0]), rows)
+
+  table(
+    'clips',
+    [
+      {
+        'id': f'clip-{i}',
+        'model': name,
+        'alignment': 'start',
+        'region': 'all',
+        'l1': 1.0 + i,
+        'index_50': 8000 + i,
+        'num_samples': TIME,
+      }
+      for name in names
+      for i in range(3)
+    ],
+  )
+  table(
+    'jacobians',
+    [
+      dict(
+        zip(
+          gradient_tables.JACOBIAN_COLUMNS,
+          ('wavernn-seed0', 'lstm', 'trained', 1.0, f, 40.0 * (25 - f)),
+          strict=False,
+        ),
+        lower_quartile=0.4,
+        median=0.5,
+        upper_quartile=0.6,
+        forget_gate=0.7,
+      )
+      for f in (5, 15, 25)
+    ],
+  )
+  table(
+    'accumulation',
+    [
+      {
+        'id': f'clip-{i}',
+        'model': name,
+        'varied': varied,
+        'n': n,
+        'epsilon': 1e-6 * (n if varied == 'epsilon' else 1),
+        'predicted': 1e-5 * n,
+        'measured': 1e-5 * n,
+      }
+      for name in names
+      for i in range(3)
+      for varied in ('epsilon', 'samples')
+      for n in (1, 10, 100)
+    ],
+  )
+  arithmetics = ('float64', 'float16')
+  table(
+    'fidelity',
+    [
+      {
+        'id': f'clip-{i}',
+        'model': name,
+        'arithmetic': kind,
+        'early_zero_share': 0.1,
+        'early_sign_agreement': 0.9,
+      }
+      for name in names
+      for kind in arithmetics
+      for i in range(3)
+    ],
+  )
+  table(
+    'fgsm',
+    [
+      dict(
+        zip(gradient_tables.FGSM_COLUMNS, (name, kind, e, e), strict=False),
+        num_clips=3,
+        error_rate=0.3,
+      )
+      for name in names
+      for kind in (*arithmetics, 'random_sign')
+      for e in (0.0, 0.01, 0.02)
+    ],
+  )
+  table('summary', [estimate(*point) for point in SUMMARY])
+
+
+# Part, model, setting, statistic, estimate, interval.
+SUMMARY = (
+  ('clips', 'wavecnn-seed0', 'start, all', 'early_l1_share', 0.6, 0.5, 0.7),
+  ('clips', 'wavernn-seed0', 'start, all', 'early_l1_share', 0.01, 0.0, 0.02),
+  ('jacobians', 'wavernn-seed0', 'trained', 'halvings_per_s', 3.0, 2.5, 3.5),
+  (
+    *('accumulation', 'wavecnn-seed0', 'samples, epsilon 1e-06'),
+    *('measured_exponent', 1.0, 0.97, 1.03),
+  ),
+  (
+    *('accumulation', 'wavecnn-seed0', 'samples, epsilon 0.0001'),
+    *('measured_exponent', 0.5, 0.4, 0.6),
+  ),
+)
+
+
+def estimate(part, model, setting, statistic, value, low, high):
+  """Returns a row of the gradients' summary.csv."""
+  return {
+    **dict.fromkeys(gradient_tables.SUMMARY_COLUMNS, ''),
+    'part': part,
+    'model': model,
+    'setting': setting,
+    'statistic': statistic,
+    'estimate': value,
+    'ci_low': low,
+    'ci_high': high,
+  }
+
+
+def write_features(folder):
+  """Writes tables of a feature-level study, and one clip's sounds."""
+  (folder / 'audio').mkdir(parents=True)
+  point = {
+    **dict.fromkeys(feature_study.BUDGET_COLUMNS, 0.1),
+    'task': 'gender',
+    'seed': 0,
+    'source': 'wavecnn',
+    'target': 'wavecnn',
+    'num_clips': 10,
+    'num_attainable': 10,
+    'error_rate': 0.3,
+    'ci_high': 0.5,
+    'unperturbed_ci_high': 0.4,
+    'conversion_larger': 0.0,
+  }
+  budgets = [
+    {
+      **point,
+      'representation': representation,
+      'method': 'fgsm',
+      'through': through,
+      'kind': kind,
+      'budget': budget,
+      'conversion_larger': 0.9 * representation.startswith('mfcc'),
+    }
+    for representation, through in (
+      ('waveform', 'waveform'),
+      ('spectrogram_original', 'waveform'),
+      ('mfcc13_griffin_lim', 'features'),
+    )
+    for kind, budget in (('snr', 20.0), ('snr', 5.0), ('epsilon', 0.0))
+  ]
+  budgets += [{**b, 'budget': 4.0} for b in budgets if b['kind'] == 'epsilon']
+  storage.write_table(
+    folder / 'budgets.csv', feature_study.BUDGET_COLUMNS, budgets
+  )
+  storage.write_table(
+    folder / 'norms.csv',
+    feature_study.NORM_COLUMNS,
+    [
+      {
+        **dict.fromkeys(feature_study.NORM_COLUMNS, 1.0 + i),
+        'task': 'gender',
+        'representation': 'mfcc13_griffin_lim',
+      }
+      for i in range(3)
+    ],
+  )
+  entries = []
+  for kind in ('original', 'end-to-end', 'mfcc'):
+    audio.save(folder / 'audio' / f'{kind}.wav', np.full(TIME, 0.51), 'PCM_16')
+    entries.append(
+      {
+        'file': f'{kind}.wav',
+        'id': 'clip-a',
+        'kind': kind,
+        'snr_db': float('inf') if kind == 'original' else 5.0,
+        'prediction': 'female',
+      }
+    )
+  (folder / 'examples.json').write_text(json.dumps(entries))

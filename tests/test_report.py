@@ -1,0 +1,333 @@
+"""Claims, sounds and Table 1 of the page are what the tables and files say."""
+
+import base64
+import io
+
+import jax
+import numpy as np
+import pytest
+import report_runs as runs
+import soundfile
+
+from advspeech import (
+  audio,
+  errors,
+  models,
+  provenance,
+  report,
+  storage,
+)
+from advspeech.report import (
+  architecture,
+  claim,
+  comparison,
+  players,
+  sections,
+  study_claims,
+  sweep_claims,
+)
+from advspeech.report import run as run_lib
+from configs import paper
+
+
+def read(folder, **changes):
+  return run_lib.read(runs.write(folder / 'run', **changes))
+
+
+def test_sounds_are_the_files_bit_for_bit_and_the_difference_says_its_gain(
+  tmp_path,
+):
+  run = read(tmp_path)
+  (clip, _), num_left_out = players.clips(run)
+  assert num_left_out == 0
+  (pair,) = clip.pairs
+
+  def decoded(sound):
+    data = base64.b64decode(sound.uri.partition(',')[2])
+    return soundfile.read(io.BytesIO(data), dtype='int16')[0]
+
+  for kind, sound in (
+    ('original', clip.original),
+    ('adversarial', pair.adversarial),
+  ):
+    path = run.path('attack', 'audio', run.examples[0][kind])
+    on_disk, rate = soundfile.read(path, dtype='int16')
+    assert rate == audio.SAMPLE_RATE_HZ
+    np.testing.assert_array_equal(decoded(sound), on_disk)
+  # 0.01 of the model's unit is 0.02 of full scale, amplified to 0.5.
+  assert pair.gain == pytest.approx(25, rel=1e-3)
+  difference = decoded(pair.difference)
+  assert len(difference) == runs.TIME
+  assert (np.abs(np.abs(difference.astype(int)) - 16384) <= 40).all()
+
+
+def test_a_difference_follows_the_recording_to_the_clips_end(tmp_path):
+  run = read(tmp_path, **{'clip.pad': 'front'})
+  (clip, _), _ = players.clips(run)
+  # The files here are padded behind: put in front they no longer cancel.
+  assert clip.pairs[0].gain < 5
+
+
+def test_sounds_beyond_the_room_of_a_page_are_counted(tmp_path, monkeypatch):
+  monkeypatch.setattr(players, 'MAX_BYTES', 100_000)
+  clips, num_left_out = players.clips(read(tmp_path))
+  assert sum(len(clip.pairs) for clip in clips) + num_left_out == 2
+  assert num_left_out == 1
+
+
+@pytest.mark.parametrize('pool', [1, 2])
+@pytest.mark.parametrize('norm', ['batch', 'none'])
+@pytest.mark.parametrize('name', models.ALL_NAMES)
+def test_table_1_as_built_counts_what_the_model_has(name, norm, pool):
+  config = paper.get_config().model
+  config.update({'norm': norm, 'input_pool': pool, 'features': 8})
+  described = {'name': name, 'num_classes': 3, **config.to_dict()}
+  time = 50 * 640
+  model = models.create_model(**described)
+  shapes = jax.eval_shape(
+    lambda: model.init(
+      jax.random.key(0), jax.numpy.zeros((1, time)), train=False
+    )
+  )
+  groups = architecture.groups(
+    {'model': described, 'clip_samples': time, 'sample_rate_hz': 16_000}
+  )
+  assert sum(g.num_parameters for g in groups) == sum(
+    x.size for x in jax.tree.leaves(shapes['params'])
+  )
+
+
+def test_table_1_at_the_papers_size_is_the_papers():
+  config = {**paper.get_config().model.to_dict(), 'norm': 'none'}
+  groups = architecture.groups(
+    {
+      'model': {'name': 'wavecnn', 'num_classes': 2, **config},
+      'clip_samples': 96_000,
+      'sample_rate_hz': 16_000,
+    }
+  )
+  assert sum(g.num_parameters for g in groups) == 550_786
+  assert groups[1].output == (
+    '150 frames x 3 x 32 (lengths 640, 320, 160, 80, 40, 20, 10, 5, 3)'
+  )
+  assert groups[4].output == '256'
+
+
+def rates(**by_target):
+  """Returns what `runs.sweep` takes: errors and noise by target."""
+  return lambda target, control: by_target[
+    'noise' if control and 'noise' in by_target else target
+  ]
+
+
+NONE = (0.02, 0.02, 0.02, 0.02)
+
+
+def test_an_attack_is_effective_where_it_beats_noise_on_every_seed(tmp_path):
+  found = sweep_claims.effective(read(tmp_path))
+  assert found.verdict == claim.CONFIRMED
+  assert found.found[0].startswith(
+    'WaveCNN, seed 0: 42.0 % against 3.0 % under random signs at epsilon 0.02 '
+    '(+39.0 points ['
+  )
+
+
+def test_an_attack_that_does_what_noise_does_is_refuted(tmp_path):
+  rising = (0.02, 0.2, 0.3, 0.5)
+  rows = runs.sweep(rates(wavecnn=rising, wavernn=rising, noise=rising))
+  run = read(tmp_path, rows=rows)
+  assert sweep_claims.effective(run).verdict == claim.REFUTED
+  assert sweep_claims.transferred(run).verdict == claim.REFUTED
+  assert sweep_claims.robust_to_noise(run).verdict == claim.REFUTED
+
+
+def test_seeds_that_disagree_make_a_claim_true_in_part(tmp_path):
+  rows = runs.sweep(seeds=(0,)) + runs.sweep(
+    rates(wavecnn=NONE, wavernn=NONE, noise=NONE), seeds=(1,)
+  )
+  found = sweep_claims.effective(read(tmp_path, rows=rows))
+  assert found.verdict == claim.IN_PART
+
+
+def test_a_chance_excess_at_one_of_many_epsilons_is_no_effect(tmp_path):
+  # 7 against 1 of 100 clips: McNemar p = 0.03, of three epsilons tried.
+  attacked = (0.01, 0.07, 0.01, 0.01)
+  quiet = (0.01, 0.01, 0.01, 0.01)
+  rows = runs.sweep(rates(wavecnn=attacked, wavernn=quiet, noise=quiet))
+  assert min(r['mcnemar_p'] for r in rows if r['control']) < 0.05
+  assert sweep_claims.effective(read(tmp_path, rows=rows)).verdict == (
+    claim.REFUTED
+  )
+
+
+def test_shapes_of_the_curves(tmp_path):
+  run = read(tmp_path)
+  assert sweep_claims.linear(run).verdict == claim.CONFIRMED
+  assert sweep_claims.flat_then_jump(run).verdict == claim.CONFIRMED
+  bent, steady = (0.02, 0.9, 0.9, 0.9), (0.02, 0.2, 0.3, 0.5)
+  rows = runs.sweep(rates(wavecnn=bent, wavernn=steady, noise=NONE))
+  run = read(tmp_path / 'bent', rows=rows)
+  assert sweep_claims.linear(run).verdict == claim.REFUTED
+  assert sweep_claims.flat_then_jump(run).verdict == claim.REFUTED
+
+
+@pytest.mark.parametrize(
+  ('left', 'verdict'), [(0.30, claim.CONFIRMED), (0.10, claim.REFUTED)]
+)
+def test_a_filter_that_takes_half_of_the_rise_refutes_the_paper(
+  tmp_path, left, verdict
+):
+  rows = runs.sweep() + [
+    runs.row(
+      seed=seed,
+      target=target,
+      transform='lowpass4000',
+      epsilon=epsilon,
+      error_rate=left if epsilon else 0.02,
+    )
+    for seed in (0, 1)
+    for target in ('wavecnn', 'wavernn')
+    for epsilon in (0.0, 0.02)
+  ]
+  found = sweep_claims.filters(read(tmp_path, rows=rows))
+  assert found.verdict == verdict
+  assert found.found[0] == (
+    f'lowpass4000: {100 * left - 2:.1f} of 39.0 points left'
+  )
+
+
+def test_a_shared_front_end_is_compared_with_one_of_its_own(tmp_path):
+  targets = ('wavecnn', 'wavernn', 'wavernn_on_wavecnn')
+  found = sweep_claims.shared_frontend(
+    read(tmp_path, rows=runs.sweep(targets=targets))
+  )
+  # The shared one is broken more, but its own front end does not save WaveRNN.
+  assert found.verdict == claim.IN_PART
+  found = sweep_claims.shared_frontend(
+    read(
+      tmp_path / 'saved',
+      rows=runs.sweep(
+        rates(
+          wavecnn=(0.02, 0.2, 0.3, 0.5),
+          wavernn=NONE,
+          wavernn_on_wavecnn=(0.02, 0.2, 0.3, 0.5),
+          noise=NONE,
+        ),
+        targets,
+      ),
+    )
+  )
+  assert found.verdict == claim.CONFIRMED
+
+
+def test_a_model_of_another_task_tells_of_privacy(tmp_path):
+  other = '/runs/emotion/wavecnn-seed0'
+
+  def spared(target, control):
+    return NONE if target == other else runs.curve(target, control)
+
+  targets = ('wavecnn', 'wavernn', other)
+  run = read(tmp_path, rows=runs.sweep(spared, targets))
+  assert sweep_claims.privacy(run).verdict == claim.CONFIRMED
+  run = read(tmp_path / 'broken', rows=runs.sweep(targets=targets))
+  assert sweep_claims.privacy(run).verdict == claim.IN_PART
+  run = read(tmp_path / 'alone')
+  assert sweep_claims.privacy(run).verdict == claim.NOT_TESTED
+
+
+def test_the_smallest_perturbation_is_told_of_the_models_own_answer(tmp_path):
+  found = sweep_claims.smallest(read(tmp_path))
+  assert found.verdict == claim.CONFIRMED
+  assert found.found[0] == 'WaveCNN, seed 0: 60.0 % of clips, median 0.01'
+
+
+def test_studies_decide_on_their_intervals(tmp_path):
+  run = read(tmp_path)
+  runs.write_everything_else(tmp_path / 'run')
+  assert study_claims.accumulation(run).verdict == claim.CONFIRMED
+  assert study_claims.vanishing(run).verdict == claim.CONFIRMED
+  assert study_claims.early_gradient(run).verdict == claim.CONFIRMED
+  found = study_claims.conversion(run)
+  assert found.verdict == claim.CONFIRMED
+  assert found.found[1] == 'mfcc13, griffin lim: 90.0 % of clips at budget 4'
+
+
+def test_a_gradient_that_leans_to_the_end_is_not_one_that_vanished(tmp_path):
+  folder = tmp_path / 'run'
+  run = read(tmp_path)
+  (folder / 'gradients').mkdir()
+  point = ('start, all', 'early_l1_share', 0.08, 0.07, 0.09)
+  row = runs.estimate('clips', 'wavernn-seed0', *point)
+  path = folder / 'gradients' / 'summary.csv'
+  storage.write_table(path, tuple(row), [row])
+  assert study_claims.early_gradient(run).verdict == claim.REFUTED
+
+
+def test_the_papers_numbers_stand_beside_those_at_the_nearest_epsilon(tmp_path):
+  first, second = sections.beside_the_paper(read(tmp_path))
+  assert (first['target'], first['epsilon']) == ('wavernn', 0.02)
+  assert second['ours'][0]['attacked']['error_rate'] == 0.42
+
+
+def test_a_report_before_the_attack_says_what_to_run(tmp_path):
+  with pytest.raises(errors.InputError, match=r'run python -m launch\.attack'):
+    report.write(str(tmp_path))
+
+
+def test_a_session_that_was_stopped_is_remembered_without_an_end(tmp_path):
+  device = {'device_kind': 'cpu', 'num_devices': 4}
+  with pytest.raises(RuntimeError), provenance.recorded(str(tmp_path), device):
+    raise RuntimeError
+  with provenance.recorded(str(tmp_path), device):
+    pass
+  first, second = provenance.read(str(tmp_path))
+  assert first['finished'] is None
+  assert second['started'] >= first['started']
+  assert second['finished'] >= second['started']
+  assert second['device'] == device
+  assert second['versions']['jax'] == jax.__version__
+  told = sections.made([first, second])
+  assert told['started'] == first['started']
+  assert told['num_sessions'] == 2
+
+
+def test_code_that_is_no_checkout_has_no_commit(monkeypatch, tmp_path):
+  assert len(provenance.code()['commit']) in (0, 40)
+  monkeypatch.setattr(provenance, '_ROOT', str(tmp_path))
+  assert provenance.code() == {'commit': '', 'changed': False}
+
+
+def test_runs_are_compared_a_panel_each(tmp_path):
+  gender = runs.write(tmp_path / 'gender')
+  emotion = runs.write(
+    tmp_path / 'emotion', task='emotion', classes=('angry', 'sad')
+  )
+  path = report.compare(str(tmp_path), [gender, emotion])
+  assert path == str(tmp_path / 'comparison' / 'index.html')
+  svg = (tmp_path / 'comparison' / 'figure6.svg').read_text()
+  assert 'gender, espeak' in svg
+  assert 'emotion, espeak' in svg
+  with open(path, encoding='utf-8') as file:
+    page = file.read()
+  assert 'href="../gender/report/index.html"' in page
+  assert page.count('<bdi>emotion, espeak</bdi>') > 8
+
+
+def test_runs_of_one_task_are_told_apart_by_their_folders(tmp_path):
+  folders = [runs.write(tmp_path / name) for name in ('plain', 'defended')]
+  found = comparison.titled([run_lib.read(folder) for folder in folders])
+  assert list(found) == ['gender, espeak (plain)', 'gender, espeak (defended)']
+  again = [run_lib.read(folders[0])] * 2
+  with pytest.raises(errors.InputError, match='cannot be told apart'):
+    comparison.titled(again)
+
+
+def test_one_run_is_no_comparison(tmp_path):
+  with pytest.raises(errors.InputError, match=r'two runs or more, got a; name'):
+    report.compare(str(tmp_path), ['a'])
+
+
+def test_the_epsilon_halfway_to_a_guess_lies_on_the_line(tmp_path):
+  found = comparison.fragility({'a': read(tmp_path)})
+  # WaveCNN: from 0.02 towards 0.5, so 0.26, between 0.22 at 0.01 and 0.42.
+  assert found[0]['halfway'] == pytest.approx(0.01 + 0.01 * 0.04 / 0.20)
