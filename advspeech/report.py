@@ -157,6 +157,7 @@ def _plain(rows, config):
     and row['seed'] == row['target_seed']
     and row['mask'] == mask
     and not row['transform']
+    and row['epsilon_fs'] != ''  # radii of features are on no axis here
     and row['error_rate'] != ''
   ]
 
