@@ -210,6 +210,33 @@ def normalize_peak(pcm: np.ndarray) -> np.ndarray:
   return np.rint(pcm * (PCM_MAX / peak)).astype(np.int16)
 
 
+@dataclasses.dataclass(frozen=True)
+class ClipShape:
+  """How recordings become clips of one length; the paper's way if not told.
+
+  Attributes:
+    num_samples: Length of a clip.
+    pad: Where silence goes, one of `PADS`.
+    cut: What is kept of a longer recording, one of `CUTS`.
+    normalize: One of `NORMALIZATIONS`.
+  """
+
+  num_samples: int
+  pad: str = 'end'
+  cut: str = 'start'
+  normalize: str = 'none'
+
+  def clip(self, pcm: np.ndarray) -> np.ndarray:
+    """Returns the clip, [num_samples], of a recording, [time]."""
+    if self.normalize == 'peak':
+      pcm = normalize_peak(pcm)
+    return pad_or_trim(pcm, self.num_samples, self.pad, self.cut)
+
+  def span(self, length: int) -> tuple[int, int]:
+    """Returns where in its clip a recording begins, and how much is there."""
+    return recorded_span(length, self.num_samples, self.pad)
+
+
 def from_pcm(pcm: jax.Array) -> jax.Array:
   """Returns int16 PCM of any shape as model input; exact in float32."""
   return pcm.astype(jnp.float32) / LSB_PER_UNIT + SILENCE
@@ -255,8 +282,10 @@ def amplitude_units(epsilon: float) -> dict[str, float]:
   }
 
 
+UNITS = ('fs', 'lsb', 'dbfs', 'dbsnr', '')
 _EPSILON = re.compile(
-  r'\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*(fs|lsb|dbfs|dbsnr|)\s*',
+  r'\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*'
+  rf'({"|".join(UNITS)})\s*',
   re.IGNORECASE,
 )
 
@@ -265,10 +294,13 @@ _EPSILON = re.compile(
 class Epsilon:
   """A max-norm radius in the unit its user thinks in.
 
+  Of samples, or of acoustic features in their own unit.
+
   Attributes:
     value: The number before the unit.
     unit: '' (the model's, half of full scale), 'fs' (full scale), 'lsb' (steps
-      of 16 bit), 'dbfs' (dB below full scale) or 'dbsnr' (dB below the clip).
+      of 16 bit), 'dbfs' (dB below full scale) or 'dbsnr' (dB below the clip);
+      any other is that of the features.
     text: Number and unit, as they label a point.
   """
 
@@ -276,8 +308,15 @@ class Epsilon:
   unit: str
   text: str
 
+  @property
+  def is_of_features(self) -> bool:
+    """Whether it says nothing of samples."""
+    return self.unit not in UNITS
+
   def radii(self, signal_rms: jax.Array) -> jax.Array:
-    """Returns the max-norm radius of each clip in the model's unit, [batch].
+    """Returns the max-norm radius of each clip, [batch].
+
+    In the model's unit, or in that of the features.
 
     In 'dbsnr' it is the radius at which a perturbation of +-radius on every
     recorded sample has that SNR; clips then differ, and a silent one gets 0.
@@ -288,12 +327,11 @@ class Epsilon:
     if self.unit == 'dbsnr':
       return signal_rms * 10 ** (-self.value / 20)
     units = {
-      '': self.value,
       'fs': self.value / FULL_SCALE_PER_UNIT,
       'lsb': self.value / LSB_PER_UNIT,
       'dbfs': 10 ** (self.value / 20) / FULL_SCALE_PER_UNIT,
     }
-    return jnp.full_like(signal_rms, units[self.unit])
+    return jnp.full_like(signal_rms, units.get(self.unit, self.value))
 
 
 def parse_epsilon(epsilon: str | float) -> Epsilon:

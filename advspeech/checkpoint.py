@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 _NUM_LATEST = 2
 RANKING = ('validation_accuracy', 'validation_loss')
 _DIGESTS = 'digests.json'
+# `config.clip` of a model that was saved without it.
+_PAPER_CLIP = {'pad': 'end', 'cut': 'start', 'normalize': 'none'}
 # Of a state that was not validated; Orbax complains at each without metrics.
 _UNRANKED = {'validation_accuracy': -1.0, 'validation_loss': 0.0}
 
@@ -194,7 +196,9 @@ def _restore(folder, metadata, like):
 
 
 def _metadata(folder):
-  return storage.read_json(os.path.join(folder, 'metadata', 'metadata'))
+  """Returns a checkpoint's metadata; old ones had the paper's clips."""
+  found = storage.read_json(os.path.join(folder, 'metadata', 'metadata'))
+  return {'clip': _PAPER_CLIP, **found}
 
 
 def _steps(folder):
@@ -294,7 +298,8 @@ class Classifier:
   Attributes:
     model: Linen module; `model.apply(variables, audio, train=False)`.
     variables: Its parameters and running statistics.
-    metadata: What it is: `model`, `classes`, `task`, `seed`, `clip_samples`.
+    metadata: What it is: `model`, `classes`, `task`, `seed`, `clip_samples`,
+      and `clip`, how recordings become clips (`audio.ClipShape`).
     epoch: Epochs of training done when it was saved.
   """
 

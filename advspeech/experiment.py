@@ -601,7 +601,6 @@ def _write_tables(config, work):
     return os.path.join(work.folder, name)
 
   task, confidence = config.task, config.sweep.confidence
-  example_epsilon = audio.parse_epsilon(config.sweep.example_epsilon)
   rows = sweep.sweep_rows(work, task, confidence)
   rows += sweep.strongest_rows(work, task, confidence)
   findings = sweep.findings(work, confidence)
@@ -621,7 +620,12 @@ def _write_tables(config, work):
   storage.write_json(path('checks.json'), findings)
   storage.write_json(
     path('examples.json'),
-    sweep.write_examples(work, config.sweep.num_examples, example_epsilon),
+    sweep.write_examples(
+      work,
+      config.sweep.num_examples,
+      config.sweep.example_epsilon,
+      config.sweep.feature_level.example_epsilon,
+    ),
   )
   for name, columns, table_rows in (
     ('quality.csv', sweep.QUALITY_COLUMNS, quality_rows),

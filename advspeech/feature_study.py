@@ -877,15 +877,16 @@ def norm_rows(
       continue
     steps = compile_steps(classifier.model, name, settings)
     analyse = jax.jit(space.representation.analyse)
-    for loaded in input_pipeline.batches(split, settings.batch_size, mesh):
+    batches = input_pipeline.batches(split, settings.batch_size, mesh)
+    for number, loaded in enumerate(batches):
       preemption.check()
       batch = _arrays(loaded)
+      spans = split.spans[number * settings.batch_size :]
       values, context = analyse(batch['audio'])
       blank = feature_level.Prepared(values, context, None, None)
       unperturbed = steps.rebuild(batch, blank, jnp.zeros_like(values))
-      seconds = np.asarray(batch['mask']).sum(-1) / audio.SAMPLE_RATE_HZ
       for p in range(settings.num_norm_perturbations):
-        change, amplitude = _rectangles(rng, values.shape, seconds)
+        change, amplitude = _rectangles(rng, values.shape, spans)
         found = steps.rebuild(batch, blank, jnp.asarray(change))
         mask = batch['mask']
         sizes = [
@@ -916,14 +917,15 @@ def norm_rows(
   return rows
 
 
-def _rectangles(rng, shape, seconds):
+def _rectangles(rng, shape, spans):
   """Returns changes of that shape and their amplitudes, within recordings."""
   batch, num_frames, num_bins = shape
   change = np.zeros(shape, np.float32)
   amplitude = np.exp(rng.uniform(np.log(0.5), np.log(16), batch))
-  for i in range(batch):
-    last = max(2, min(num_frames, int(seconds[i] * 1000 / features.HOP_MS)))
-    t0, t1 = np.sort(rng.choice(last + 1, 2, replace=False))
+  hop_samples = audio.SAMPLE_RATE_HZ * features.HOP_MS // 1000
+  for i, (first, end) in enumerate(spans[:batch] // hop_samples):
+    last = max(first + 2, min(num_frames, end))
+    t0, t1 = first + np.sort(rng.choice(last - first + 1, 2, replace=False))
     f0, f1 = np.sort(rng.choice(num_bins + 1, 2, replace=False))
     signs = rng.choice((-1, 1), (t1 - t0, f1 - f0))
     change[i, t0:t1, f0:f1] = amplitude[i] * signs
@@ -1061,8 +1063,8 @@ def write_examples(
         sounds['mfcc-unperturbed'] = prepared.unperturbed, lost, row
     for kind, (sound, snr_db, row) in sounds.items():
       name = f'{utterance_id}-{kind}.wav'
-      end = split.num_samples[number]
-      audio.save(os.path.join(folder, name), sound[0, :end], 'PCM_16')
+      recorded = slice(*split.spans[number])
+      audio.save(os.path.join(folder, name), sound[0, recorded], 'PCM_16')
       attacked = kind in shown
       entries.append(
         {

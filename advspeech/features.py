@@ -22,6 +22,8 @@ import numpy as np
 from advspeech import audio as audio_lib
 
 WINDOW_MS, HOP_MS = 25, 10
+# Of the model's audio, and of end-to-end perturbations.
+WAVEFORM_UNIT = 'half of full scale'
 RATES_HZ = (8_000, 16_000)
 # The smallest power that has a logarithm of its own (librosa's `amin`): -140 dB
 # below the bin of a sine at full scale, 20 dB below 16-bit rounding noise.
@@ -250,6 +252,7 @@ def mel_to_power(
   target = jnp.matmul(mel, filters, precision=_EXACT)
   start = target / np.where(heard > 0, heard, 1)
 
+  @jax.checkpoint  # all of a step's arrays kept would be gigabytes
   def step(spectrum, _):
     image = jnp.matmul(spectrum, filters.T, precision=_EXACT)
     image = jnp.matmul(image, filters, precision=_EXACT)
@@ -325,7 +328,7 @@ def waveform() -> Representation:
   """Returns the samples themselves: what end-to-end attacks perturb."""
   return Representation(
     'waveform',
-    'half of full scale',
+    WAVEFORM_UNIT,
     lambda audio: (audio, ()),
     lambda audio, _: audio,
     lambda audio, _: audio,
@@ -440,6 +443,14 @@ def mfcc(
     analyse,
     *_inverses(magnitude, stft, phase, num_iterations),
   )
+
+
+def for_attacks() -> dict[str, Representation]:
+  """Returns what attacks by name move, `attacks.ON_FEATURES`.
+
+  Rebuilt with the clip's own phases, which an attacker has.
+  """
+  return {'mfcc': mfcc(phase='original'), 'spectrogram': spectrogram()}
 
 
 def _check_phase(phase):

@@ -370,7 +370,7 @@ def attacked_recording(
     if positive and max(positive) > _LINEAR_RANGE * min(positive):
       belief.set_xscale('symlog', linthresh=min(positive))
     belief.set_ylim(-0.03, 1.03)
-    belief.set_xlabel('epsilon (half of full scale)')
+    belief.set_xlabel(f'epsilon ({shown["epsilon_unit"]})')
     belief.set_title(f'probability of {plain(label)}', fontsize=9)
     fig.tight_layout()
     return fig

@@ -14,6 +14,7 @@ from advspeech import (
   audio,
   checkpoint,
   errors,
+  features,
   figures,
   input_pipeline,
   parallel,
@@ -24,11 +25,7 @@ from advspeech import (
 logger = logging.getLogger(__name__)
 
 COLUMNS = (
-  'epsilon_given',
-  'epsilon',
-  'epsilon_fs',
-  'epsilon_lsb',
-  'epsilon_dbfs',
+  *sweep.EPSILON_COLUMNS,
   'snr_db',
   'label_probability',
   # Answers: to the clip in memory and read back, and to its noise controls.
@@ -37,6 +34,8 @@ COLUMNS = (
   'file',
 )
 _NUM_STEPS, _NUM_QUERIES = 40, 1000
+# What a model hears of a longer recording, by `cut`.
+_KEPT = {'start': 'first', 'center': 'middle'}
 
 
 def attack(
@@ -54,13 +53,15 @@ def attack(
   """Attacks a recording at every epsilon; returns and writes its table.
 
   Writes `original.wav`, adversarial WAVs of 16 bit and of float32 for each
-  epsilon, `answers.csv` and `answers.png`/`.svg` into `output`. What is longer
-  than the model's clip is not heard by it and is left out.
+  epsilon, `answers.csv` and `answers.png`/`.svg` into `output`. The recording
+  lies in its clip as those did that the model was trained on. What is longer
+  than the clip is not heard by it and is left out.
 
   Args:
     checkpoint_dir: Folder of a trained model.
     path: A recording in any format that libsndfile reads.
-    epsilons: Numbers or text with a unit; see `audio.parse_epsilon`.
+    epsilons: Numbers or text with a unit; see `audio.parse_epsilon`. For an
+      attack on features numbers in their unit.
     output: Folder to write to.
     attack_name: One of `attacks.names()`, but for the universal ones.
     target: Class to reach; None to leave the label.
@@ -79,23 +80,29 @@ def attack(
       raise errors.InputError(
         f'{what} must be one of {", ".join(classes)}, got {name!r}'
       )
-  parsed = sweep.parse_epsilons(epsilons)
   made = _attack(attack_name, targeted=target is not None)
-  num_samples = classifier.metadata['clip_samples']
+  parsed = sweep.parse_epsilons(epsilons, made.unit)
+  sweep.check_mask(made, mask)
+  shape = audio.ClipShape(
+    classifier.metadata['clip_samples'], **classifier.metadata['clip']
+  )
   pcm = audio.load(path)
+  start, count = shape.span(len(pcm))
   split = input_pipeline.Split(
     ids=np.array([os.path.basename(path)]),
-    pcm=audio.pad_or_trim(pcm, num_samples)[None],
-    num_samples=np.array([min(len(pcm), num_samples)]),
+    pcm=shape.clip(pcm)[None],
+    num_samples=np.array([count]),
     labels=np.zeros(1, np.int32),
+    starts=np.array([start]),
   )
-  end = split.num_samples[0]
-  if end < len(pcm):
+  recorded = slice(start, start + count)
+  if count < len(pcm):
     logger.warning(
-      '%s lasts %.2f s, the model hears the first %.2f s; the rest is left out',
+      '%s lasts %.2f s, the model hears the %s %.2f s; the rest is left out',
       path,
       len(pcm) / audio.SAMPLE_RATE_HZ,
-      end / audio.SAMPLE_RATE_HZ,
+      _KEPT[shape.cut],
+      count / audio.SAMPLE_RATE_HZ,
     )
   probabilities_fn = jax.jit(lambda x: jax.nn.softmax(classifier.logits_fn(x)))
   clean = np.asarray(audio.from_pcm(jnp.asarray(split.pcm)))[0]
@@ -122,7 +129,7 @@ def attack(
     zip(sweep.variants(cell, settings), judged.predictions.T[0, 0], strict=True)
   )
   os.makedirs(output, exist_ok=True)
-  audio.save(os.path.join(output, 'original.wav'), clean[:end], 'PCM_16')
+  audio.save(os.path.join(output, 'original.wav'), clean[recorded], 'PCM_16')
   rms = sweep.signal_rms(split.pcm, split.spans)
   rows, clips = [], []
   for e, epsilon in enumerate(parsed):
@@ -133,15 +140,14 @@ def attack(
     name = f'{attack_name}-{epsilon.text}'
     for suffix, subtype in (('', 'PCM_16'), ('-float32', 'FLOAT')):
       audio.save(
-        os.path.join(output, f'{name}{suffix}.wav'), perturbed[:end], subtype
+        os.path.join(output, f'{name}{suffix}.wav'),
+        perturbed[recorded],
+        subtype,
       )
     probabilities = np.asarray(probabilities_fn(perturbed[None])[0])
-    radius = float(f'{epsilon.radii(rms)[0]:.7g}')
     rows.append(
       {
-        'epsilon_given': epsilon.text,
-        'epsilon': radius,
-        **audio.amplitude_units(radius),
+        **sweep.epsilon_columns(epsilon, rms),
         'snr_db': float(judged.snr_db[e, 0, 0]),
         'label_probability': float(probabilities[classes.index(label)]),
         **{name: classes[answers[name][e]] for name in answers},
@@ -159,7 +165,7 @@ def attack(
   shown = broken[0] if broken else len(rows) - 1
   figures.save(
     figures.attacked_recording(
-      clean[:end], clips[shown][:end], rows, rows[shown], label
+      clean[recorded], clips[shown][recorded], rows, rows[shown], label
     ),
     os.path.join(output, 'answers'),
   )
@@ -183,6 +189,7 @@ def _attack(name, *, targeted):
     num_steps=_NUM_STEPS,
     num_restarts=1,
     num_queries=_NUM_QUERIES,
+    representations=features.for_attacks(),
   )
 
 
@@ -192,10 +199,12 @@ def format_rows(rows: Sequence[dict[str, Any]]) -> str:
     f'{"epsilon":>10} {"LSB":>8} {"SNR, dB":>8}  {"attacked":<12} '
     f'{"16-bit file":<12} {"random sign":<12}'
   ]
-  lines += [
-    f'{row["epsilon_given"]:>10} {row["epsilon_lsb"]:>8.1f} '
-    f'{row["snr_db"]:>8.1f}  {row["memory"]:<12} {row["int16"]:<12} '
-    f'{row["random_sign"]:<12}'
-    for row in rows
-  ]
+  for row in rows:
+    lsb = row['epsilon_lsb']
+    steps = lsb if lsb == '' else f'{lsb:.1f}'
+    lines.append(
+      f'{row["epsilon_given"]:>10} {steps:>8} '
+      f'{row["snr_db"]:>8.1f}  {row["memory"]:<12} {row["int16"]:<12} '
+      f'{row["random_sign"]:<12}'
+    )
   return '\n'.join(lines)

@@ -100,6 +100,7 @@ def describe(
       if key != 'save_every_s'
     },
     'clip_samples': clip_samples,
+    'clip': config.clip.to_dict(),
     'sample_rate_hz': audio.SAMPLE_RATE_HZ,
   }
 

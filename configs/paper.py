@@ -127,6 +127,12 @@ def get_config() -> ml_collections.ConfigDict:
           'num_restarts': 1,
           'num_queries': 500,
         },
+        # Of `mfcc` and `spectrogram`, whose epsilons are in units of a feature:
+        # MFCC, and dB of a bin's magnitude. 0 is the clip rebuilt.
+        'feature_level': {
+          'epsilons': (0.0, 1.0, 2.0, 4.0, 8.0, 16.0),
+          'example_epsilon': 4.0,
+        },
         # Clips of the training split that one is learnt on, how often each.
         'universal': {'num_clips': 256, 'num_passes': 5},
         # Judge 16-bit clips mended on the integer lattice too.

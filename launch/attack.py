@@ -24,7 +24,7 @@ _EPSILONS = flags.DEFINE_list(
   '-28dbfs, 20dbsnr.',
 )
 _ATTACK = flags.DEFINE_string(
-  'attack', 'fgsm', 'For --audio: fgsm, fgm, pgd, apgd_ce, square, ...'
+  'attack', 'fgsm', 'For --audio: fgsm, fgm, pgd, apgd_ce, square, mfcc, ...'
 )
 _TARGET = flags.DEFINE_string(
   'target', None, 'Class to reach with --audio; otherwise the label is left.'

@@ -9,6 +9,7 @@ import numpy as np
 from advspeech import (
   attacks,
   checkpoint,
+  features,
   input_pipeline,
   models,
   parallel,
@@ -58,7 +59,7 @@ def make_cell(attack='fgsm', mask='all', epsilons=EPSILONS, **kwargs):
   return sweep.Cell(
     attack=attack,
     mask=mask,
-    epsilons=sweep.parse_epsilons(epsilons),
+    epsilons=sweep.parse_epsilons(epsilons, make_attack(attack).unit),
     **kwargs,
   )
 
@@ -79,7 +80,7 @@ def make_settings(batch_size=4, mesh=None, **kwargs):
 @functools.cache
 def make_attack(name):
   """One object a name, as a sweep has it."""
-  return attacks.make(name, **COUNTS)
+  return attacks.make(name, **COUNTS, representations=features.for_attacks())
 
 
 def judge(cell, members, split, settings=None, **kwargs):

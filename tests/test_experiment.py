@@ -7,7 +7,14 @@ import types
 import numpy as np
 import pytest
 
-from advspeech import errors, experiment, figures, input_pipeline, report
+from advspeech import (
+  errors,
+  experiment,
+  figures,
+  input_pipeline,
+  report,
+  sweep,
+)
 from configs import (
   crema_d,
   emodb,
@@ -92,6 +99,13 @@ def test_an_unknown_size_says_what_there_is():
     ('sweep.epsilons', (), 'must name at least one each'),
     ('sweep.epsilons', ('3db',), "such as '0.02', '0.04fs'.*got '3db'"),
     ('sweep.attacks', ('fgsn',), "an attack must be one of fgsm, .*got 'fgsn'"),
+    ('sweep.attacks', ('fgsm', 'mel'), "universal, mfcc, .*got 'mel'"),
+    ('sweep.attacks', ('mfcc',), 'must begin with an .* waveform.*got mfcc'),
+    ('sweep.feature_level.epsilons', (), 'must name at least one'),
+    ('sweep.feature_level.epsilons', ('20dbsnr',), '0 to 100.*got 20dbsnr'),
+    ('sweep.feature_level.epsilons', (-1.0,), 'not negative.*got -1.0'),
+    ('sweep.feature_level.epsilons', (400.0,), '0 to 100.*got 400'),
+    ('sweep.feature_level.example_epsilon', 400.0, '0 to 100.*got 400'),
     ('sweep.masks', ('voiced',), "a mask must be all, .*got 'voiced'"),
     ('sweep.masks', ('3-1s',), "a mask must be all, .*got '3-1s'"),
     ('sweep.transforms', ('echo',), "a transform must be one of .*got 'echo'"),
@@ -113,6 +127,44 @@ def test_a_value_that_cannot_be_run_is_named(key, value, message):
   config.update_from_flattened_dict({key: value})
   with pytest.raises(errors.InputError, match=message):
     experiment.validate(config)
+
+
+def test_features_cannot_be_attacked_in_a_band():
+  config = paper.get_config()
+  config.sweep.attacks = ('fgsm', 'spectrogram_pgd')
+  experiment.validate(config)
+  config.sweep.masks = ('all', '300-3400hz')  # of the first attack alone
+  experiment.validate(config)
+  config.sweep.masks = ('recorded+300-3400hz',)
+  with pytest.raises(errors.InputError, match=r'cannot stay in a band.*3400hz'):
+    experiment.validate(config)
+
+
+def test_epsilons_of_features_are_for_attacks_on_features():
+  config = paper.get_config()
+  config.sweep.attacks = ('fgsm', 'mfcc', 'spectrogram_pgd-targeted')
+  config.sweep.feature_level.epsilons = (0.0, 4.0)
+  config.sweep.iterative.epsilons = (0.1,)
+  member = sweep.Member('wavecnn', 0, None, None)
+  fgsm, *on_features = sweep.plan(config, [member])
+  assert fgsm.epsilons == sweep.parse_epsilons(config.sweep.epsilons)
+  assert [[e.text for e in cell.epsilons] for cell in on_features] == [
+    ['0MFCC', '4MFCC'],
+    ['0dB', '4dB'],
+  ]
+
+
+def test_radii_of_features_are_on_no_axis_of_the_page():
+  row = {
+    'source': 'wavecnn',
+    'seed': 0,
+    'target_seed': 0,
+    'mask': 'all',
+    'transform': '',
+    'error_rate': 0.5,
+  }
+  rows = [{**row, 'epsilon_fs': 0.1}, {**row, 'epsilon_fs': ''}]
+  assert report._plain(rows, paper.get_config()) == rows[:1]
 
 
 @pytest.mark.parametrize('kind', ['speaker_disjoint', 'leave_one_session_out'])

@@ -24,7 +24,13 @@ from advspeech.attacks.losses import (
 )
 from advspeech.attacks.minimal import Minimal, minimal_perturbation
 from advspeech.attacks.pgd import bim, mi_fgsm, pgd
-from advspeech.attacks.registry import Attack, Problem, make, names
+from advspeech.attacks.registry import (
+  ON_FEATURES,
+  Attack,
+  Problem,
+  make,
+  names,
+)
 from advspeech.attacks.square import square
 from advspeech.attacks.universal import (
   perturb_all,
@@ -33,6 +39,7 @@ from advspeech.attacks.universal import (
 )
 
 __all__ = [
+  'ON_FEATURES',
   'Attack',
   'Minimal',
   'Problem',

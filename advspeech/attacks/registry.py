@@ -5,11 +5,12 @@ clip by `prepare`; `apply` then makes the examples of one epsilon. A sweep calls
 both inside one compiled function.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 
+from advspeech.attacks import feature_level
 from advspeech.attacks.apgd import apgd
 from advspeech.attacks.fgsm import gradient_sign, perturb, unit_gradient
 from advspeech.attacks.losses import (
@@ -23,6 +24,9 @@ from advspeech.attacks.square import square
 from advspeech.attacks.universal import perturb_all
 
 _TARGETED = '-targeted'
+# Attacks on features rebuilt to audio, by how many gradients they take.
+ON_FEATURES = ('mfcc', 'spectrogram')
+_STEPS = '_pgd'
 
 
 class Problem(NamedTuple):
@@ -72,16 +76,21 @@ class Attack(NamedTuple):
 
   Attributes:
     norm: 'linf' or 'l2': what bounds its perturbations.
+    unit: Of its radii; '' for that of the audio. Any other is that of the
+      features it moves: such an attack rebuilds the clip from them, and at
+      radius 0 leaves it with the conversion loss.
     iterative: Whether it takes many gradients or queries an epsilon.
     targeted: Whether the problem is to ask for a chosen class.
     fitted: Whether `apply` takes a direction [time] that was learnt before on
       other clips, as its auxiliary.
     prepare: Maps a `Problem` to arrays with a row a clip.
     apply: Maps (problem, those arrays, radii [batch]) to adversarial audio
-      [batch, time]; for 'l2' radii are L2 norms.
+      [batch, time]; for 'l2' radii are L2 norms, for attacks on features
+      max-norms of the change of these.
   """
 
   norm: str
+  unit: str
   iterative: bool
   targeted: bool
   fitted: bool
@@ -92,14 +101,21 @@ class Attack(NamedTuple):
 def names() -> tuple[str, ...]:
   """Returns the names of all attacks.
 
-  `_l2` is an attack bounded in L2, `-targeted` one that asks for a class.
+  `_l2` is an attack bounded in L2, `-targeted` one that asks for a class,
+  `mfcc` and `spectrogram` are on features, by FGSM or by PGD.
   """
-  untargeted = (*_MAKERS, 'universal')
+  on_features = (f'{n}{steps}' for n in ON_FEATURES for steps in ('', _STEPS))
+  untargeted = (*_MAKERS, 'universal', *on_features)
   return (*untargeted, *(f'{n}{_TARGETED}' for n in untargeted))
 
 
 def make(
-  name: str, *, num_steps: int, num_restarts: int, num_queries: int
+  name: str,
+  *,
+  num_steps: int,
+  num_restarts: int,
+  num_queries: int,
+  representations: Mapping[str, Any],
 ) -> Attack:
   """Returns an attack by name.
 
@@ -108,6 +124,8 @@ def make(
     num_steps: Gradients of an iterative attack.
     num_restarts: Random starts of PGD and APGD.
     num_queries: Of Square.
+    representations: For each of `ON_FEATURES` the features it moves: see
+      `attacks.feature_level`, and a `unit`.
 
   Raises:
     ValueError: If the name is unknown.
@@ -115,14 +133,25 @@ def make(
   base = name.removesuffix(_TARGETED)
   targeted = base != name
   if base == 'universal':
-    return Attack('linf', True, targeted, True, _nothing, _add_learnt)
-  if base not in _MAKERS:
+    return Attack('linf', '', True, targeted, True, _nothing, _add_learnt)
+  if name not in names():
     raise ValueError(
       f'an attack must be one of {", ".join(names())}, got {name!r}'
     )
+  if base.removesuffix(_STEPS) in ON_FEATURES:
+    representation = representations[base.removesuffix(_STEPS)]
+    iterative = base.endswith(_STEPS)
+    return Attack(
+      'linf',
+      representation.unit,
+      iterative,
+      targeted,
+      False,
+      *_moving(representation, num_steps if iterative else 1),
+    )
   counts = _Counts(num_steps, num_restarts, num_queries)
   norm, iterative, prepare, apply = _MAKERS[base](counts)
-  return Attack(norm, iterative, targeted, False, prepare, apply)
+  return Attack(norm, '', iterative, targeted, False, prepare, apply)
 
 
 class _Counts(NamedTuple):
@@ -149,6 +178,40 @@ def _add_learnt(problem, direction, radii):
     mask=problem.mask,
     bounds=problem.bounds,
   )[0]
+
+
+def _moving(representation, num_steps):
+  """Returns the two halves of an attack on features, by FGSM if in one step."""
+
+  def posed(problem):
+    if problem.band is not None:
+      raise ValueError(
+        'an attack on features cannot stay in a band, since the clip is '
+        'rebuilt in all frequencies; attack the waveform in the band, or the '
+        'features without'
+      )
+    return feature_level.Problem(
+      problem.loss_fn,
+      problem.audio,
+      representation,
+      mask=problem.mask,
+      bounds=problem.bounds,
+    )
+
+  def prepare(problem):
+    return feature_level.prepare(posed(problem))
+
+  def apply(problem, prepared, radii):
+    problem = posed(problem)
+    if num_steps == 1:
+      change = feature_level.fgsm_change(prepared, radii)
+    else:
+      change = feature_level.pgd_change(
+        problem, prepared, radii, num_steps=num_steps
+      )
+    return feature_level.rebuild(problem, prepared, change)
+
+  return prepare, apply
 
 
 def _single(norm, direction_fn):

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from advspeech import errors
+from advspeech import audio, errors
 from advspeech.corpora import (
   builder,
   crema_d,
@@ -297,7 +297,7 @@ def read(
       damaged.
   """
   source = Source(name, **where)
-  shape = stored.Shape(num_samples, pad, cut, normalize)
+  shape = audio.ClipShape(num_samples, pad, cut, normalize)
   dataset = source.builder()
   if not _is_prepared(dataset):
     raise errors.InputError(

@@ -1,7 +1,6 @@
 """Clips on disk, read by index in threads: for corpora larger than memory."""
 
 import concurrent.futures
-import dataclasses
 import functools
 import os
 from collections.abc import Sequence
@@ -15,33 +14,6 @@ from advspeech import audio, errors
 _THREADS_A_CORE = 4
 
 
-@dataclasses.dataclass(frozen=True)
-class Shape:
-  """How recordings become clips of one length.
-
-  Attributes:
-    num_samples: Length of a clip.
-    pad: Where silence goes, one of `audio.PADS`.
-    cut: What is kept of a longer recording, one of `audio.CUTS`.
-    normalize: One of `audio.NORMALIZATIONS`.
-  """
-
-  num_samples: int
-  pad: str = 'end'
-  cut: str = 'start'
-  normalize: str = 'none'
-
-  def clip(self, pcm: np.ndarray) -> np.ndarray:
-    """Returns the clip, [num_samples], of a recording, [time]."""
-    if self.normalize == 'peak':
-      pcm = audio.normalize_peak(pcm)
-    return audio.pad_or_trim(pcm, self.num_samples, self.pad, self.cut)
-
-  def span(self, length: int) -> tuple[int, int]:
-    """Returns where in its clip a recording begins, and how much is there."""
-    return audio.recorded_span(length, self.num_samples, self.pad)
-
-
 class StoredClips:
   """Some of a data set's clips, indexed as [num_clips, time] int16 is.
 
@@ -52,7 +24,11 @@ class StoredClips:
   """
 
   def __init__(
-    self, source: Sequence[Any], shape: Shape, rows: np.ndarray, path: str = ''
+    self,
+    source: Sequence[Any],
+    shape: audio.ClipShape,
+    rows: np.ndarray,
+    path: str = '',
   ):
     """Takes clips of a data source.
 

@@ -72,6 +72,7 @@ class Run:
       and row['seed'] == row['target_seed']
       and row['mask'] == mask
       and not row['transform']
+      and row['epsilon_fs'] != ''  # radii of features are on no axis here
       and row['error_rate'] != ''
     ]
 

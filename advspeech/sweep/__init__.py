@@ -10,6 +10,7 @@ from advspeech.sweep.cells import (
   Cell,
   Member,
   absolute,
+  check_mask,
   make_attack,
   parse_epsilons,
   plan,
@@ -32,9 +33,11 @@ from advspeech.sweep.examples import write as write_examples
 from advspeech.sweep.findings import findings
 from advspeech.sweep.problem import signal_rms
 from advspeech.sweep.tables import (
+  EPSILON_COLUMNS,
   MINIMAL_COLUMNS,
   SAMPLE_COLUMNS,
   SWEEP_COLUMNS,
+  epsilon_columns,
   minimal_rows,
   sample_rows,
   strongest_rows,
@@ -44,6 +47,7 @@ from advspeech.sweep.work import Sweep, run
 
 __all__ = [
   'CONTROLS',
+  'EPSILON_COLUMNS',
   'FORMATS',
   'MINIMAL_COLUMNS',
   'QUALITY_COLUMNS',
@@ -56,6 +60,8 @@ __all__ = [
   'Sweep',
   'absolute',
   'attacked_clips',
+  'check_mask',
+  'epsilon_columns',
   'findings',
   'judge',
   'make_attack',

@@ -6,13 +6,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from advspeech import attacks, audio, checkpoint, errors, transforms
+from advspeech import (
+  attacks,
+  audio,
+  checkpoint,
+  errors,
+  features,
+  transforms,
+)
 from advspeech.sweep import masks
 
 if TYPE_CHECKING:  # a bare accelerator machine need not have it
   import ml_collections
 
 CONTROLS = ('random_sign', 'gaussian', 'shuffled')
+# Beyond it powers leave float32.
+_LARGEST_OF_FEATURES = 100.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -75,6 +84,11 @@ class Cell:
     """Returns whether controls and saved files are judged too."""
     return not self.transform
 
+  @property
+  def on_features(self) -> bool:
+    """Returns whether its epsilons are those of an attack on features."""
+    return any(epsilon.is_of_features for epsilon in self.epsilons)
+
   def name(self, members: Sequence[Member]) -> str:
     """Returns a name for files, unique within a sweep."""
     source = members[self.source]
@@ -103,8 +117,10 @@ def plan(
       continue
 
     def add(attack, mask, transform='', adaptive=False, i=i):
-      iterative = make_attack(config, attack).iterative
-      epsilons = few if iterative else everywhere
+      made = make_attack(config, attack)
+      epsilons = few if made.iterative else everywhere
+      if made.unit:
+        epsilons = parse_epsilons(sweep.feature_level.epsilons, made.unit)
       cells.append(Cell(i, attack, mask, transform, adaptive, epsilons))
 
     first, *others = sweep.masks
@@ -135,14 +151,46 @@ def make_attack(
       num_steps=settings.num_steps,
       num_restarts=settings.num_restarts,
       num_queries=settings.num_queries,
+      representations=features.for_attacks(),
     )
   except ValueError as e:
     raise errors.InputError(f'config.sweep.attacks: {e}') from e
 
 
-def parse_epsilons(values: Sequence[str | float]) -> tuple[audio.Epsilon, ...]:
-  """Returns epsilons of any unit; see `audio.parse_epsilon`."""
-  return tuple(audio.parse_epsilon(value) for value in values)
+def parse_epsilons(
+  values: Sequence[str | float], unit: str = ''
+) -> tuple[audio.Epsilon, ...]:
+  """Returns epsilons.
+
+  Args:
+    values: In any unit; see `audio.parse_epsilon`.
+    unit: Of an attack on features: numbers are in it, and nothing else is
+      taken; '' for one on the waveform.
+
+  Raises:
+    errors.InputError: If a value is no epsilon, or none of features.
+  """
+  parsed = tuple(audio.parse_epsilon(value) for value in values)
+  if not unit:
+    return parsed
+  for epsilon in parsed:
+    if epsilon.unit or epsilon.value > _LARGEST_OF_FEATURES:
+      raise errors.InputError(
+        'an epsilon of an attack on features must be a number from 0 to '
+        f'{_LARGEST_OF_FEATURES:g}, in the unit of a feature ({unit}), got '
+        f'{epsilon.text}; for example 4'
+      )
+  return tuple(audio.Epsilon(e.value, unit, e.text + unit) for e in parsed)
+
+
+def check_mask(attack: attacks.Attack, mask: str) -> None:
+  """Raises errors.InputError if an attack cannot keep to a mask."""
+  if masks.parse(mask).band_hz and attack.unit:
+    raise errors.InputError(
+      'an attack on features cannot stay in a band, since the clip is rebuilt '
+      f'in all frequencies, got mask {mask}; leave out the band, or attack the '
+      'waveform'
+    )
 
 
 def absolute(values: Sequence[str | float]) -> tuple[float, ...]:
@@ -179,10 +227,9 @@ def validate(config: 'ml_collections.ConfigDict') -> None:
         'an epsilon must lie in [0, 1] (the model hears [0, 1]), got '
         f'{epsilon.text}; the paper uses 0 to 0.032'
       )
-  for name in sweep.attacks:
-    make_attack(config, name)
   for name in sweep.masks:
     masks.parse(name)
+  _validate_attacks(config)
   for name in sweep.transforms:
     transforms.make(name)
   for name in sweep.sources:
@@ -214,3 +261,23 @@ def validate(config: 'ml_collections.ConfigDict') -> None:
       'config.sweep.confidence must lie between 0 and 1, got '
       f'{sweep.confidence}'
     )
+
+
+def _validate_attacks(config):
+  sweep = config.sweep
+  made = [make_attack(config, name) for name in sweep.attacks]
+  if made[0].unit:
+    raise errors.InputError(
+      'config.sweep.attacks must begin with an attack on the waveform, the one '
+      f'that figures, masks and transforms are of, got {sweep.attacks[0]}; put '
+      'fgsm first'
+    )
+  feature_level = sweep.feature_level
+  if not feature_level.epsilons:
+    raise errors.InputError(
+      'config.sweep.feature_level.epsilons must name at least one, got ()'
+    )
+  unit = next((attack.unit for attack in made if attack.unit), 'MFCC or dB')
+  parse_epsilons((*feature_level.epsilons, feature_level.example_epsilon), unit)
+  for attack in made:
+    check_mask(attack, sweep.masks[0])

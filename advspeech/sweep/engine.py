@@ -125,11 +125,13 @@ def variants(cell: cells_lib.Cell, settings: Settings) -> tuple[str, ...]:
   """Returns what is judged for each clip and epsilon of a cell.
 
   The attack in each format, then its controls; in memory alone where clips are
-  transformed.
+  transformed. Mending asks for the least favourable rounding of samples, which
+  is an attack on these: an attack on features is not mended.
   """
   if not cell.is_plain:
     return FORMATS[:1]
-  repaired = (REPAIRED,) if settings.repair else ()
+  mended = settings.repair and not cell.on_features
+  repaired = (REPAIRED,) if mended else ()
   return (*FORMATS, *repaired, *cells_lib.CONTROLS)
 
 

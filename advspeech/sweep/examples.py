@@ -33,7 +33,10 @@ _SUBTYPES = {'float32': 'FLOAT', 'int16': 'PCM_16'}
 
 
 def write(
-  sweep: work.Sweep, num_examples: int, epsilon: audio.Epsilon
+  sweep: work.Sweep,
+  num_examples: int,
+  epsilon: str | float,
+  epsilon_of_features: float,
 ) -> list[dict[str, Any]]:
   """Writes clips of every attack as float32 and 16-bit WAV and judges them.
 
@@ -41,7 +44,8 @@ def write(
     sweep: Its work must be complete. Of its cells those without a transform,
       of each source's first seed and first mask, are written.
     num_examples: Clips, evenly spread over the split; -1 for all.
-    epsilon: How strongly they are attacked.
+    epsilon: How strongly they are attacked; see `audio.parse_epsilon`.
+    epsilon_of_features: The same for attacks on features, in their unit.
 
   Returns:
     For each clip and attack its `id`, names, the files `original`,
@@ -60,7 +64,11 @@ def write(
   for cell in _listened_to(sweep):
     source = sweep.members[cell.source]
     classes = source.classifier.metadata['classes']
-    perturbed = make(sweep, cell, rows, epsilon)
+    unit = sweep.attacks[cell.attack].unit
+    (strength,) = cells_lib.parse_epsilons(
+      [epsilon_of_features if unit else epsilon], unit
+    )
+    perturbed = make(sweep, cell, rows, strength)
     answer = _answers(source)
     for i, utterance_id in enumerate(some.ids):
       recorded = slice(*some.spans[i])
@@ -89,7 +97,7 @@ def write(
           'source': source.name,
           'seed': source.seed,
           'attack': cell.attack,
-          'epsilon': epsilon.text,
+          'epsilon': strength.text,
           **files,
           'label': classes[source.labels[rows[i]]],
           **{f'said_{k}': classes[answer(x)] for k, x in heard.items()},

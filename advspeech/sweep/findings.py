@@ -91,7 +91,9 @@ def _of_cell(sweep, cell, confidence):
   rms = problem.signal_rms(sweep.split.pcm, sweep.split.spans)
   sizes = [float(np.mean(e.radii(rms))) for e in cell.epsilons]
   attack = f'{cell.attack} on {source.name} seed {source.seed}'
-  if cell.attack == sweep.cells[0].attack:
+  if cell.on_features:
+    attack += f' (epsilons in {cell.epsilons[0].unit})'
+  elif cell.attack == sweep.cells[0].attack:
     found += [
       _as_json(attack, finding) for finding in checks.below_one_lsb(sizes)
     ]

@@ -125,7 +125,8 @@ def carry_out(
     problem: As posed.
     prepared: What `attack.prepare` made of it.
     fitted: [time] direction learnt before, for an attack that wants it.
-    radii: [batch] max-norms, or RMS in L2, in the model's unit.
+    radii: [batch] max-norms, or RMS in L2, in the model's unit; max-norms in
+      that of the features for an attack on these.
   """
   if attack.norm == 'l2':
     if problem.mask is None:

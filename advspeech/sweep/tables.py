@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from advspeech import attacks, audio, statistics
+from advspeech import attacks, audio, features, statistics
 from advspeech.sweep import cells as cells_lib
 from advspeech.sweep import engine, problem, work
 
@@ -22,9 +22,10 @@ _CELL = (
   'transform',
   'adaptive',
 )
-_EPSILON = (
+EPSILON_COLUMNS = (
   'epsilon_given',
   'epsilon',
+  'epsilon_unit',
   'epsilon_fs',
   'epsilon_lsb',
   'epsilon_dbfs',
@@ -32,7 +33,7 @@ _EPSILON = (
 SWEEP_COLUMNS = (
   *_CELL,
   'control',
-  *_EPSILON,
+  *EPSILON_COLUMNS,
   'below_one_lsb',
   'mean_snr_db',
   'num_clips',
@@ -58,6 +59,7 @@ SAMPLE_COLUMNS = (
   *_CELL,
   'epsilon_given',
   'epsilon',
+  'epsilon_unit',
   'id',
   'label',
   'clean_prediction',
@@ -73,6 +75,7 @@ MINIMAL_COLUMNS = (
   'success',
   'id',
   'epsilon',
+  'epsilon_unit',
   'num_islands',
   'monotone',
   'bisected_epsilon',
@@ -115,7 +118,8 @@ def sweep_rows(
             **dict.fromkeys(SWEEP_COLUMNS, ''),
             **_cell_columns(sweep, cell, target, task),
             'control': control,
-            **_epsilon_columns(epsilon, rms),
+            **epsilon_columns(epsilon, rms),
+            'below_one_lsb': _below_one_lsb(epsilon, rms),
             'mean_snr_db': float(np.mean(judged.snr_db[e, measured])),
             **row_of(answers[c]),
           }
@@ -150,17 +154,40 @@ def _cell_columns(sweep, cell, target, task):
   }
 
 
-def _epsilon_columns(epsilon, rms):
-  """Returns an epsilon in every unit; the mean of those that differ by clip."""
+def epsilon_columns(
+  epsilon: audio.Epsilon, signal_rms: np.ndarray
+) -> dict[str, Any]:
+  """Returns an epsilon in every unit, by EPSILON_COLUMNS.
+
+  The mean of those that differ by clip. One of features has its own unit alone,
+  and the columns of amplitudes are ''.
+
+  Args:
+    epsilon: The radius.
+    signal_rms: [num_clips] as `problem.signal_rms` returns.
+  """
   # float32 carries seven digits.
-  radius = float(f'{np.mean(epsilon.radii(rms)):.7g}')
-  units = audio.amplitude_units(radius)
+  radius = float(f'{np.mean(epsilon.radii(signal_rms)):.7g}')
+  amplitudes = audio.amplitude_units(radius)
+  if epsilon.is_of_features:
+    amplitudes = dict.fromkeys(amplitudes, '')
   return {
     'epsilon_given': epsilon.text,
     'epsilon': radius,
-    **units,
-    'below_one_lsb': int(0 < units['epsilon_lsb'] < 1),
+    'epsilon_unit': _unit(epsilon),
+    **amplitudes,
   }
+
+
+def _unit(epsilon):
+  """Returns the unit of the column `epsilon`."""
+  return epsilon.unit if epsilon.is_of_features else features.WAVEFORM_UNIT
+
+
+def _below_one_lsb(epsilon, rms):
+  if epsilon.is_of_features:
+    return ''
+  return int(0 < np.mean(epsilon.radii(rms)) * audio.LSB_PER_UNIT < 1)
 
 
 def _row(target, attack, clean, confidence, answers):
@@ -246,6 +273,7 @@ def sample_rows(sweep: work.Sweep, task: str) -> Iterator[dict[str, Any]]:
         point = {
           **_cell_columns(sweep, cell, target, task),
           'epsilon_given': epsilon.text,
+          'epsilon_unit': _unit(epsilon),
         }
         radii = epsilon.radii(rms)
         answers = judged.predictions[e, :, t]
@@ -275,7 +303,9 @@ def minimal_rows(sweep: work.Sweep, task: str) -> Iterator[dict[str, Any]]:
   """Yields the smallest perturbation of each clip (paper, eq. 1), on the grid.
 
   Once for each meaning of success: the answer is not the label ('label'), or
-  not the model's own clean answer ('own', eq. 1 to the letter).
+  not the model's own clean answer ('own', eq. 1 to the letter). Of an attack on
+  features it is the smallest change of these, and 0 where rebuilding the clip
+  is enough.
   """
   rms = problem.signal_rms(sweep.split.pcm, sweep.split.spans)
   for cell, judged in _all(sweep):
@@ -299,6 +329,7 @@ def minimal_rows(sweep: work.Sweep, task: str) -> Iterator[dict[str, Any]]:
             'success': success,
             'id': str(sweep.split.ids[row]),
             'epsilon': float(found.epsilon[i]),
+            'epsilon_unit': _unit(cell.epsilons[0]),
             'num_islands': int(found.num_islands[i]),
             'monotone': int(found.monotone[i]),
             'bisected_epsilon': float(found.bisected[i]),
@@ -312,13 +343,15 @@ def strongest_rows(
 
   A clip counts as broken if any untargeted attack of the same mask breaks it:
   the reference for robust accuracy, one minus this error rate. One row a
-  (source, mask, target, epsilon) at which all those attacks were made.
+  (source, mask, target, epsilon) at which all those attacks were made. Attacks
+  on features are not among them: their epsilons are none of samples.
   """
   rows = []
   rms = problem.signal_rms(sweep.split.pcm, sweep.split.spans)
   families: dict[Any, list[cells_lib.Cell]] = {}
   for cell in sweep.cells:
-    if cell.is_plain and not sweep.attacks[cell.attack].targeted:
+    targeted = sweep.attacks[cell.attack].targeted
+    if cell.is_plain and not (targeted or cell.on_features):
       families.setdefault((cell.source, cell.mask), []).append(cell)
   for family in families.values():
     if len(family) < 2:
@@ -342,7 +375,8 @@ def strongest_rows(
             **dict.fromkeys(SWEEP_COLUMNS, ''),
             **_cell_columns(sweep, family[0], target, task),
             'attack': STRONGEST,
-            **_epsilon_columns(epsilon, rms),
+            **epsilon_columns(epsilon, rms),
+            'below_one_lsb': _below_one_lsb(epsilon, rms),
             'num_clips': num,
             'num_errors': num_errors,
             'error_rate': num_errors / num,

@@ -24,6 +24,7 @@ class Linear:
 
   invert: Callable
   matrix: np.ndarray
+  unit: str = 'sums'
 
   @classmethod
   def make(cls):
@@ -235,3 +236,42 @@ def test_unknown_ways_and_bad_shapes_are_refused():
     feature_level.prepare(linear(mask=jnp.ones((2, 3))))
   with pytest.raises(ValueError, match=r'one-dimensional.*wrap.*\[0.5\]'):
     attacks.feature_fgsm(linear(), 0.5)
+
+
+@pytest.mark.parametrize('name', ['mfcc', 'mfcc_pgd', 'mfcc-targeted'])
+def test_by_name_the_attack_is_that_on_the_features_named(name):
+  """Logits of a linear model: a class asked for is a class left, negated."""
+  mask = np.array([[1, 1, 1, 0], [1, 1, 1, 1]], np.float32)
+  targeted = name.endswith('-targeted')
+  sign = -1 if targeted else 1
+  posed = attacks.Problem(
+    audio=CLIPS,
+    logits_fn=lambda x: jnp.stack([-sign * linear_loss(x), 0 * x[:, 0]], -1),
+    goal=jnp.zeros(2, int),
+    targeted=targeted,
+    keys=None,
+    mask=mask,
+    band=None,
+    bounds=(0.0, 0.9),
+  )
+  attack = attacks.make(
+    name,
+    num_steps=5,
+    num_restarts=1,
+    num_queries=1,
+    representations={'mfcc': LINEAR},
+  )
+  assert (attack.unit, attack.targeted) == ('sums', targeted)
+  assert attack.iterative == ('pgd' in name)
+  radii = jnp.array([0.0, 0.3])
+  found = attack.apply(posed, attack.prepare(posed), radii)
+  whole = linear()._replace(mask=mask, bounds=(0.0, 0.9))
+  for i, radius in enumerate(radii):
+    expected = (
+      attacks.feature_pgd(whole, radius[None], num_steps=5)
+      if attack.iterative
+      else attacks.feature_fgsm(whole, radius[None])
+    )[0, i]
+    np.testing.assert_allclose(found[i], expected, atol=1e-6)
+  with pytest.raises(ValueError, match='cannot stay in a band'):
+    attack.prepare(posed._replace(band=jnp.ones(3)))

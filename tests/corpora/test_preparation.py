@@ -348,7 +348,7 @@ def test_clips_are_read_as_asked_in_memory_and_from_disk(
   source = [
     {'pcm': rng.integers(-300, 300, n).astype(np.int16)} for n in lengths
   ]
-  shape = stored.Shape(8, pad, cut, normalize)
+  shape = audio.ClipShape(8, pad, cut, normalize)
   clips = stored.StoredClips(source, shape, np.arange(5))[:]
   for example, length, clip in zip(source, lengths, clips, strict=True):
     pcm = example['pcm']

@@ -17,11 +17,13 @@ from advspeech import (
   attacks,
   audio,
   checkpoint,
+  features,
   input_pipeline,
   models,
   parallel,
   sweep,
 )
+from advspeech.attacks import feature_level
 from advspeech.sweep import engine, problem
 
 
@@ -160,15 +162,95 @@ def test_new_epsilons_compile_nothing(plain, members, split):
   assert _num_compiled(members, split) == compiled > 0
 
 
-def _num_compiled(members, split):
+def _num_compiled(members, split, attack='fgsm'):
   step, *_ = engine._program(
-    make_cell(),
+    make_cell(attack),
     members,
     split,
-    sweep_subjects.make_attack('fgsm'),
+    sweep_subjects.make_attack(attack),
     make_settings(),
   )
   return step._cache_size()
+
+
+OF_FEATURES = (0.0, 4.0, 16.0)
+
+
+@pytest.fixture(scope='module')
+def on_mfcc(members, split):
+  return judge(make_cell('mfcc', epsilons=OF_FEATURES), members[:1], split)
+
+
+def test_attacks_on_features_equal_those_called_clip_by_clip(
+  on_mfcc, members, split
+):
+  logits_fn = jax.jit(members[0].classifier.logits_fn)
+
+  @jax.jit
+  def attack(clip, label):
+    problem = feature_level.Problem(
+      lambda x: attacks.cross_entropy(logits_fn(x), label),
+      clip,
+      features.mfcc(phase='original'),
+    )
+    return attacks.feature_fgsm(problem, jnp.array(OF_FEATURES))
+
+  num_compared = 0
+  for i in range(NUM_CLIPS):
+    clip = audio.from_pcm(jnp.asarray(split.pcm[i : i + 1]))
+    recorded = np.arange(sweep_subjects.TIME)[None] < split.num_samples[i]
+    found = attack(clip, split.labels[i : i + 1])[:, 0]
+    # Signs of gradients next to 0 depend on the order of sums.
+    np.testing.assert_allclose(
+      on_mfcc.snr_db[:, 0, i], audio.snr_db(clip, found, recorded), atol=0.1
+    )
+    for e, logits in enumerate(np.asarray(logits_fn(found))):
+      top = np.sort(logits)
+      if top[-1] - top[-2] > 1e-2 * np.abs(logits).max():
+        num_compared += 1
+        assert on_mfcc.predictions[e, 0, 0, i] == logits.argmax(), (i, e)
+  assert num_compared > 0.7 * NUM_CLIPS * len(OF_FEATURES)
+
+
+def test_epsilon_zero_of_features_is_the_conversion_loss_and_nothing_else(
+  on_mfcc, plain, split
+):
+  representation = features.mfcc(phase='original')
+  clips = audio.from_pcm(jnp.asarray(split.pcm))
+  rebuilt = jnp.clip(
+    representation.synthesise(*representation.analyse(clips)), 0, 1
+  )
+  recorded = np.arange(sweep_subjects.TIME) < split.num_samples[:, None]
+  np.testing.assert_allclose(
+    on_mfcc.snr_db[0, 0], audio.snr_db(clips, rebuilt, recorded), atol=1e-2
+  )
+  assert on_mfcc.snr_db[0].max() < 20  # nor are its controls the clip
+  np.testing.assert_allclose(
+    on_mfcc.max_norm[0], jnp.abs(rebuilt - clips).max(-1), rtol=1e-3
+  )
+  # 'Clean' stays what the model says of the clip itself.
+  np.testing.assert_array_equal(on_mfcc.clean[0], plain.clean[0])
+  assert (on_mfcc.predictions[0, 0] != on_mfcc.clean).any()
+
+
+def test_controls_of_features_are_as_large_as_all_of_the_perturbation(on_mfcc):
+  attack, _, gaussian, shuffled = on_mfcc.snr_db[1]
+  for control in (gaussian, shuffled):  # less of it falls on the recorded part
+    np.testing.assert_allclose(control, attack, atol=4)
+
+
+def test_new_epsilons_of_features_compile_nothing(on_mfcc, members, split):
+  del on_mfcc  # compiles the step
+  compiled = _num_compiled(members[:1], split, 'mfcc')
+  judge(make_cell('mfcc', epsilons=(0.5, 3.0, 9.0)), members[:1], split)
+  assert _num_compiled(members[:1], split, 'mfcc') == compiled > 0
+
+
+def test_an_attack_on_features_is_not_mended_on_the_lattice():
+  for attack, mended in (('fgsm', True), ('mfcc', False)):
+    names = sweep.variants(make_cell(attack), make_settings(repair=True))
+    assert ('repaired' in names) == mended
+    assert set(sweep.CONTROLS) <= set(names)
 
 
 @pytest.mark.parametrize('epsilon_devices', [1, 2])
@@ -271,11 +353,12 @@ def test_judges_what_each_file_format_gives_back(split):
     assert (whole_steps == 0).all()
 
 
-def test_one_gradient_serves_every_epsilon(split):
+@pytest.mark.parametrize('attack', ['fgsm', 'mfcc'])
+def test_one_gradient_serves_every_epsilon(split, attack):
   counts = []
   for num_epsilons in (1, 7):
     GRADIENTS.clear()
-    cell = make_cell(epsilons=tuple(np.linspace(0, 0.1, num_epsilons)))
+    cell = make_cell(attack, epsilons=tuple(np.linspace(0, 0.1, num_epsilons)))
     judge(cell, off_the_grid(split), split)
     jax.effects_barrier()
     counts.append(len(GRADIENTS))

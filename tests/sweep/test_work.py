@@ -9,7 +9,7 @@ import sweep_subjects
 from sweep_subjects import CLASSES, NUM_CLIPS, make_cell, make_settings
 
 from advspeech import audio, errors, preemption, statistics, storage, sweep
-from advspeech.sweep import engine, tables
+from advspeech.sweep import engine, findings, tables
 from advspeech.sweep import work as work_lib
 
 CELLS = (
@@ -17,6 +17,7 @@ CELLS = (
   make_cell('pgd', epsilons=(0.0, 0.1)),
   make_cell('universal', epsilons=(0.0, 0.1)),
   make_cell(transform='quantize8'),
+  make_cell('mfcc', epsilons=(0.0, 8.0)),
 )
 
 
@@ -164,9 +165,10 @@ def test_every_attack_has_its_controls_and_is_tested_against_each(
 ):
   judged = work_lib.judgements(work, CELLS[0])
   names = sweep.variants(CELLS[0], work.settings)
-  for attack in ('fgsm', 'pgd', 'universal'):
+  for attack in ('fgsm', 'pgd', 'universal', 'mfcc'):
+    epsilon = '8MFCC' if attack == 'mfcc' else '0.1'
     for control in sweep.CONTROLS:
-      assert find(rows, 'wavecnn', control, '0.1', attack)['mcnemar_p'] <= 1
+      assert find(rows, 'wavecnn', control, epsilon, attack)['mcnemar_p'] <= 1
   row = find(rows, 'wavecnn', 'gaussian', '0.1')
   attacked, noisy = (
     judged.predictions[2, names.index(n), 0] != split.labels
@@ -175,6 +177,44 @@ def test_every_attack_has_its_controls_and_is_tested_against_each(
   assert row['excess'] == attacked.mean() - noisy.mean()
   assert row['mcnemar_p'] == statistics.mcnemar(attacked, noisy).p_value
   assert row['excess_low'] <= row['excess'] <= row['excess_high']
+
+
+def test_a_radius_of_features_names_its_unit_and_is_no_amplitude(
+  work, rows, split
+):
+  judged = work_lib.judgements(work, CELLS[-1])
+  amplitudes = ('epsilon_fs', 'epsilon_lsb', 'epsilon_dbfs', 'below_one_lsb')
+  row = find(rows, 'wavernn', '', '8MFCC', 'mfcc')
+  assert (row['epsilon'], row['epsilon_unit']) == (8, 'MFCC')
+  assert [row[name] for name in amplitudes] == [''] * 4
+  wrong = judged.predictions[1, :, 1] != split.labels
+  assert row['error_rate'] == wrong[0].mean()
+  assert row['error_rate_int16'] == wrong[2].mean()
+  assert row['mean_snr_db'] == pytest.approx(judged.snr_db[1, 0].mean())
+  assert row['error_rate_repaired'] == ''
+  rebuilt = find(rows, 'wavernn', '', '0MFCC', 'mfcc')
+  assert rebuilt['mean_snr_db'] < 20
+  waveform = find(rows, 'wavernn', '', '0.1')
+  assert waveform['epsilon_unit'] == 'half of full scale'
+  assert all(waveform[name] != '' for name in amplitudes)
+
+
+def test_a_falling_curve_of_features_is_told_in_their_unit(work, monkeypatch):
+  """Epsilon 1e-5 would be below one LSB, were it one of samples."""
+  judged = work_lib.judgements(work, CELLS[-1])
+  labels = np.zeros(NUM_CLIPS, np.int32)
+  falling = np.zeros_like(judged.predictions)
+  falling[0] = 1
+  monkeypatch.setattr(
+    work_lib, 'judgements', lambda *_: judged._replace(predictions=falling)
+  )
+  cell = make_cell('mfcc', epsilons=(0.0, 1e-5))
+  member = dataclasses.replace(work.members[0], labels=labels)
+  one = dataclasses.replace(work, cells=(cell,), members=[member])
+  found = findings._of_cell(one, cell, 0.95)
+  assert 'below_one_lsb' not in {f['name'] for f in found}
+  (fall,) = (f for f in found if f['name'] == 'non_monotone_curve')
+  assert 'mfcc on wavecnn seed 0 (epsilons in MFCC)' in fall['sentence']
 
 
 def test_clips_without_a_label_count_in_flips_alone(rows):
@@ -195,7 +235,7 @@ def test_transformed_clips_have_no_controls(rows):
 
 def test_samples_have_one_row_a_clip_and_point(work, split):
   samples = list(sweep.sample_rows(work, 'gender'))
-  assert len(samples) == (3 + 2 + 2 + 3) * 3 * NUM_CLIPS
+  assert len(samples) == (3 + 2 + 2 + 3 + 2) * 3 * NUM_CLIPS
   assert set(samples[0]) == set(sweep.SAMPLE_COLUMNS)
   assert {row['id'] for row in samples} == set(split.ids)
   judged = work_lib.judgements(work, CELLS[0])
@@ -230,6 +270,20 @@ def test_the_smallest_epsilon_is_the_first_that_breaks_the_clip(work, split):
       assert row['epsilon'] == pytest.approx(expected)
 
 
+def test_the_smallest_change_of_features_may_be_none(work, split):
+  found = [
+    row
+    for row in sweep.minimal_rows(work, 'gender')
+    if (row['target'], row['attack'], row['seed']) == ('wavernn', 'mfcc', 0)
+    and row['success'] == 'own'
+  ]
+  judged = work_lib.judgements(work, CELLS[-1])
+  rebuilt = judged.predictions[0, 0, 1] != judged.clean[1]
+  assert [row['epsilon'] == 0 for row in found] == list(rebuilt)
+  assert rebuilt.any()
+  assert {row['epsilon_unit'] for row in found} == {'MFCC'}
+
+
 def test_the_strongest_breaks_what_any_attack_breaks(work):
   strongest = sweep.strongest_rows(work, 'gender', 0.95)
   # Only where all attacks were made: at 0 and 0.1.
@@ -250,9 +304,9 @@ def test_the_strongest_breaks_what_any_attack_breaks(work):
 
 
 def test_files_written_say_what_the_clip_in_memory_says(work, split):
-  epsilon = audio.parse_epsilon(0.05)
-  entries = sweep.write_examples(work, -1, epsilon)
-  assert len(entries) == NUM_CLIPS * 3  # fgsm, pgd, universal
+  entries = sweep.write_examples(work, -1, 0.05, 4.0)
+  assert len(entries) == NUM_CLIPS * 4  # fgsm, pgd, universal, mfcc
+  assert {e['epsilon'] for e in entries if e['attack'] == 'mfcc'} == {'4MFCC'}
   folder = work_path(work) / 'audio'
   for entry in entries:
     i = list(split.ids).index(entry['id'])
@@ -261,6 +315,8 @@ def test_files_written_say_what_the_clip_in_memory_says(work, split):
     np.testing.assert_array_equal(
       original, split.pcm[i, : split.num_samples[i]]
     )
+    if entry['attack'] == 'mfcc':
+      continue
     moved = audio.load(folder / entry['adversarial']).astype(int) - split.pcm[i]
     # 0.05 is 3276.8 steps; nothing wraps and nothing is rescaled.
     assert np.abs(moved).max() <= 3277
@@ -271,11 +327,11 @@ def test_files_written_say_what_the_clip_in_memory_says(work, split):
 
 
 def test_no_examples_are_written_when_none_are_wanted(work):
-  assert not sweep.write_examples(work, 0, audio.parse_epsilon(0.05))
+  assert not sweep.write_examples(work, 0, 0.05, 4.0)
 
 
 def test_quality_is_measured_for_every_attack_and_epsilon(work):
   rows, undefined = sweep.quality_rows(work, 2)
-  assert len(rows) == (3 + 2 + 2) * 2
+  assert len(rows) == (3 + 2 + 2 + 2) * 2
   assert set(rows[0]) == set(sweep.QUALITY_COLUMNS)
   assert 'stoi' in undefined
