@@ -323,10 +323,7 @@ def _load(config, workdir=None):
   splits = input_pipeline.make_splits(
     corpus, task, config.split.kind, config.split.seed, config.split.session
   )
-  described = {
-    name: _describe_split(corpus, task, split) for name, split in splits.items()
-  }
-  _audit(described)
+  described = _audit(corpus, task, splits)
   if workdir:
     path = os.path.join(workdir, 'data.json')
     data = {'corpus': corpus.metadata, 'splits': described}
@@ -336,8 +333,11 @@ def _load(config, workdir=None):
   return corpus, task, splits
 
 
-def _audit(described):
-  """Says what is in each split, and by name what is not."""
+def _audit(corpus, task, splits):
+  """Says what is in each split, and by name what is not; returns the counts."""
+  described = {
+    name: _describe_split(corpus, task, split) for name, split in splits.items()
+  }
   for name, found in described.items():
     logger.info(
       '%s: %d clips (%s), %d speakers, %.0f s of sound',
@@ -354,6 +354,7 @@ def _audit(described):
         name,
         ', '.join(absent),
       )
+  return described
 
 
 def _describe_split(corpus, task, split):

@@ -263,6 +263,25 @@ def test_a_gradient_that_leans_to_the_end_is_not_one_that_vanished(tmp_path):
   assert study_claims.early_gradient(run).verdict == claim.REFUTED
 
 
+def test_curves_are_of_the_papers_setting_alone(tmp_path):
+  others = [
+    runs.row(**changes, error_rate=0.99)
+    for changes in (
+      {'seed': 0, 'target_seed': 1},
+      {'source': 'wavernn'},
+      {'mask': 'padding'},
+      {'transform': 'mp3'},
+      {'error_rate_float32': 0.5, 'attack': 'pgd'},
+    )
+  ]
+  # The radius of features is in a unit of its own.
+  others.append({**runs.row(attack='mfcc', error_rate=0.99), 'epsilon_fs': ''})
+  run = read(tmp_path, rows=runs.sweep() + others)
+  assert len(run.first) == len(runs.sweep())
+  assert {row['attack'] for row in run.plain} == {'fgsm', 'pgd'}
+  assert all(row['error_rate'] < 0.99 for row in run.first)
+
+
 def test_the_papers_numbers_stand_beside_those_at_the_nearest_epsilon(tmp_path):
   first, second = sections.beside_the_paper(read(tmp_path))
   assert (first['target'], first['epsilon']) == ('wavernn', 0.02)
@@ -276,11 +295,16 @@ def test_a_report_before_the_attack_says_what_to_run(tmp_path):
 
 def test_a_session_that_was_stopped_is_remembered_without_an_end(tmp_path):
   device = {'device_kind': 'cpu', 'num_devices': 4}
-  with pytest.raises(RuntimeError), provenance.recorded(str(tmp_path), device):
-    raise RuntimeError
+  for _ in range(2):
+    with (
+      pytest.raises(RuntimeError),
+      provenance.recorded(str(tmp_path), device),
+    ):
+      raise RuntimeError
+  assert len(provenance.read(str(tmp_path))) == 2
   with provenance.recorded(str(tmp_path), device):
     pass
-  first, second = provenance.read(str(tmp_path))
+  first, _, second = provenance.read(str(tmp_path))
   assert first['finished'] is None
   assert second['started'] >= first['started']
   assert second['finished'] >= second['started']

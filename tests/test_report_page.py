@@ -290,7 +290,8 @@ def test_players_and_tables_are_reached_by_keyboard_and_have_names(opened):
     const reached = [...document.querySelectorAll('audio, .scroll')];
     return reached.filter((e) => {
       e.focus();
-      return document.activeElement !== e || !e.ariaLabel;
+      return document.activeElement !== e || e.tabIndex < 0 || !e.ariaLabel ||
+        (e.tagName === 'AUDIO' && !e.controls);
     }).length;
   """)
   assert unnamed == 0
