@@ -277,7 +277,8 @@ def _set_damaged_aside(workdir):
 def _check(path, found, expected):
   """Raises errors.InputError unless a checkpoint is the one expected."""
   found, expected = (
-    {**x, **x['model'], **x.get('training', {})} for x in (found, expected)
+    {'clip': _PAPER_CLIP, **x, **x['model'], **x.get('training', {})}
+    for x in (found, expected)
   )
   different = ', '.join(
     f'{key}={found.get(key)!r} where {expected.get(key)!r} is expected'
