@@ -32,6 +32,8 @@ POWER_FLOOR = 1e-10
 _SMALLEST_MAGNITUDE = 1e-8
 # Nothing is divided by less, whose square float32 could not hold either.
 _SMALLEST_IMAGE = 1e-16
+# A bin that shrank to nothing would have an endless gradient, times nothing.
+_SMALLEST_POWER = 1e-16
 _EXACT = jax.lax.Precision.HIGHEST
 
 
@@ -250,15 +252,17 @@ def mel_to_power(
   """
   heard = (filters.T @ filters).sum(-1).reshape(*(1,) * (mel.ndim - 1), -1)
   target = jnp.matmul(mel, filters, precision=_EXACT)
-  start = target / np.where(heard > 0, heard, 1)
+  start = jnp.maximum(target / np.where(heard > 0, heard, 1), _SMALLEST_POWER)
 
   @jax.checkpoint  # all of a step's arrays kept would be gigabytes
   def step(spectrum, _):
     image = jnp.matmul(spectrum, filters.T, precision=_EXACT)
     image = jnp.matmul(image, filters, precision=_EXACT)
-    return spectrum * (target / jnp.maximum(image, _SMALLEST_IMAGE)), None
+    spectrum = spectrum * (target / jnp.maximum(image, _SMALLEST_IMAGE))
+    return jnp.maximum(spectrum, _SMALLEST_POWER), None
 
-  return jax.lax.scan(step, start, None, num_iterations)[0]
+  spectrum, _ = jax.lax.scan(step, start, None, num_iterations)
+  return jnp.where(heard > 0, spectrum, 0)
 
 
 def griffin_lim(
