@@ -27,13 +27,13 @@ from advspeech import (
   attacks,
   audio,
   checkpoint,
-  gradient_analysis,
   input_pipeline,
   models,
   parallel,
   sweep,
   train_step,
 )
+from advspeech.gradient_study import analysis
 from advspeech.models import convolution, frontend, layers, wavecnn
 
 if TYPE_CHECKING:  # a bare accelerator machine need not have it
@@ -167,7 +167,7 @@ def input_gradient(subject: Subject, variables, clips, label) -> jax.Array:
 
 def gradient_statistics(subject: Subject, variables, clips, label, mask):
   """Returns what `launch.gradients` keeps of the gradients, clip by clip."""
-  fn = gradient_analysis.statistics_fn((subject.model(),), 'start')
+  fn = analysis.statistics_fn((subject.model(),), 'start')
   rows = {'audio': clips, 'label': label, 'mask': mask}
   at_once = models.clips_at_once(subject.model(), *clips.shape)
   return parallel.map_rows(lambda rows: fn((variables,), rows), at_once, rows)

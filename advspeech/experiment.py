@@ -18,11 +18,9 @@ from advspeech import (
   checkpoint,
   corpora,
   errors,
-  feature_figures,
   feature_study,
   figures,
-  gradient_figures,
-  gradient_tables,
+  gradient_study,
   input_pipeline,
   lr_search,
   models,
@@ -684,9 +682,6 @@ def run_features(
 ) -> None:
   """Sets feature-level attacks beside end-to-end ones; writes `features/`.
 
-  Each seed's rows are kept, so that a run that was stopped goes on with the
-  next seed.
-
   Args:
     config: See configs/paper.py.
     workdir: Where tables, clips and figures go.
@@ -695,12 +690,10 @@ def run_features(
   """
   validate(config)
   folder = os.path.join(workdir, 'features')
-  os.makedirs(folder, exist_ok=True)
   _, task, splits = _load(config)
   test = input_pipeline.spread(splits['test'], settings.num_clips)
-  rows, norms = [], []
-  for seed in config.seeds:
-    classifiers = {
+  classifiers = {
+    seed: {
       name: checkpoint.load_classifier(
         classifier_dir(models_dir, name, seed),
         train.describe(
@@ -713,36 +706,18 @@ def run_features(
       )
       for name in config.models
     }
-    path = os.path.join(folder, f'clips-seed{seed}.csv')
-    if not os.path.exists(path):
-      found = feature_study.attack_clips(
-        classifiers,
-        config.source,
-        test,
-        task=config.task,
-        seed=seed,
-        classes=task.classes,
-        settings=settings,
-      )
-      storage.write_table(path, feature_study.CLIP_COLUMNS, found)
-    of_seed = storage.read_table(path)
-    rows += of_seed
-    if seed == config.seeds[0]:
-      source = classifiers[config.source]
-      norms = feature_study.norm_rows(
-        source, test, task=config.task, seed=seed, settings=settings
-      )
-      examples = feature_study.write_examples(
-        os.path.join(folder, 'audio'),
-        source,
-        test,
-        of_seed,
-        config.source,
-        settings,
-      )
-      storage.write_json(os.path.join(folder, 'examples.json'), examples)
-  feature_study.write_tables(folder, rows, norms, settings)
-  feature_figures.write(folder)
+    for seed in config.seeds
+  }
+  feature_study.write(
+    folder,
+    classifiers,
+    config.source,
+    test,
+    task=config.task,
+    classes=task.classes,
+    settings=settings,
+  )
+  feature_study.draw(folder)
 
 
 def run_gradients(
@@ -798,7 +773,7 @@ def run_gradients(
           f'{path} was trained with {key} {found[key]}, the config says '
           f'{value}; name models and a --config of the same task and length'
         )
-  gradient_tables.write(
+  gradient_study.write(
     folder,
     classifiers,
     splits[split],
@@ -818,6 +793,6 @@ def run_gradients(
     examples=examples,
   )
   parallel.on_lead(
-    lambda: gradient_figures.draw(folder), f'{folder} has its figures'
+    lambda: gradient_study.draw(folder), f'{folder} has its figures'
   )
   return folder

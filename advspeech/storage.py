@@ -52,3 +52,13 @@ def _number(text):
     except ValueError:
       continue
   return text
+
+
+def grouped(
+  rows: Sequence[Mapping[str, Any]], keys: Sequence[str]
+) -> dict[tuple[Any, ...], list[Mapping[str, Any]]]:
+  """Returns rows by their values under some keys, in order of appearance."""
+  groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+  for row in rows:
+    groups.setdefault(tuple(row[key] for key in keys), []).append(row)
+  return groups

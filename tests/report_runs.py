@@ -4,7 +4,8 @@ import json
 
 import numpy as np
 
-from advspeech import audio, feature_study, gradient_tables, statistics, storage
+from advspeech import audio, feature_study, statistics, storage
+from advspeech.gradient_study import tables as gradient_tables
 from advspeech.sweep import examples, tables
 from configs import quickstart
 

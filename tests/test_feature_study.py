@@ -1,5 +1,6 @@
 """The study's tables against hand counts; its attacks on a tiny model."""
 
+import dataclasses
 import functools
 import math
 
@@ -16,6 +17,7 @@ from advspeech import (
   statistics,
   storage,
 )
+from advspeech.feature_study import tables
 
 MFCC = ('mfcc13_griffin_lim', 'fgsm', 'features')
 WAVE = ('waveform', 'fgsm', 'waveform')
@@ -24,7 +26,7 @@ WAVE = ('waveform', 'fgsm', 'waveform')
 def row(variant, kind, budget, number, *, wrong, attainable=1, alone=False):
   """One clip's row; `alone` is whether rebuilding it is enough to fool."""
   says = {True: 'b', False: 'a'}
-  measures = {name: 1.0 for name in feature_study._MEASURES}
+  measures = {name: 1.0 for name in feature_study.MEASURES}
   return {
     'task': 'gender',
     'seed': 0,
@@ -38,7 +40,7 @@ def row(variant, kind, budget, number, *, wrong, attainable=1, alone=False):
     'label': 'a',
     'feature_l2': 1.0,
     **measures,
-    **dict.fromkeys(feature_study._SCORES, ''),
+    **dict.fromkeys(feature_study.SCORES, ''),
     'conversion_l2': 2.0 if number % 2 else 0.5,
     'target': 'wavecnn',
     'clean_prediction': 'a',
@@ -163,7 +165,8 @@ TIME = 3200
 
 
 @pytest.fixture(scope='module')
-def attacked():
+def study():
+  """Clips, models and settings of a study that takes seconds."""
   rng = np.random.default_rng(0)
   pcm = rng.integers(-9000, 9000, (3, TIME)).astype(np.int16)
   pcm[0, 2400:] = 0
@@ -183,8 +186,19 @@ def attacked():
     max_norms=(0.02,),
     num_steps=2,
     num_scored=1,
+    variants=(
+      feature_study.Variant('mfcc13_original', 'fgsm', 'features'),
+      feature_study.Variant('waveform', 'fgsm', 'waveform'),
+      feature_study.Variant('waveform', 'random_sign', 'waveform'),
+    ),
   )
-  rows = feature_study.attack_clips(
+  return split, classifiers, settings
+
+
+@pytest.fixture(scope='module')
+def attacked(study):
+  split, classifiers, settings = study
+  return feature_study.attack_clips(
     classifiers,
     'wavecnn',
     split,
@@ -192,13 +206,7 @@ def attacked():
     seed=0,
     classes=('f', 'm'),
     settings=settings,
-    variants=(
-      feature_study.Variant('mfcc13_original', 'fgsm', 'features'),
-      feature_study.Variant('waveform', 'fgsm', 'waveform'),
-      feature_study.Variant('waveform', 'random_sign', 'waveform'),
-    ),
   )
-  return rows
 
 
 def test_every_attainable_clip_has_the_size_asked_for(attacked):
@@ -265,6 +273,45 @@ def test_rows_go_to_disk_and_back(attacked, tmp_path):
   assert [x['error_rate'] for x in a] == pytest.approx(
     [x['error_rate'] for x in b], nan_ok=True
   )
+
+
+def test_a_stopped_study_goes_on_with_the_next_seed(
+  study, attacked, tmp_path, monkeypatch
+):
+  split, classifiers, settings = study
+  seeds = []
+
+  def attack(*args, seed, **kwargs):
+    seeds.append(seed)
+    if seeds == [0, 1]:
+      raise KeyboardInterrupt
+    return [{**found, 'seed': seed} for found in attacked]
+
+  monkeypatch.setattr(tables, 'attack_clips', attack)
+
+  def write():
+    feature_study.write(
+      str(tmp_path),
+      {0: classifiers, 1: classifiers},
+      'wavecnn',
+      split,
+      task='gender',
+      classes=('f', 'm'),
+      settings=dataclasses.replace(settings, num_norm_perturbations=2),
+    )
+
+  with pytest.raises(KeyboardInterrupt):
+    write()
+  assert not (tmp_path / 'budgets.csv').exists()
+  write()
+  assert seeds == [0, 1, 1]
+  feature_study.draw(str(tmp_path))
+  budgets = storage.read_table(tmp_path / 'budgets.csv')
+  assert {found['seed'] for found in budgets} == {0, 1}
+  norms = storage.read_table(tmp_path / 'norms.csv')
+  assert len(norms) == 3 * 2  # clips, perturbations, one representation
+  assert storage.read_json(tmp_path / 'examples.json') == []
+  assert (tmp_path / 'norms.svg').exists()
 
 
 def test_clips_are_spread_over_the_split():

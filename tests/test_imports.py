@@ -16,14 +16,13 @@ LEVELS = [
   | {'provenance'}
   | {'transforms', 'quality', 'checks'},
   {'checkpoint', 'input_pipeline', 'train_step', 'side_by_side'},
-  {'train', 'sweep', 'feature_study', 'gradient_analysis'},
-  {'benchmark', 'gradient_tables'},
-  {'peers'},
+  {'train', 'sweep'},
   {'lr_search'},
   {'figures'},
   {'recording'},
-  {'feature_figures', 'gradient_figures', 'example_figures'},
-  {'report'},
+  {'feature_study', 'gradient_study', 'example_figures'},
+  {'benchmark', 'report'},
+  {'peers'},
   {'experiment'},
 ]
 LEVEL = {name: i for i, names in enumerate(LEVELS) for name in names}

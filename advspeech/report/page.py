@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jinja2
 import markupsafe
 
-from advspeech import figures, gradient_figures, provenance, storage
+from advspeech import figures, gradient_study, provenance, storage
 from advspeech.report import claims, players, sections
 from advspeech.report import run as run_lib
 
@@ -117,7 +117,7 @@ def render(template: str, folder: str, **context: Any) -> str:
     rate=_rate,
     title=figures.title,
     attack=figures.attack_title,
-    member=gradient_figures.member_title,
+    member=gradient_study.member_title,
   )
   script, style = (
     environment.loader.get_source(environment, name)[0]

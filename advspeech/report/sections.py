@@ -11,9 +11,9 @@ from matplotlib import figure
 
 from advspeech import (
   example_figures,
-  feature_figures,
+  feature_study,
   figures,
-  gradient_figures,
+  gradient_study,
   statistics,
   storage,
 )
@@ -303,7 +303,7 @@ def gradient_section(run: run_lib.Run) -> dict[str, list[Figure]]:
     return {}
   topics: dict[str, list[Figure]] = collections.defaultdict(list)
   numbers = collections.Counter()
-  for name, draw in gradient_figures.plans(folder).items():
+  for name, draw in gradient_study.plans(folder).items():
     kind = name.partition('-')[0]
     topic, alt, caption = _GRADIENT_TEXTS.get(name) or _GRADIENT_TEXTS[kind]
     if kind == 'figure5':
@@ -391,7 +391,7 @@ def feature_section(run: run_lib.Run) -> list[Figure]:
   if not os.path.exists(os.path.join(folder, 'budgets.csv')):
     return []
   found = []
-  for name, draw in feature_figures.plans(folder).items():
+  for name, draw in feature_study.plans(folder).items():
     alt, caption = _FEATURE_TEXTS[name.partition('-')[0]]
     found.append(Figure(f'features-{name}', draw, alt, caption))
   return found

@@ -2,7 +2,7 @@
 
 import os
 
-from advspeech import gradient_figures, storage
+from advspeech import gradient_study, storage
 from advspeech.report import claim
 from advspeech.report import run as run_lib
 
@@ -93,7 +93,7 @@ def _gradient_summary(run):
 
 
 def _model(row):
-  return gradient_figures.member_title(row['model'])
+  return gradient_study.member_title(row['model'])
 
 
 def _or_gradients(words):

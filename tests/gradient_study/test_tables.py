@@ -3,12 +3,8 @@
 import numpy as np
 import pytest
 
-from advspeech import (
-  gradient_analysis,
-  gradient_figures,
-  gradient_tables,
-  input_pipeline,
-)
+from advspeech import input_pipeline
+from advspeech.gradient_study import analysis, figures, tables
 
 NAMES = ('wavecnn-seed0', 'wavernn-seed0')
 NUM_CLIPS, FRAMES = 5, 50
@@ -45,7 +41,7 @@ def arrays():
       'profile': rng.uniform(size=(NUM_CLIPS, 2, FRAMES)),
       'pairs': {key: rng.uniform(size=(NUM_CLIPS, 1)) for key in pairs},
     }
-    for alignment in gradient_analysis.ALIGNMENTS
+    for alignment in analysis.ALIGNMENTS
   }
   clips['start']['all']['half_life_ms'][:2, 1] = np.inf
   clips['start']['all']['l1'][:, 1] = clips['start']['all']['l1'][:, 0] / 10
@@ -70,16 +66,12 @@ def arrays():
       'norms': np.tile(decay, (NUM_CLIPS, 1)),
       'start': np.tile(starts, (NUM_CLIPS, 1)),
       'forget': np.full((NUM_CLIPS, FRAMES), 0.7),
-      'recurrent': gradient_analysis.Recurrent(
-        'lstm', 'trained', 1.0, None, {}
-      ),
+      'recurrent': analysis.Recurrent('lstm', 'trained', 1.0, None, {}),
     },
     'untrained tanh': {
       'norms': np.zeros((NUM_CLIPS, len(starts))),
       'start': np.tile(starts, (NUM_CLIPS, 1)),
-      'recurrent': gradient_analysis.Recurrent(
-        'tanh', 'untrained', None, None, {}
-      ),
+      'recurrent': analysis.Recurrent('tanh', 'untrained', None, None, {}),
     },
   }
   return {
@@ -92,7 +84,7 @@ def arrays():
 
 def accumulation():
   """Loss that grows as n^0.8, linear to 1e-4 and as epsilon^2 after it."""
-  epsilons = np.array(gradient_analysis.EPSILONS)
+  epsilons = np.array(analysis.EPSILONS)
   measured = np.where(epsilons <= 1e-4, epsilons, epsilons**2 / 1e-4)
   n = np.array([100, 1000, 10_000])
   growth = np.tile((n**0.8)[:, None], (NUM_CLIPS, 1, 2))
@@ -116,7 +108,7 @@ def found(rows, **keys):
 
 
 def test_a_row_a_clip_model_region_and_alignment(split, arrays):
-  rows, compared = gradient_tables.clip_rows(split, NAMES, arrays)
+  rows, compared = tables.clip_rows(split, NAMES, arrays)
   assert len(rows) == NUM_CLIPS * 2 * 2 * 2
   assert len(compared) == NUM_CLIPS * 2
   row = found(
@@ -133,7 +125,7 @@ def test_a_row_a_clip_model_region_and_alignment(split, arrays):
 
 
 def test_fgsm_rows_count_errors_by_whose_signs(split, arrays):
-  rows = gradient_tables.fgsm_rows(split, arrays['fidelity'], (0.0, 0.01), 0.95)
+  rows = tables.fgsm_rows(split, arrays['fidelity'], (0.0, 0.01), 0.95)
   assert len(rows) == 2 * 5 * 2
   noise = found(
     rows, model='wavernn-seed0', direction='random_sign', epsilon=0.01
@@ -144,7 +136,7 @@ def test_fgsm_rows_count_errors_by_whose_signs(split, arrays):
 
 
 def test_the_summary_has_what_the_arrays_were_made_of(arrays):
-  rows = gradient_tables.summary_rows(NAMES, arrays, 0.95)
+  rows = tables.summary_rows(NAMES, arrays, 0.95)
   life = found(
     rows,
     part='clips',
@@ -164,7 +156,7 @@ def test_the_summary_has_what_the_arrays_were_made_of(arrays):
     )
     assert exponent['estimate'] == pytest.approx(0.8)
   until = found(rows, model='wavecnn-seed0', statistic='linear_until')
-  below = [e for e in gradient_analysis.EPSILONS if e <= 1.1e-4]
+  below = [e for e in analysis.EPSILONS if e <= 1.1e-4]
   assert until['estimate'] == pytest.approx(below[-1])
   # Half in ten frames of 40 ms.
   reach = found(
@@ -183,26 +175,26 @@ def test_the_summary_has_what_the_arrays_were_made_of(arrays):
 
 
 def test_every_figure_shows_every_model(split, arrays, tmp_path):
-  rows, _ = gradient_tables.clip_rows(split, NAMES, arrays)
+  rows, _ = tables.clip_rows(split, NAMES, arrays)
   drawn = {
-    'comparison': gradient_figures.comparison(rows, NAMES),
-    'jacobians': gradient_figures.jacobian_decay(
-      gradient_tables.jacobian_rows(arrays['jacobians']), NUM_CLIPS
+    'comparison': figures.comparison(rows, NAMES),
+    'jacobians': figures.jacobian_decay(
+      tables.jacobian_rows(arrays['jacobians']), NUM_CLIPS
     ),
-    'accumulation': gradient_figures.accumulation(
-      gradient_tables.accumulation_rows(split, arrays['accumulation'])
+    'accumulation': figures.accumulation(
+      tables.accumulation_rows(split, arrays['accumulation'])
     ),
-    'arithmetics': gradient_figures.arithmetics(
-      gradient_tables.sign_rows(split, arrays['fidelity']),
-      gradient_tables.fgsm_rows(split, arrays['fidelity'], (0.0, 0.01), 0.95),
+    'arithmetics': figures.arithmetics(
+      tables.sign_rows(split, arrays['fidelity']),
+      tables.fgsm_rows(split, arrays['fidelity'], (0.0, 0.01), 0.95),
     ),
-    'profile': gradient_figures.profiles(
+    'profile': figures.profiles(
       arrays['clips']['start']['profile'],
       NAMES,
       split.num_samples / 16_000,
       'start',
     ),
-    'figure5': gradient_figures.gradient_traces(
+    'figure5': figures.gradient_traces(
       {
         'id': np.array(['clip-0']),
         'model': np.array(NAMES),

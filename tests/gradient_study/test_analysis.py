@@ -14,15 +14,13 @@ from advspeech import (
   audio,
   checkpoint,
   errors,
-  gradient_analysis,
-  gradient_figures,
-  gradient_tables,
   gradients,
   input_pipeline,
   models,
   parallel,
   storage,
 )
+from advspeech.gradient_study import analysis, figures, tables
 from advspeech.models import wavernn
 
 TIME = 2 * 16_000
@@ -66,7 +64,7 @@ def rows_of(split, order):
 
 @pytest.fixture(scope='module')
 def statistics(classifiers, split):
-  return gradient_analysis.clip_statistics(classifiers, split, batch_size=4)
+  return analysis.clip_statistics(classifiers, split, batch_size=4)
 
 
 def assert_same(a, b):
@@ -77,7 +75,7 @@ def test_rows_are_identical_for_other_batches_and_orders(
   classifiers, split, statistics
 ):
   order = np.array([3, 0, 5, 1, 4, 2])
-  shuffled = gradient_analysis.clip_statistics(
+  shuffled = analysis.clip_statistics(
     classifiers, rows_of(split, order), batch_size=12
   )
   assert_same(shuffled, jax.tree.map(lambda x: x[order], statistics))
@@ -94,12 +92,12 @@ def test_rows_are_identical_on_one_device(
     )
     for name, c in classifiers.items()
   }
-  one = gradient_analysis.clip_statistics(on_one, split, batch_size=3)
+  one = analysis.clip_statistics(on_one, split, batch_size=3)
   assert_same(one, statistics)
 
 
 def test_statistics_are_those_of_the_gradients(classifiers, split, statistics):
-  whole = gradient_analysis.whole_gradients(classifiers, split, batch_size=4)
+  whole = analysis.whole_gradients(classifiers, split, batch_size=4)
   assert whole.shape == (NUM_CLIPS, 2, TIME)
   for m, classifier in enumerate(classifiers.values()):
     clips = audio.from_pcm(jnp.asarray(split.pcm))
@@ -137,7 +135,7 @@ def test_statistics_are_those_of_the_gradients(classifiers, split, statistics):
 
 @pytest.mark.slow
 def test_recordings_can_lie_at_the_end(classifiers, split):
-  moved = gradient_analysis.clip_statistics(
+  moved = analysis.clip_statistics(
     classifiers, split, batch_size=8, alignment='end'
   )
   rolled = dataclasses.replace(
@@ -150,7 +148,7 @@ def test_recordings_can_lie_at_the_end(classifiers, split):
     ),
     num_samples=np.full(NUM_CLIPS, TIME),
   )
-  plain = gradient_analysis.clip_statistics(classifiers, rolled, batch_size=8)
+  plain = analysis.clip_statistics(classifiers, rolled, batch_size=8)
   np.testing.assert_array_equal(moved['profile'], plain['profile'])
   np.testing.assert_array_equal(
     moved['recorded']['num_samples'][:, 0], split.num_samples
@@ -170,8 +168,8 @@ class Tilted:
 
 def test_no_more_gradients_are_held_than_are_computed_at_once():
   mesh = parallel.make_mesh(devices=jax.devices()[:1])
-  fn = gradient_analysis.statistics_fn((Tilted(),), 'start')
-  step = gradient_analysis.clip_step(fn, mesh)
+  fn = analysis.statistics_fn((Tilted(),), 'start')
+  step = analysis.clip_step(fn, mesh)
 
   def temporary_bytes(num_rows):
     def of(dtype, *shape):
@@ -194,17 +192,15 @@ def test_no_more_gradients_are_held_than_are_computed_at_once():
 
 def test_a_batch_that_does_not_fit_the_devices_is_refused(classifiers, split):
   with pytest.raises(errors.InputError, match='got 5 and 4'):
-    gradient_analysis.clip_statistics(classifiers, split, batch_size=5)
+    analysis.clip_statistics(classifiers, split, batch_size=5)
 
 
 @pytest.mark.slow
 def test_float64_is_the_reference_and_float16_underflows(classifiers, split):
   # A loss that small has gradients below what float16 holds.
   name = 'wavernn-seed0'
-  part = gradient_analysis.fidelity(
-    classifiers[name], split, (0.0, 0.01), batch_size=8
-  )
-  of = dict(zip(gradient_analysis.ARITHMETICS, range(4), strict=True))
+  part = analysis.fidelity(classifiers[name], split, (0.0, 0.01), batch_size=8)
+  of = dict(zip(analysis.ARITHMETICS, range(4), strict=True))
   agreement = part['signs']['sign_agreement']
   assert (agreement[:, of['float64']] == 1).all()
   assert (agreement[:, of['float32']] > 0.999).all()
@@ -250,11 +246,11 @@ def test_the_recurrent_part_alone_is_the_models(classifiers, split):
 def test_the_whole_study_is_written_once_and_drawn(
   classifiers, split, tmp_path, monkeypatch
 ):
-  monkeypatch.setattr(gradient_analysis, 'EPSILONS', (1e-6, 1e-3))
-  monkeypatch.setattr(gradient_analysis, 'NUM_ITERATIONS', 3)
+  monkeypatch.setattr(analysis, 'EPSILONS', (1e-6, 1e-3))
+  monkeypatch.setattr(analysis, 'NUM_ITERATIONS', 3)
 
   def write(**changes):
-    gradient_tables.write(
+    tables.write(
       str(tmp_path),
       classifiers,
       split,
@@ -269,7 +265,7 @@ def test_the_whole_study_is_written_once_and_drawn(
         **changes,
       },
     )
-    gradient_figures.draw(str(tmp_path))
+    figures.draw(str(tmp_path))
 
   write()
   rows = storage.read_table(str(tmp_path / 'clips.csv'))

@@ -258,7 +258,7 @@ def norms(rows: Sequence[Mapping[str, Any]]) -> figure.Figure:
     return fig
 
 
-def write(folder: str) -> None:
+def draw(folder: str) -> None:
   """Draws every figure of a study's folder, as PNG and SVG.
 
   Args:

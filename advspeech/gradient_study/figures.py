@@ -27,7 +27,7 @@ def draw(folder: str) -> None:
   """Draws every figure that is not there yet, as PNG and SVG.
 
   Args:
-    folder: Of `gradient_tables.write`; only its files are read.
+    folder: Of `tables.write`; only its files are read.
   """
   for name, figure_fn in plans(folder).items():
     path = os.path.join(folder, name)
@@ -39,7 +39,7 @@ def plans(folder: str) -> dict[str, Callable[[], figure.Figure]]:
   """Returns what draws each figure of a study, by its name.
 
   Args:
-    folder: Of `gradient_tables.write`; only its files are read.
+    folder: Of `tables.write`; only its files are read.
   """
   settings = storage.read_json(os.path.join(folder, 'settings.json'))
   names = settings['names']

@@ -11,13 +11,13 @@ from advspeech import (
   audio,
   checkpoint,
   errors,
-  gradient_analysis,
   gradients,
   input_pipeline,
   parallel,
   statistics,
   storage,
 )
+from advspeech.gradient_study import analysis
 from advspeech.models import frontend
 
 LINEAR_TOLERANCE = 0.1
@@ -90,7 +90,7 @@ def write(
     split: The clips.
     origin: JSON-like description of the models and the split, by which a
       folder is told from that of another study.
-    batch_size: See `gradient_analysis.map_clips`.
+    batch_size: See `analysis.map_clips`.
     epsilons: Radii of FGSM.
     clip_to_range: Clip perturbed samples to [0, 1].
     confidence: Of the intervals.
@@ -178,7 +178,7 @@ def _arrays(folder, classifiers, split, settings, *, batch_size, clip_to_range):
   """Returns every part's arrays, from disk where they are complete."""
 
   def kept(name, make):
-    return gradient_analysis.kept(os.path.join(folder, f'{name}.npz'), make)
+    return analysis.kept(os.path.join(folder, f'{name}.npz'), make)
 
   studied = input_pipeline.subset(
     split, np.array(range(settings['num_studied']))
@@ -193,12 +193,12 @@ def _arrays(folder, classifiers, split, settings, *, batch_size, clip_to_range):
         f'clips-{alignment}',
         lambda alignment=alignment: {
           'id': split.ids,
-          **gradient_analysis.clip_statistics(
+          **analysis.clip_statistics(
             classifiers, split, batch_size=batch_size, alignment=alignment
           ),
         },
       )
-      for alignment in gradient_analysis.ALIGNMENTS
+      for alignment in analysis.ALIGNMENTS
     }
   }
   kept(
@@ -208,7 +208,7 @@ def _arrays(folder, classifiers, split, settings, *, batch_size, clip_to_range):
       'model': np.array(settings['names']),
       'audio': np.asarray(audio.from_pcm(shown.pcm)),
       'num_samples': shown.num_samples,
-      'gradient': gradient_analysis.whole_gradients(
+      'gradient': analysis.whole_gradients(
         classifiers, shown, batch_size=batch_size
       ),
     },
@@ -216,7 +216,7 @@ def _arrays(folder, classifiers, split, settings, *, batch_size, clip_to_range):
   arrays['fidelity'] = {
     name: kept(
       f'fidelity-{i}',
-      lambda classifier=classifier: gradient_analysis.fidelity(
+      lambda classifier=classifier: analysis.fidelity(
         classifier,
         split,
         settings['epsilons'],
@@ -230,20 +230,20 @@ def _arrays(folder, classifiers, split, settings, *, batch_size, clip_to_range):
     name: {
       **kept(
         f'jacobians-{i}',
-        lambda recurrent=recurrent: gradient_analysis.state_reach(
+        lambda recurrent=recurrent: analysis.state_reach(
           recurrent, studied, batch_size=batch_size
         ),
       ),
       'recurrent': recurrent,
     }
     for i, (name, recurrent) in enumerate(
-      gradient_analysis.recurrent_models(classifiers, split).items()
+      analysis.recurrent_models(classifiers, split).items()
     )
   }
   arrays['accumulation'] = {
     name: kept(
       f'accumulation-{i}',
-      lambda classifier=classifier: gradient_analysis.accumulation(
+      lambda classifier=classifier: analysis.accumulation(
         classifier, studied, batch_size=batch_size
       ),
     )
@@ -259,10 +259,10 @@ def clip_rows(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
   """Returns one row a (alignment, region, model, clip), and one a pair."""
   rows, compared = [], []
-  pairs = gradient_analysis.pairs(names)
+  pairs = analysis.pairs(names)
   for alignment, part in arrays['clips'].items():
     for i, id_ in enumerate(split.ids):
-      for region in gradient_analysis.REGIONS:
+      for region in analysis.REGIONS:
         for m, name in enumerate(names):
           rows.append(
             {
@@ -298,7 +298,7 @@ def sign_rows(
       **{k: v[i, a].item() for k, v in sorted(part['signs'].items())},
     }
     for name, part in fidelity.items()
-    for a, arithmetic in enumerate(gradient_analysis.ARITHMETICS)
+    for a, arithmetic in enumerate(analysis.ARITHMETICS)
     for i, id_ in enumerate(split.ids)
   ]
 
@@ -312,9 +312,7 @@ def fgsm_rows(
   """Returns one row a (model, whose signs, epsilon), by FGSM_COLUMNS."""
   rows = []
   for name, part in fidelity.items():
-    for d, direction in enumerate(
-      (*gradient_analysis.ARITHMETICS, 'random_sign')
-    ):
+    for d, direction in enumerate((*analysis.ARITHMETICS, 'random_sign')):
       for e, epsilon in enumerate(epsilons):
         predictions = part['predictions'][:, d, e]
         num_errors = int((predictions != split.labels).sum())
@@ -375,7 +373,7 @@ def accumulation_rows(
   for name, part in accumulation.items():
     for varied, values in part.items():
       predicted, measured = values['predicted'], values['measured']
-      epsilons = gradient_analysis.GROWTH_EPSILONS
+      epsilons = analysis.GROWTH_EPSILONS
       if varied == 'epsilon':
         predicted, measured = predicted[..., None], measured[..., None]
       for index in np.ndindex(predicted.shape):
@@ -419,12 +417,12 @@ def summary_rows(
     )
 
   for alignment, part in arrays['clips'].items():
-    for region in gradient_analysis.REGIONS:
+    for region in analysis.REGIONS:
       setting = f'{alignment}, {region}'
       for m, name in enumerate(names):
         for key, values in sorted(part[region].items()):
           add('clips', name, setting, key, values[:, m])
-      for a, b in gradient_analysis.pairs(range(len(names))):
+      for a, b in analysis.pairs(range(len(names))):
         for key in _EFFECTS:
           values = part[region][key].astype(float)
           if key in _LOG_EFFECTS:
@@ -441,11 +439,11 @@ def summary_rows(
             other=names[b],
             of='paired_d',
           )
-    for p, (model, other) in enumerate(gradient_analysis.pairs(names)):
+    for p, (model, other) in enumerate(analysis.pairs(names)):
       for key, values in sorted(part['pairs'].items()):
         add('pairs', model, alignment, key, values[:, p], other=other)
   for name, part in arrays['fidelity'].items():
-    for a, arithmetic in enumerate(gradient_analysis.ARITHMETICS):
+    for a, arithmetic in enumerate(analysis.ARITHMETICS):
       for key, values in sorted(part['signs'].items()):
         add('fidelity', name, arithmetic, key, values[:, a])
   for name, part in arrays['jacobians'].items():
@@ -459,13 +457,13 @@ def summary_rows(
       along['n'][0], along['predicted'], along['measured'], LINEAR_TOLERANCE
     )
     add('accumulation', name, 'all', 'linear_until', until, of='median')
-    for varied in gradient_analysis.GROWTHS:
+    for varied in analysis.GROWTHS:
       if varied not in part:
         continue
       values = part[varied]
       if values['n'].shape[1] < 2:
         continue
-      for e, epsilon in enumerate(gradient_analysis.GROWTH_EPSILONS):
+      for e, epsilon in enumerate(analysis.GROWTH_EPSILONS):
         for what in ('predicted', 'measured'):
           exponent = gradients.fitted_exponent(
             values['n'][0], values[what][..., e]

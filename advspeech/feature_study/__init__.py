@@ -1,0 +1,54 @@
+"""Feature-level attacks against end-to-end ones, on equal terms.
+
+The paper argues (Figure 3, eqs. 6 and 7) that perturbing features and
+rebuilding the audio costs a conversion loss that can exceed the perturbation
+itself. Here both kinds of attack are made on the same clips by the same steps,
+the end-to-end one on the waveform as its own representation, and the overall
+perturbation of every example is split as in eq. 6.
+
+Perturbations stay on recorded samples: in the padding a feature-level attack
+could do little, and SNR would not see what an end-to-end one does there.
+
+`settings` says what is tried, `engine` attacks, `norms` is eq. 7, `tables`,
+`examples` and `figures` tell it.
+"""
+
+from advspeech.feature_study.engine import (
+  CLIP_COLUMNS,
+  MEASURES,
+  SCORES,
+  attack_clips,
+)
+from advspeech.feature_study.figures import draw, plans
+from advspeech.feature_study.norms import (
+  NORM_COLUMNS,
+  norm_summary_rows,
+)
+from advspeech.feature_study.settings import Settings, Variant
+from advspeech.feature_study.tables import (
+  BUDGET_COLUMNS,
+  EQUAL_COLUMNS,
+  budget_rows,
+  equal_error_rows,
+  equal_rows,
+  write,
+)
+
+__all__ = [
+  'BUDGET_COLUMNS',
+  'CLIP_COLUMNS',
+  'EQUAL_COLUMNS',
+  'MEASURES',
+  'NORM_COLUMNS',
+  'SCORES',
+  'Settings',
+  'Variant',
+  'attack_clips',
+  'budget_rows',
+  'draw',
+  'equal_error_rows',
+  'equal_rows',
+  'norm_summary_rows',
+  'plans',
+  'write',
+]

@@ -1,0 +1,190 @@
+"""Sizes of perturbations in features and in audio (paper, eq. 7)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from advspeech import (
+  audio,
+  checkpoint,
+  features,
+  input_pipeline,
+  parallel,
+  preemption,
+  statistics,
+  storage,
+)
+from advspeech.attacks import feature_level
+from advspeech.feature_study.engine import PARTS, arrays, compile_steps
+from advspeech.feature_study.settings import (
+  REPRESENTATIONS,
+  WAVEFORM,
+  Settings,
+)
+
+NORM_COLUMNS = (
+  'task',
+  'seed',
+  'representation',
+  'id',
+  'perturbation',
+  'amplitude',
+  'cells',
+  'feature_l2',
+  'conversion_l2',
+  'adversarial_l2',
+  'overall_l2',
+)
+NORM_SUMMARY_COLUMNS = (
+  'task',
+  'seed',
+  'representation',
+  'num_perturbations',
+  'spearman_adversarial',
+  'adversarial_ci_low',
+  'adversarial_ci_high',
+  'spearman_overall',
+  'overall_ci_low',
+  'overall_ci_high',
+  'ratio_range_db',
+)
+
+
+def norm_rows(
+  classifier: checkpoint.Classifier,
+  split: input_pipeline.Split,
+  *,
+  task: str,
+  seed: int,
+  settings: Settings,
+) -> list[dict[str, Any]]:
+  """Returns sizes of perturbations in features and in audio, by NORM_COLUMNS.
+
+  Eq. 7: random signs on random rectangles of frames and coefficients, of random
+  amplitude. Nothing here depends on a model but its place in `compile_steps`.
+
+  Args:
+    classifier: Whose clips these are.
+    split: Clips.
+    task: For the rows.
+    seed: For the rows, and of the perturbations.
+    settings: How many.
+  """
+  mesh = parallel.make_mesh(devices=jax.devices()[:1])
+  split = input_pipeline.spread(split, settings.num_norm_clips)
+  rows = []
+  rng = np.random.default_rng(seed)
+  names = dict.fromkeys(v.representation for v in settings.variants)
+  for name in names:
+    if name == WAVEFORM:
+      continue
+    steps = compile_steps(classifier.model, name, settings)
+    analyse = jax.jit(REPRESENTATIONS[name].representation.analyse)
+    batches = input_pipeline.batches(split, settings.batch_size, mesh)
+    for number, loaded in enumerate(batches):
+      preemption.check()
+      batch = arrays(loaded)
+      spans = split.spans[number * settings.batch_size :]
+      values, context = analyse(batch['audio'])
+      blank = feature_level.Prepared(values, context, None, None)
+      unperturbed = steps.rebuild(batch, blank, jnp.zeros_like(values))
+      for p in range(settings.num_norm_perturbations):
+        change, amplitude = _rectangles(rng, values.shape, spans)
+        found = steps.rebuild(batch, blank, jnp.asarray(change))
+        mask = batch['mask']
+        sizes = [
+          np.asarray(jnp.linalg.norm(x * mask, axis=-1))
+          for x in (
+            unperturbed - batch['audio'],
+            found - unperturbed,
+            found - batch['audio'],
+          )
+        ]
+        for i, utterance_id in enumerate(loaded['id']):
+          rows.append(
+            {
+              'task': task,
+              'seed': seed,
+              'representation': name,
+              'id': str(utterance_id),
+              'perturbation': p,
+              'amplitude': float(amplitude[i]),
+              'cells': int((change[i] != 0).sum()),
+              'feature_l2': float(np.linalg.norm(change[i])),
+              **{
+                f'{part}_l2': float(size[i])
+                for part, size in zip(PARTS, sizes, strict=True)
+              },
+            }
+          )
+  return rows
+
+
+def _rectangles(rng, shape, spans):
+  """Returns changes of that shape and their amplitudes, within recordings."""
+  batch, num_frames, num_bins = shape
+  change = np.zeros(shape, np.float32)
+  amplitude = np.exp(rng.uniform(np.log(0.5), np.log(16), batch))
+  hop_samples = audio.SAMPLE_RATE_HZ * features.HOP_MS // 1000
+  for i, (first, end) in enumerate(spans[:batch] // hop_samples):
+    last = max(first + 2, min(num_frames, end))
+    t0, t1 = first + np.sort(rng.choice(last - first + 1, 2, replace=False))
+    f0, f1 = np.sort(rng.choice(num_bins + 1, 2, replace=False))
+    signs = rng.choice((-1, 1), (t1 - t0, f1 - f0))
+    change[i, t0:t1, f0:f1] = amplitude[i] * signs
+  return change, amplitude
+
+
+def norm_summary_rows(
+  rows: Sequence[Mapping[str, Any]], confidence: float = 0.95
+) -> list[dict[str, Any]]:
+  """Returns rank correlations of sizes (eq. 7), by NORM_SUMMARY_COLUMNS.
+
+  `ratio_range_db` is how far perturbations of one size in features lie apart in
+  audio: from the 5th to the 95th percentile of the ratio of the two, in dB.
+
+  Args:
+    rows: By NORM_COLUMNS.
+    confidence: Of intervals.
+  """
+  keys = ('task', 'seed', 'representation')
+  table = []
+  for key, group in storage.grouped(rows, keys).items():
+    size, adversarial, overall = (
+      np.array([row[f'{part}_l2'] for row in group])
+      for part in ('feature', 'adversarial', 'overall')
+    )
+    entry = {
+      **dict(zip(keys, key, strict=True)),
+      'num_perturbations': len(group),
+    }
+    for part, other in (('adversarial', adversarial), ('overall', overall)):
+
+      def correlation(rows, axis=-1, other=other, size=size):
+        rows = np.asarray(rows, int)
+        flat = rows.reshape(-1, rows.shape[-1])
+        found = [_spearman(size[r], other[r]) for r in flat]
+        return np.array(found).reshape(rows.shape[:-1])
+
+      low, high = statistics.bootstrap_interval(
+        np.arange(len(group)),
+        correlation,
+        num_resamples=499,
+        confidence=confidence,
+      )
+      entry[f'spearman_{part}'] = _spearman(size, other)
+      entry[f'{part}_ci_low'], entry[f'{part}_ci_high'] = low, high
+    ratio = 20 * np.log10(np.maximum(adversarial, 1e-12) / size)
+    low, high = np.percentile(ratio, [5, 95])
+    entry['ratio_range_db'] = float(high - low)
+    table.append(entry)
+  return table
+
+
+def _spearman(a, b):
+  from scipy import stats
+
+  return float(stats.spearmanr(a, b).statistic)
