@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 CONFIRMED, REFUTED, IN_PART = 'confirmed', 'refuted', 'in part'
-NOT_TESTED = 'not tested'
+NOT_SHOWN, NOT_TESTED = 'not shown', 'not tested'
 
 
 class Claim(NamedTuple):
@@ -12,7 +12,8 @@ class Claim(NamedTuple):
 
   Attributes:
     text: What the paper says, and where.
-    verdict: 'confirmed', 'refuted', 'in part' or 'not tested'.
+    verdict: 'confirmed', 'refuted', 'in part', 'not shown' (these clips cannot
+      tell it from chance) or 'not tested'.
     found: The numbers, a sentence each; or how it can be tested.
     rule: When it counts as confirmed.
   """
@@ -23,14 +24,20 @@ class Claim(NamedTuple):
   rule: str
 
 
-def verdict(answers: Iterable[bool]) -> str:
-  """Returns what answers, one a seed and model, come to together."""
+def verdict(answers: Iterable[bool], otherwise: str = REFUTED) -> str:
+  """Returns what answers, one a seed and model, come to together.
+
+  Args:
+    answers: Whether the claim holds.
+    otherwise: The verdict if it holds nowhere: `NOT_SHOWN` where an answer is
+      that of a significance test, whose no is not the opposite's yes.
+  """
   answers = list(answers)
   if not answers:
     return NOT_TESTED
   if all(answers):
     return CONFIRMED
-  return IN_PART if any(answers) else REFUTED
+  return IN_PART if any(answers) else otherwise
 
 
 def percent(rate: float) -> str:

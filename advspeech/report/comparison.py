@@ -61,7 +61,7 @@ def compare(workdir: str, run_folders: Sequence[str]) -> str:
 
 def titled(runs: Sequence[run_lib.Run]) -> dict[str, run_lib.Run]:
   """Returns runs by task and corpus, and by folder where that is not enough."""
-  names = [f'{run.task}, {run.config["corpus"]["name"]}' for run in runs]
+  names = [f'{run.task}, {run.corpus}' for run in runs]
   result = {}
   for name, run in zip(names, runs, strict=True):
     folder = os.path.basename(os.path.abspath(run.folder))

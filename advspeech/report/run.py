@@ -9,6 +9,15 @@ from typing import Any
 from advspeech import errors, figures, provenance, storage
 
 Row = dict[str, Any]
+_CORPORA = {
+  'espeak': 'synthetic speech',
+  'iemocap': 'IEMOCAP',
+  'ravdess': 'RAVDESS',
+  'crema_d': 'CREMA-D',
+  'emodb': 'EmoDB',
+  'savee': 'SAVEE',
+  'folder': 'recordings of a folder',
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +51,12 @@ class Run:
   def task(self) -> str:
     """Returns the task's name."""
     return self.config['task']
+
+  @property
+  def corpus(self) -> str:
+    """Returns the corpus's name, as its authors write it."""
+    name = self.config['corpus']['name']
+    return _CORPORA.get(name, name)
 
   @property
   def source(self) -> str:

@@ -57,7 +57,7 @@ def _broken(run, judges, text):
     )
   return claim.Claim(
     text,
-    claim.verdict(answers),
+    claim.verdict(answers, claim.NOT_SHOWN),
     words or ['No such model was judged.'],
     'At some epsilon the error is above that under random signs of the same '
     "size: McNemar's exact test on the same clips, level shared out among the "
@@ -170,7 +170,10 @@ def fluctuates(run: run_lib.Run) -> claim.Claim:
   ]
   words = [f['sentence'] for f in falls]
   return claim.Claim(
-    text, claim.verdict(answers), words or ['No curve falls.'], rule
+    text,
+    claim.verdict(answers, claim.NOT_SHOWN),
+    words or ['No curve falls.'],
+    rule,
   )
 
 
@@ -221,14 +224,15 @@ def filters(run: run_lib.Run) -> claim.Claim:
 
 def robust_to_noise(run: run_lib.Run) -> claim.Claim:
   """Returns whether noise spares what the attack breaks."""
-  answers, words = [], []
+  answers, spared, words = [], [], []
   for name, seed in run.judges:
     best = _best_excess(run, name, seed)
     clean = run.at(name, seed, 0)
     if best is None or clean is None:
       continue
     broken = best['mcnemar_p'] * best['num_tried'] < 1 - run.confidence
-    answers.append(broken and best['error_rate'] <= clean['ci_high'])
+    spared.append(best['error_rate'] <= clean['ci_high'])
+    answers.append(broken and spared[-1])
     words.append(
       f'{run_lib.member_title(name, seed)}: clean '
       f'{claim.percent(clean["error_rate"])}, random signs '
@@ -237,7 +241,7 @@ def robust_to_noise(run: run_lib.Run) -> claim.Claim:
   return claim.Claim(
     'Models are robust to noise, yet fooled by a crafted perturbation of the '
     'same size.',
-    claim.verdict(answers),
+    claim.verdict(answers, claim.NOT_SHOWN if all(spared) else claim.REFUTED),
     words or ['No control was judged.'],
     'Where the attack exceeds random signs by most, and significantly, the '
     'error under random signs is within the interval of the clean error.',
