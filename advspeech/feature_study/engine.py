@@ -61,6 +61,7 @@ class Compiled(NamedTuple):
   """Compiled steps of the attacks on one representation.
 
   Attributes:
+    analyse: Maps audio to features and what else rebuilding takes.
     prepare: Maps (variables, batch, through) to `feature_level.Prepared`.
     pgd_change: Maps (variables, batch, prepared, radii, through) to changes.
     rebuild: Maps (batch, prepared, change) to audio.
@@ -68,6 +69,7 @@ class Compiled(NamedTuple):
       `feature_level.Matched`.
   """
 
+  analyse: Callable[..., Any]
   prepare: Callable[..., Any]
   pgd_change: Callable[..., Any]
   rebuild: Callable[..., Any]
@@ -123,6 +125,7 @@ def compile_steps(model: Any, name: str, settings: Settings) -> Compiled:
     )
 
   return Compiled(
+    _one_at_a_time(jax.jit(space.representation.analyse)),
     _one_at_a_time(jax.jit(prepare, static_argnums=2)),
     _one_at_a_time(jax.jit(pgd_change, static_argnums=4)),
     _one_at_a_time(jax.jit(rebuild)),
@@ -172,8 +175,9 @@ def compile_judge(model_list: tuple[Any, ...]) -> Callable[..., Any]:
 def _one_at_a_time(step):
   """Returns a compiled step that is waited for.
 
-  Left to run while the next one was compiled or run, they ended the process
-  with a segmentation fault in XLA on CPU (JAX 0.10.2, 2026-11-24).
+  Left to run while the next one was traced, compiled or run, they ended the
+  process with a segmentation fault in one of XLA's threads on CPU, once in many
+  runs (JAX 0.10.2, 2026-11-24 and 25).
   """
   return lambda *args: jax.block_until_ready(step(*args))
 
@@ -251,8 +255,10 @@ def attack_clips(
 
 
 def arrays(batch: Mapping[str, Any]) -> dict[str, jax.Array]:
-  """Returns what of a batch compiled steps take."""
-  return {key: batch[key] for key in ('audio', 'label', 'mask', 'valid')}
+  """Returns what of a batch compiled steps take, there to be taken."""
+  return jax.block_until_ready(
+    {key: batch[key] for key in ('audio', 'label', 'mask', 'valid')}
+  )
 
 
 class _Result(NamedTuple):

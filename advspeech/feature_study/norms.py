@@ -20,7 +20,6 @@ from advspeech import (
 from advspeech.attacks import feature_level
 from advspeech.feature_study.engine import PARTS, arrays, compile_steps
 from advspeech.feature_study.settings import (
-  REPRESENTATIONS,
   WAVEFORM,
   Settings,
 )
@@ -82,13 +81,12 @@ def norm_rows(
     if name == WAVEFORM:
       continue
     steps = compile_steps(classifier.model, name, settings)
-    analyse = jax.jit(REPRESENTATIONS[name].representation.analyse)
     batches = input_pipeline.batches(split, settings.batch_size, mesh)
     for number, loaded in enumerate(batches):
       preemption.check()
       batch = arrays(loaded)
       spans = split.spans[number * settings.batch_size :]
-      values, context = analyse(batch['audio'])
+      values, context = steps.analyse(batch['audio'])
       blank = feature_level.Prepared(values, context, None, None)
       unperturbed = steps.rebuild(batch, blank, jnp.zeros_like(values))
       for p in range(settings.num_norm_perturbations):
