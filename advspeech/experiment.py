@@ -679,12 +679,12 @@ def run_features(
   workdir: str,
   models_dir: str,
   settings: feature_study.Settings,
-) -> None:
-  """Sets feature-level attacks beside end-to-end ones; writes `features/`.
+) -> str:
+  """Sets feature-level attacks beside end-to-end ones; returns the folder.
 
   Args:
     config: See configs/paper.py.
-    workdir: Where tables, clips and figures go.
+    workdir: Tables, clips and figures go to `features/` in it.
     models_dir: The run's folder that holds the trained models; only read.
     settings: What is tried.
   """
@@ -718,6 +718,7 @@ def run_features(
     settings=settings,
   )
   feature_study.draw(folder)
+  return folder
 
 
 def run_gradients(

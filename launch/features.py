@@ -1,4 +1,7 @@
-"""Sets attacks on features beside end-to-end ones, on trained models."""
+"""Sets attacks on features beside end-to-end ones, on trained models.
+
+python -m launch.features --config=configs/quickstart.py --workdir=runs/a
+"""
 
 from absl import flags
 
@@ -24,7 +27,7 @@ _NUM_SCORED = flags.DEFINE_integer(
 def main():
   from advspeech import experiment, feature_study
 
-  experiment.run_features(
+  folder = experiment.run_features(
     command.CONFIG.value,
     command.workdir(),
     _MODELS.value or command.workdir(),
@@ -34,6 +37,7 @@ def main():
       num_scored=_NUM_SCORED.value,
     ),
   )
+  command.tell(folder)
 
 
 if __name__ == '__main__':

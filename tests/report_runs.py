@@ -445,6 +445,19 @@ def write_features(folder):
     folder / 'budgets.csv', feature_study.BUDGET_COLUMNS, budgets
   )
   storage.write_table(
+    folder / 'equal_size.csv',
+    feature_study.EQUAL_COLUMNS,
+    [
+      {
+        **dict.fromkeys(feature_study.EQUAL_COLUMNS, 0.1),
+        **{key: b[key] for key in feature_study.EQUAL_COLUMNS if key in b},
+        'difference': 0.25,
+      }
+      for b in budgets
+      if b['kind'] == 'snr' and b['representation'] != 'waveform'
+    ],
+  )
+  storage.write_table(
     folder / 'norms.csv',
     feature_study.NORM_COLUMNS,
     [

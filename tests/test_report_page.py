@@ -81,6 +81,8 @@ def test_what_was_run_is_shown_and_nothing_is_said_to_be_missing(full):
   assert 'was not run' not in full.text
   assert 'espeak: 1060 clips' in full.text
   assert 'all: 100 clips tell a rate to 10 points' in full.text
+  assert 'spectrogram, original phase' in full.text
+  assert full.text.count('+25.0 [10.0, 10.0]') == 2 * 2
   alts = [image['alt'] for image in full.all('img')]
   # Figure 6, twice 7, transfer, seven of gradients, three of features.
   assert len(alts) == 1 + 2 + 1 + 7 + 3

@@ -19,7 +19,7 @@ from advspeech.feature_study.engine import (
   SCORES,
   attack_clips,
 )
-from advspeech.feature_study.figures import draw, plans
+from advspeech.feature_study.figures import draw, plans, representation_title
 from advspeech.feature_study.norms import (
   NORM_COLUMNS,
   norm_summary_rows,
@@ -50,5 +50,6 @@ __all__ = [
   'equal_rows',
   'norm_summary_rows',
   'plans',
+  'representation_title',
   'write',
 ]

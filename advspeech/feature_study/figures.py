@@ -212,6 +212,14 @@ def spectrograms(
     return fig
 
 
+def representation_title(name: str) -> str:
+  """Returns how a representation and where its phases come from are called."""
+  kind, _, phase = name.partition('_')
+  kind = {'mfcc13': 'MFCC'}.get(kind, kind)
+  phases = {'original': 'original phase', 'griffin_lim': 'Griffin-Lim'}
+  return f'{kind}, {phases[phase]}' if phase else kind
+
+
 def norms(rows: Sequence[Mapping[str, Any]]) -> figure.Figure:
   """Returns size in audio against size in features, a panel a representation.
 
@@ -241,7 +249,7 @@ def norms(rows: Sequence[Mapping[str, Any]]) -> figure.Figure:
       )
       panel.set_xscale('log')
       panel.set_yscale('log')
-      panel.set_title(name.replace('_', ', ', 1).replace('_', '-'), fontsize=9)
+      panel.set_title(representation_title(name), fontsize=9)
       panel.set_xlabel('L2 norm in features')
     panels[0].set_ylabel('L2 norm in audio')
     panels[0].legend(fontsize=8)

@@ -10,7 +10,13 @@ from typing import Any, NamedTuple
 import jinja2
 import markupsafe
 
-from advspeech import figures, gradient_study, provenance, storage
+from advspeech import (
+  feature_study,
+  figures,
+  gradient_study,
+  provenance,
+  storage,
+)
 from advspeech.report import claims, players, sections
 from advspeech.report import run as run_lib
 
@@ -77,6 +83,7 @@ def write(workdir: str) -> str:
     },
     gradient_estimates=sections.gradient_estimates(run),
     features=images(sections.feature_section(run)),
+    feature_comparison=sections.feature_comparison(run),
     feature_sounds=_feature_sounds(run),
     checks=sections.checks(run),
     attack_made=sections.made(run.sessions),
@@ -118,6 +125,7 @@ def render(template: str, folder: str, **context: Any) -> str:
     title=figures.title,
     attack=figures.attack_title,
     member=gradient_study.member_title,
+    representation=feature_study.representation_title,
   )
   script, style = (
     environment.loader.get_source(environment, name)[0]

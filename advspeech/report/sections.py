@@ -397,6 +397,22 @@ def feature_section(run: run_lib.Run) -> list[Figure]:
   return found
 
 
+def feature_comparison(run: run_lib.Run) -> list[dict[str, Any]]:
+  """Returns FGSM on features beside FGSM end to end, at equal SNR.
+
+  On the model attacked, a row a (representation, SNR, seed) that some clip can
+  have.
+  """
+  path = run.path('features', 'equal_size.csv')
+  return [
+    row
+    for row in (storage.read_table(path) if os.path.exists(path) else ())
+    if (row['kind'], row['method']) == ('snr', 'fgsm')
+    and row['target'] == row['source']
+    and row['num_attainable'] > 0
+  ]
+
+
 _FEATURE_TEXTS = {
   'error_against_snr': (
     'Error rate against signal-to-noise ratio, a panel a model, a curve an '
