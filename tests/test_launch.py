@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -17,6 +18,7 @@ LAUNCHERS = (
   'train',
   'attack',
   'gradients',
+  'features',
   'report',
   'reproduce',
 )
@@ -90,6 +92,39 @@ def test_leaves_models_tables_figure_and_page(tiny):
   for suffix in ('png', 'svg'):
     assert (workdir / 'report' / f'figure6-gender.{suffix}').exists()
   assert len(list((workdir / 'attack' / 'audio').glob('*.wav'))) == 2 * 3
+
+
+def test_studies_of_a_trained_run_become_part_of_its_page(tiny, tmp_path):
+  run = tmp_path / 'run'
+  shutil.copytree(tiny[0], run)
+  args = (*tiny[1][:-1], f'--workdir={run}')
+  for name, *more in (
+    (
+      'gradients',
+      '--studied=2',
+      f'--checkpoint={run}/wavecnn-seed0',
+      f'--checkpoint={run}/wavernn-seed0',
+    ),
+    (
+      'features',
+      '--num_clips=2',
+      '--batch_size=2',
+      '--num_scored=1',
+      '--config.seeds=(0,)',
+    ),
+    ('report',),
+  ):
+    done = launch(name, *args, *more)
+    assert done.returncode == 0, (name, done.stderr)
+    assert 'Traceback' not in done.stderr
+  assert len(table(run / 'gradients' / 'clips.csv')) > 2
+  assert {row['seed'] for row in table(run / 'features' / 'budgets.csv')} == {
+    '0'
+  }
+  page = (run / 'report' / 'index.html').read_text()
+  assert 'was not run' not in page
+  for name in ('gradients-accumulation', 'features-error_against_snr-seed0'):
+    assert f'href="{name}.svg"' in page
 
 
 def test_the_page_stands_alone(tiny):

@@ -505,7 +505,7 @@ def accumulation(
 
   - `epsilon`: all samples moved, over `EPSILONS`, which are its `n`;
   - `samples`: k random ones moved, each set within the next;
-  - `length_masked`: those of the first so many seconds moved;
+  - `length_masked`: those of the first so many whole seconds moved, and all;
   - `length_cut`: the clip itself cut there, for models that take any length,
     which WaveCNN, whose dense layer sees all frames, does not;
   - `rate`: the clip at 8 kHz, interpolated to 16 in front of the model, and at
@@ -522,9 +522,9 @@ def accumulation(
   """
   model = in_precision(classifier, 'float64')
   time = split.pcm.shape[1]
-  seconds = range(1, time // audio.SAMPLE_RATE_HZ + 1)
   sizes = np.unique(np.geomspace(time / 1000, time, 9).round().astype(int))
-  lengths = np.array([s * audio.SAMPLE_RATE_HZ for s in seconds])
+  whole_seconds = range(audio.SAMPLE_RATE_HZ, time, audio.SAMPLE_RATE_HZ)
+  lengths = np.array([*whole_seconds, time])
 
   def fn(variables, rows):
     clips, variables = _wide(rows['audio']), _wide(variables)
