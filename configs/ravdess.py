@@ -66,6 +66,8 @@ def get_config(variant: str = 'gender') -> ml_collections.ConfigDict:
     'apgd_margin',
     'square',
     'universal',
+    'mfcc',
+    'spectrogram',
   )
   sweep.iterative.epsilons = (0.0001, 0.0002, 0.0005)
   sweep.repair = True
