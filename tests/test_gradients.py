@@ -122,16 +122,18 @@ def test_underflown_frames_do_not_bend_the_half_life():
 def test_only_samples_the_mask_names_are_counted():
   gradient = np.ones((1, 10 * FRAME), np.float32)
   gradient[0, 8 * FRAME :] = 3
+  gradient[0, 4 * FRAME] = 0
   for start, end in ((0, 5), (3, 8)):
     mask = np.zeros_like(gradient)
     mask[0, start * FRAME : end * FRAME] = 1
     result = summarise(gradient, mask)
     assert result['num_samples'][0] == 5 * FRAME
-    assert result['l1'][0] == 5 * FRAME
-    assert result['index_50'][0] == 2.5 * FRAME
+    assert result['l1'][0] == 5 * FRAME - 1
+    assert result['zero_share'][0] == np.float32(1 / (5 * FRAME))
+    np.testing.assert_allclose(result['index_50'], 2.5 * FRAME, atol=1)
     np.testing.assert_allclose(result['early_l1_share'], 0.625, rtol=1e-3)
     # 5 frames of 1 inside; 3 of 1 and 2 of 9 outside.
-    np.testing.assert_allclose(result['outside_energy'], 21 / 26, rtol=1e-5)
+    np.testing.assert_allclose(result['outside_energy'], 21 / 26, rtol=1e-4)
 
 
 def test_profiles_are_means_by_frame():
