@@ -22,6 +22,7 @@ from advspeech import (
   models,
   parallel,
   preemption,
+  progress,
   storage,
   train_step,
   training_log,
@@ -281,7 +282,13 @@ class _Run:
     try:
       with (
         _log(self._workdir, self._progress.num_epochs) as log,
-        _bar(self._workdir, self._num_steps, self._step) as self._progress_bar,
+        progress.Meter(
+          os.path.basename(self._workdir),
+          self._num_steps,
+          'step',
+          done=self._step,
+          shown=parallel.is_lead(),
+        ) as self._told,
       ):
         while self._progress.num_epochs < self._training.num_epochs:
           self._train_epoch()
@@ -352,8 +359,7 @@ class _Run:
     self._check_finite(loss)
     for key in _METRICS:
       self._progress.sums[key] += values[key]
-    self._progress_bar.set_postfix(loss=f'{loss:.3f}', refresh=False)
-    self._progress_bar.update()
+    self._told.update(f'loss {loss:.3f}')
 
   def _plan_saves(self):
     """Turns seconds between saves into steps, the same on every process."""
@@ -453,19 +459,6 @@ def _log(workdir, first_epoch):
     return
   with training_log.TrainingLog(workdir, first_epoch) as log:
     yield log.write
-
-
-def _bar(workdir, num_steps, first_step):
-  import tqdm
-
-  return tqdm.tqdm(
-    total=num_steps,
-    initial=first_step,
-    desc=os.path.basename(workdir),
-    unit='step',
-    # None: where there is a terminal.
-    disable=None if parallel.is_lead() else True,
-  )
 
 
 def _summarise(workdir, config, metadata, splits, mesh):

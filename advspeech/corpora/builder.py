@@ -22,12 +22,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
-import tqdm
 from etils import epath
 from tensorflow_datasets.core import writer
 from tensorflow_datasets.proto import tf_example_pb2
 
-from advspeech import audio, errors
+from advspeech import audio, errors, progress
 
 logger = logging.getLogger(__name__)
 
@@ -157,12 +156,11 @@ class SpeechBuilder(
     # Before the files are read: who is replaced meanwhile is read again.
     source = self.source()
     clips, skipped = [], []
-    for item in tqdm.tqdm(
+    for item in progress.track(
       self.utterances(),
-      desc=f'preparing {self.name}',
-      total=self.num_utterances(),
-      unit='clip',
-      disable=None,
+      f'preparing {self.name}',
+      self.num_utterances(),
+      'clip',
     ):
       if isinstance(item, Skipped):
         logger.warning('skipped %s: %s', item.name, item.reason)

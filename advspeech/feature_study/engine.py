@@ -15,6 +15,7 @@ from advspeech import (
   input_pipeline,
   parallel,
   preemption,
+  progress,
   quality,
 )
 from advspeech.attacks import feature_level
@@ -206,8 +207,6 @@ def attack_clips(
   Raises:
     preemption.Stopped: If a signal asked for it.
   """
-  import tqdm
-
   mesh = parallel.make_mesh(devices=jax.devices()[:1])
   variables = {
     name: jax.device_put(jax.device_get(c.variables), jax.devices()[0])
@@ -215,42 +214,41 @@ def attack_clips(
   }
   judge = compile_judge(tuple(c.model for c in classifiers.values()))
   rows = []
-  for loaded in tqdm.tqdm(
-    input_pipeline.batches(split, settings.batch_size, mesh),
-    desc=f'features, seed {seed}',
-    total=input_pipeline.num_batches(split, settings.batch_size),
-    unit='batch',
-    disable=None,
-  ):
-    batch = arrays(loaded)
-    judge_batch = functools.partial(judge, tuple(variables.values()), batch)
-    _, clean = judge_batch(batch['audio'], batch['audio'])
-    point = {'task': task, 'seed': seed, 'source': source}
-    conversion_snr_db, scales = {}, {}
-    for variant in settings.variants:
-      preemption.check()
-      for result in _attack_batch(
-        variant,
-        compile_steps(
-          classifiers[source].model, variant.representation, settings
-        ),
-        variables[source],
-        batch,
-        judge_batch,
-        settings,
-        conversion_snr_db,
-        scales,
-        seed,
-      ):
-        rows += _clip_rows(
-          {**point, **variant._asdict()},
-          jax.device_get(result),
-          np.asarray(clean),
-          loaded['id'],
-          np.asarray(batch['label']),
-          tuple(classifiers),
-          classes,
-        )
+  num_batches = input_pipeline.num_batches(split, settings.batch_size)
+  with progress.Meter(
+    f'features, seed {seed}', num_batches * len(settings.variants), 'attack'
+  ) as told:
+    for loaded in input_pipeline.batches(split, settings.batch_size, mesh):
+      batch = arrays(loaded)
+      judge_batch = functools.partial(judge, tuple(variables.values()), batch)
+      _, clean = judge_batch(batch['audio'], batch['audio'])
+      point = {'task': task, 'seed': seed, 'source': source}
+      conversion_snr_db, scales = {}, {}
+      for variant in settings.variants:
+        preemption.check()
+        for result in _attack_batch(
+          variant,
+          compile_steps(
+            classifiers[source].model, variant.representation, settings
+          ),
+          variables[source],
+          batch,
+          judge_batch,
+          settings,
+          conversion_snr_db,
+          scales,
+          seed,
+        ):
+          rows += _clip_rows(
+            {**point, **variant._asdict()},
+            jax.device_get(result),
+            np.asarray(clean),
+            loaded['id'],
+            np.asarray(batch['label']),
+            tuple(classifiers),
+            classes,
+          )
+        told.update(variant.representation)
   return rows
 
 

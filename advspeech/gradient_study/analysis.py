@@ -27,6 +27,7 @@ from advspeech import (
   models,
   parallel,
   preemption,
+  progress,
 )
 from advspeech.models import frontend, wavernn
 
@@ -68,18 +69,16 @@ def map_clips(
     errors.InputError: If the devices cannot share a batch evenly.
     preemption.Stopped: If a signal asked for it.
   """
-  import tqdm
-
   mesh = parallel.make_mesh()
   parallel.check_batch_size('config.sweep.batch_size', batch_size, mesh)
   step = clip_step(fn, mesh)
   parts = []
-  for batch in tqdm.tqdm(
+  for batch in progress.track(
     input_pipeline.batches(split, batch_size, mesh),
-    desc=description,
-    total=input_pipeline.num_batches(split, batch_size),
-    unit='batch',
-    disable=None if parallel.is_lead() else True,
+    description,
+    input_pipeline.num_batches(split, batch_size),
+    'batch',
+    shown=parallel.is_lead(),
   ):
     preemption.check()
     num_rows = len(batch['id'])

@@ -22,6 +22,7 @@ from advspeech import (
   input_pipeline,
   parallel,
   preemption,
+  progress,
   storage,
 )
 from advspeech.sweep import cells as cells_lib
@@ -65,8 +66,6 @@ def run(sweep: Sweep) -> None:
     errors.InputError: If the folder holds another sweep's work.
     preemption.Stopped: If a signal asked for it; what is judged is kept.
   """
-  import tqdm
-
   shards = _shards(sweep)
   _claim(sweep, shards)
   units = [(cell, rows) for cell in sweep.cells for rows in shards]
@@ -81,17 +80,16 @@ def run(sweep: Sweep) -> None:
     )
   with (
     preemption.deferred(),
-    tqdm.tqdm(
-      desc='attacking',
-      total=len(units),
-      initial=len(units) - len(missing),
-      unit='part',
-      disable=None if parallel.is_lead() else True,
-    ) as bar,
+    progress.Meter(
+      'attacking',
+      len(units),
+      'part',
+      done=len(units) - len(missing),
+      shown=parallel.is_lead(),
+    ) as told,
   ):
     for cell, rows in missing:
       preemption.check()
-      bar.set_postfix_str(cell.name(sweep.members), refresh=False)
       judgements = engine.judge(
         cell,
         sweep.members,
@@ -103,7 +101,7 @@ def run(sweep: Sweep) -> None:
       )
       if parallel.is_lead():
         _write(_path(sweep, cell, rows), judgements._asdict())
-      bar.update()
+      told.update(cell.name(sweep.members))
   parallel.on_lead(lambda: None, f'{sweep.folder} is judged')
 
 

@@ -1,0 +1,86 @@
+"""How far long work is: a bar on a terminal, lines in a log."""
+
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+logger = logging.getLogger(__name__)
+Item = TypeVar('Item')
+
+# Between the lines of a log, as of Slurm, that no bar can be drawn in.
+_EVERY_S = 60.0
+
+
+class Meter:
+  """Work of known size; a context manager around it."""
+
+  def __init__(
+    self,
+    name: str,
+    total: int,
+    unit: str,
+    *,
+    done: int = 0,
+    shown: bool = True,
+  ):
+    """Begins.
+
+    Args:
+      name: What is done, such as 'attacking'.
+      total: Units of work.
+      unit: One of them, such as 'part'.
+      done: Those that were done before.
+      shown: Whether anything is told: of several processes, by one.
+    """
+    import tqdm
+
+    # None: where there is a terminal.
+    self._bar = tqdm.tqdm(
+      desc=name,
+      total=total,
+      unit=unit,
+      initial=done,
+      disable=None if shown else True,
+    )
+    self._in_lines = shown and self._bar.disable
+    self._name, self._total, self._unit = name, total, unit
+    self._before = self._done = done
+    self._began = self._told = time.monotonic()
+
+  def __enter__(self):
+    """Returns itself."""
+    return self
+
+  def __exit__(self, *exc_info):
+    """Leaves the bar as it is."""
+    self._bar.close()
+
+  def update(self, what: str = '') -> None:
+    """Tells that one more unit is done, and perhaps what comes now."""
+    self._done += 1
+    if what:
+      self._bar.set_postfix_str(what, refresh=False)
+    self._bar.update()
+    now = time.monotonic()
+    if self._in_lines and now - self._told >= _EVERY_S:
+      self._told = now
+      rate = (now - self._began) / (self._done - self._before)
+      logger.info(
+        '%s: %d of %d %ss, %.0f s left',
+        self._name,
+        self._done,
+        self._total,
+        self._unit,
+        rate * (self._total - self._done),
+      )
+
+
+def track(
+  items: Iterable[Item], name: str, total: int, unit: str, shown: bool = True
+) -> Iterator[Item]:
+  """Yields items, telling how many are done; arguments as `Meter`'s."""
+  with Meter(name, total, unit, shown=shown) as progress:
+    for item in items:
+      yield item
+      progress.update()
