@@ -15,6 +15,7 @@ from advspeech import (
   report,
   sweep,
 )
+from advspeech.experiment import attack, data
 from configs import (
   crema_d,
   emodb,
@@ -380,7 +381,7 @@ def test_a_model_of_another_task_gets_its_own_labels_where_it_has_any():
     emotion=np.array(['sad', 'angry', 'happy', 'angry']),
   )
   split = types.SimpleNamespace(ids=np.array(['d', 'c', 'a']))
-  labels = experiment._labels_of(
+  labels = attack.labels_of(
     {'task': 'emotion', 'classes': ['angry', 'sad']}, corpus, split
   )
   assert labels.tolist() == [0, -1, 1]
@@ -407,7 +408,7 @@ def test_an_audit_says_what_is_in_each_split_and_what_is_not(caplog):
     'test': split([4, 5], [2, 0]),
   }
   with caplog.at_level(logging.INFO, 'advspeech'):
-    experiment._audit(corpus, task, splits)
+    data.audit(corpus, task, splits)
   train, validation, without, test, without_no = caplog.records
   assert train.getMessage() == (
     'train: 3 clips (1 yes, 1 no, 1 maybe), 2 speakers, 4 s of sound'

@@ -1,0 +1,184 @@
+"""The stage in which trained models are attacked."""
+
+import logging
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import ml_collections
+import numpy as np
+
+from advspeech import (
+  checkpoint,
+  corpora,
+  errors,
+  input_pipeline,
+  parallel,
+  provenance,
+  storage,
+  sweep,
+  tasks,
+  train,
+)
+from advspeech.experiment.data import load
+from advspeech.experiment.folder import (
+  claim_workdir,
+  classifier_dir,
+  exists,
+  is_trained,
+)
+from advspeech.experiment.training import with_found_rate
+from advspeech.experiment.validation import (
+  check_devices,
+  clip_samples,
+  validate,
+)
+
+logger = logging.getLogger(__name__)
+
+
+def run_attack(config: ml_collections.ConfigDict, workdir: str) -> None:
+  """Attacks the trained models; writes the tables and example clips.
+
+  What is judged is kept in `attack/parts`, so that a run that was stopped goes
+  on with the clips that are left.
+
+  Raises:
+    errors.InputError: If a model is not trained, or does not hear these clips.
+  """
+  validate(config)
+  check_devices(config)
+  claim_workdir(config, workdir)
+  folder = os.path.join(workdir, 'attack')
+  table = os.path.join(folder, 'sweep.csv')
+  if exists(table):
+    return
+  page = os.path.join(workdir, 'report', 'index.html')
+  if parallel.is_lead() and os.path.exists(page):
+    os.remove(page)  # it shows an attack that is no longer there
+  for seed in config.seeds:
+    for name in config.models:
+      if not is_trained(workdir, name, seed):
+        raise errors.InputError(
+          f'{classifier_dir(workdir, name, seed)} is not trained to its end; '
+          'run python -m launch.train with the same --config and --workdir'
+        )
+  corpus, task, splits = load(config, workdir)
+  test = input_pipeline.spread(splits['test'], config.sweep.num_clips)
+  members = _members(config, workdir, corpus, task, test)
+  cells = sweep.plan(config, members)
+  work = sweep.Sweep(
+    folder=folder,
+    cells=cells,
+    members=members,
+    split=test,
+    attacks={
+      cell.attack: sweep.make_attack(config, cell.attack) for cell in cells
+    },
+    settings=sweep.make_settings(config),
+    fitting=input_pipeline.spread(
+      splits['train'], config.sweep.universal.num_clips
+    ),
+    num_passes=config.sweep.universal.num_passes,
+  )
+  os.makedirs(folder, exist_ok=True)
+  mesh = parallel.make_mesh(config.sweep.epsilon_devices)
+  with provenance.recorded(folder, parallel.device_summary(mesh)):
+    sweep.run(work)
+    if parallel.is_lead():
+      _write_tables(config, work)
+  parallel.on_lead(lambda: None, f'{table} is written')
+
+
+def _members(config, workdir, corpus, task, split):
+  """Returns the models that take part in the sweep, the config's own first."""
+  members = []
+  for seed in config.seeds:
+    for name in config.models:
+      classifier = checkpoint.load_classifier(
+        classifier_dir(workdir, name, seed),
+        train.describe(
+          with_found_rate(config, workdir, name),
+          name,
+          seed,
+          task.classes,
+          clip_samples(config),
+        ),
+        precision=config.sweep.precision,
+      )
+      members.append(sweep.Member(name, seed, classifier, split.labels))
+  for path in config.sweep.checkpoints:
+    classifier = checkpoint.load_classifier(
+      path, precision=config.sweep.precision
+    )
+    metadata = classifier.metadata
+    if metadata['clip_samples'] != clip_samples(config):
+      raise errors.InputError(
+        f'{path} hears clips of {metadata["clip_samples"]} samples, this run '
+        f'has {clip_samples(config)}; name a model of the same clip_s'
+      )
+    labels = labels_of(metadata, corpus, split)
+    members.append(sweep.Member(path, metadata['seed'], classifier, labels))
+  return members
+
+
+def labels_of(
+  metadata: Mapping[str, Any],
+  corpus: corpora.Corpus,
+  split: input_pipeline.Split,
+) -> np.ndarray:
+  """Returns a split's labels in a model's own task, -1 where it has none."""
+  other = tasks.select(
+    metadata['task'],
+    speaker=corpus.speaker,
+    sex=corpus.sex,
+    emotion=corpus.emotion,
+  )
+  label_of = {}
+  for row, label in zip(other.rows, other.labels, strict=True):
+    name = other.classes[label]
+    if name in metadata['classes']:
+      label_of[corpus.ids[row]] = metadata['classes'].index(name)
+  return np.array([label_of.get(x, -1) for x in split.ids], np.int32)
+
+
+def _write_tables(config, work):
+  """Writes everything that is told of a finished sweep, its table last."""
+
+  def path(name):
+    return os.path.join(work.folder, name)
+
+  task, confidence = config.task, config.sweep.confidence
+  rows = sweep.sweep_rows(work, task, confidence)
+  rows += sweep.strongest_rows(work, task, confidence)
+  findings = sweep.findings(work, confidence)
+  for finding in findings:
+    logger.warning('check: %s', finding['sentence'])
+  quality_rows, undefined = sweep.quality_rows(
+    work, config.sweep.num_quality_clips
+  )
+  for name, num in undefined.items():
+    if num:
+      logger.warning(
+        'attack/quality.csv: %s is not defined for %d of %d clips',
+        name,
+        num,
+        len(quality_rows),
+      )
+  storage.write_json(path('checks.json'), findings)
+  storage.write_json(
+    path('examples.json'),
+    sweep.write_examples(
+      work,
+      config.sweep.num_examples,
+      config.sweep.example_epsilon,
+      config.sweep.feature_level.example_epsilon,
+    ),
+  )
+  for name, columns, table_rows in (
+    ('quality.csv', sweep.QUALITY_COLUMNS, quality_rows),
+    ('samples.csv', sweep.SAMPLE_COLUMNS, sweep.sample_rows(work, task)),
+    ('minimal.csv', sweep.MINIMAL_COLUMNS, sweep.minimal_rows(work, task)),
+    ('sweep.csv', sweep.SWEEP_COLUMNS, rows),
+  ):
+    storage.write_table(path(name), columns, table_rows)

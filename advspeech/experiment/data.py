@@ -1,0 +1,119 @@
+"""The corpus of a config: prepared, read, split, and told what is in it."""
+
+import logging
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import ml_collections
+import numpy as np
+
+from advspeech import audio, corpora, input_pipeline, parallel, storage, tasks
+from advspeech.experiment.validation import clip_samples, validate
+
+logger = logging.getLogger(__name__)
+
+
+def prepare(config: ml_collections.ConfigDict, skip_bad: bool = False) -> str:
+  """Prepares the corpus, unless it is; returns the data set's path.
+
+  Args:
+    config: See configs/paper.py.
+    skip_bad: Leave bad recordings out instead of stopping at them.
+  """
+  validate(config)
+
+  parallel.on_lead(
+    lambda: corpora.prepare(
+      config.corpus.name, skip_bad=skip_bad, **_where(config)
+    ),
+    'the corpus is prepared',
+  )
+  path = corpora.path(config.corpus.name, **_where(config))
+  logger.info('corpus %s: %s', config.corpus.name, path)
+  return path
+
+
+def _where(config):
+  """Returns what says where a corpus is; see `corpora.Source`."""
+  return {
+    'folder': config.corpus.folder,
+    'manifest': config.corpus.manifest,
+    'channels': config.corpus.channels,
+    'data_dir': config.data_dir,
+  }
+
+
+def load(
+  config: ml_collections.ConfigDict, workdir: str | None = None
+) -> tuple[corpora.Corpus, tasks.Task, dict[str, input_pipeline.Split]]:
+  """Returns the corpus, the task and its splits, and says what is in them.
+
+  Writes it to `data.json` too, where a run's folder is given.
+  """
+  corpus = corpora.read(
+    config.corpus.name,
+    num_samples=clip_samples(config),
+    **config.clip,
+    memory_budget_bytes=config.input.memory_budget_mb * 1e6,
+    **_where(config),
+  )
+  task = tasks.select(
+    config.task,
+    speaker=corpus.speaker,
+    sex=corpus.sex,
+    emotion=corpus.emotion,
+    label=corpus.label,
+    speakers=config.speakers,
+  )
+  splits = input_pipeline.make_splits(
+    corpus, task, config.split.kind, config.split.seed, config.split.session
+  )
+  described = audit(corpus, task, splits)
+  if workdir:
+    path = os.path.join(workdir, 'data.json')
+    data = {'corpus': corpus.metadata, 'splits': described}
+    parallel.on_lead(
+      lambda: storage.write_json(path, data), f'{path} is written'
+    )
+  return corpus, task, splits
+
+
+def audit(
+  corpus: corpora.Corpus,
+  task: tasks.Task,
+  splits: Mapping[str, input_pipeline.Split],
+) -> dict[str, dict[str, Any]]:
+  """Says what is in each split, and by name what is not; returns the counts."""
+  described = {
+    name: _describe_split(corpus, task, split) for name, split in splits.items()
+  }
+  for name, found in described.items():
+    logger.info(
+      '%s: %d clips (%s), %d speakers, %.0f s of sound',
+      name,
+      found['num_clips'],
+      ', '.join(f'{n} {c}' for c, n in found['classes'].items()),
+      found['num_speakers'],
+      found['seconds'],
+    )
+    absent = [c for c, n in found['classes'].items() if not n]
+    if absent:
+      logger.warning(
+        '%s has no clip of %s; no number of this run is about them there',
+        name,
+        ', '.join(absent),
+      )
+  return described
+
+
+def _describe_split(corpus, task, split):
+  """Returns the counts of a split, for records."""
+  counts = np.bincount(split.labels, minlength=len(task.classes))
+  speakers = np.unique(corpus.speaker[np.isin(corpus.ids, split.ids)])
+  return {
+    'num_clips': len(split),
+    'classes': dict(zip(task.classes, counts.tolist(), strict=True)),
+    'num_speakers': int((speakers != '').sum()),
+    'seconds': float(split.num_samples.sum() / audio.SAMPLE_RATE_HZ),
+  }

@@ -1,0 +1,109 @@
+"""A run's folder: whose it is, and what in it is complete."""
+
+import glob
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import ml_collections
+
+from advspeech import errors, parallel, provenance, storage
+
+# Every model's folder tells by itself what it is.
+_WHICH_MODELS = ('models', 'seeds', 'source')
+# Of this machine; results do not depend on it.
+_LOCAL = (
+  'data_dir',
+  'corpus.folder',
+  'corpus.manifest',
+  'input.memory_budget_mb',
+  'input.device_budget_mb',
+  'training.save_every_s',
+)
+# Of keys that runs made before there were any do not have.
+_ONCE_ABSENT = {
+  'corpus.channels': 'mean',
+  'clip.pad': 'end',
+  'clip.cut': 'start',
+  'clip.normalize': 'none',
+  'split.session': '',
+}
+
+
+def classifier_dir(workdir: str, model_name: str, seed: int) -> str:
+  """Returns the folder of one trained model inside a run's folder."""
+  return os.path.join(workdir, f'{model_name}-seed{seed}')
+
+
+def is_trained(workdir: str, model_name: str, seed: int) -> bool:
+  """Returns whether a model was trained to its end."""
+  folder = classifier_dir(workdir, model_name, seed)
+  return exists(os.path.join(folder, 'summary.json'))
+
+
+def exists(path: str) -> bool:
+  """Returns whether the lead process finds a file; all know the same."""
+  return parallel.agree(lambda: os.path.exists(path))
+
+
+def claim_workdir(config: ml_collections.ConfigDict, workdir: str) -> None:
+  """Writes `config.json`, or checks that the folder is this config's.
+
+  Until the first checkpoint is there the folder is any config's, and until the
+  first attack what concerns the attack alone (`config.sweep`), models and seeds
+  may change: what an error advises can be followed in the same folder.
+
+  Raises:
+    errors.InputError: If the folder holds results of another config.
+  """
+  parallel.on_lead(
+    lambda: _claim(config, workdir), f'{workdir} belongs to this config'
+  )
+
+
+def _claim(config, workdir):
+  path = os.path.join(workdir, 'config.json')
+  if os.path.exists(path):
+    ours = _flat(config.to_dict())
+    theirs = {**_ONCE_ABSENT, **_flat(storage.read_json(path))}
+    different = [
+      key
+      for key in sorted({*ours, *theirs})
+      if key not in _LOCAL and ours.get(key) != theirs.get(key)
+    ]
+    if not different:
+      return
+    attack = os.path.join(workdir, 'attack')
+    only_sweep = all(
+      key.startswith('sweep.') or key in _WHICH_MODELS for key in different
+    )
+    trained = [
+      *glob.glob(os.path.join(workdir, '*', 'checkpoints', '[0-9]*')),
+      *glob.glob(os.path.join(workdir, 'lr_search', '*', 'checkpoints')),
+    ]
+    attacked = os.path.isdir(attack) and (
+      {*os.listdir(attack)} - {provenance.FILE}
+    )
+    if attacked or (trained and not only_sweep):
+      changes = '; '.join(
+        f'{key} is {theirs.get(key)!r} there and {ours.get(key)!r} now'
+        for key in different
+      )
+      what = f'{attack} to attack again' if only_sweep else 'that folder'
+      raise errors.InputError(
+        f'{workdir} belongs to another config ({changes}); use another '
+        f'--workdir or remove {what}'
+      )
+  os.makedirs(workdir, exist_ok=True)
+  storage.write_json(path, config.to_dict())
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
+  """Returns a nested dict with dotted keys, tuples as JSON gives them back."""
+  flat = {}
+  for key, value in tree.items():
+    if isinstance(value, Mapping):
+      flat.update(_flat(value, f'{prefix}{key}.'))
+    else:
+      flat[prefix + key] = list(value) if isinstance(value, tuple) else value
+  return flat

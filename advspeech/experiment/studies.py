@@ -1,0 +1,151 @@
+"""Studies of trained models beside the sweep: of gradients, of features."""
+
+import os
+from collections.abc import Sequence
+
+import ml_collections
+
+from advspeech import (
+  checkpoint,
+  errors,
+  feature_study,
+  gradient_study,
+  input_pipeline,
+  parallel,
+  sweep,
+  tasks,
+  train,
+)
+from advspeech.experiment.data import load
+from advspeech.experiment.folder import classifier_dir
+from advspeech.experiment.training import with_found_rate
+from advspeech.experiment.validation import (
+  check_choice,
+  clip_samples,
+  validate,
+)
+
+
+def run_features(
+  config: ml_collections.ConfigDict,
+  workdir: str,
+  models_dir: str,
+  settings: feature_study.Settings,
+) -> str:
+  """Sets feature-level attacks beside end-to-end ones; returns the folder.
+
+  Args:
+    config: See configs/paper.py.
+    workdir: Tables, clips and figures go to `features/` in it.
+    models_dir: The run's folder that holds the trained models; only read.
+    settings: What is tried.
+  """
+  validate(config)
+  folder = os.path.join(workdir, 'features')
+  _, task, splits = load(config)
+  test = input_pipeline.spread(splits['test'], settings.num_clips)
+  classifiers = {
+    seed: {
+      name: checkpoint.load_classifier(
+        classifier_dir(models_dir, name, seed),
+        train.describe(
+          with_found_rate(config, models_dir, name),
+          name,
+          seed,
+          task.classes,
+          clip_samples(config),
+        ),
+      )
+      for name in config.models
+    }
+    for seed in config.seeds
+  }
+  feature_study.write(
+    folder,
+    classifiers,
+    config.source,
+    test,
+    task=config.task,
+    classes=task.classes,
+    settings=settings,
+  )
+  feature_study.draw(folder)
+  return folder
+
+
+def run_gradients(
+  config: ml_collections.ConfigDict,
+  workdir: str,
+  *,
+  checkpoints: Sequence[str] = (),
+  split: str = 'test',
+  num_studied: int = 32,
+  examples: Sequence[str] = (),
+) -> str:
+  """Studies input gradients; returns the folder of tables and figures.
+
+  Args:
+    config: See configs/paper.py; its corpus, task and split give the clips.
+    workdir: The run's folder; results go to `gradients/` in it.
+    checkpoints: Folders of the models; () for all of the run.
+    split: 'train', 'validation' or 'test'.
+    num_studied: Clips of the state Jacobians and the accumulation.
+    examples: Ids of clips to keep whole gradients of; () for the first.
+
+  Raises:
+    errors.InputError: If a model is not trained, or not for these clips.
+  """
+  validate(config)
+  check_choice('split', split, tasks.SPLITS)
+  if not checkpoints:
+    checkpoints = [
+      classifier_dir(workdir, name, seed)
+      for seed in config.seeds
+      for name in config.models
+    ]
+  folder = os.path.join(workdir, 'gradients')
+  _, task, splits = load(config)
+  classifiers = {}
+  for path in checkpoints:
+    name = os.path.basename(os.path.normpath(path))
+    if name in classifiers:
+      run = os.path.dirname(os.path.abspath(path))
+      name = f'{os.path.basename(run)}/{name}'
+    classifiers[name] = checkpoint.load_classifier(
+      path, precision=config.sweep.precision
+    )
+    found = classifiers[name].metadata
+    expected = {
+      'task': config.task,
+      'classes': list(task.classes),
+      'clip_samples': clip_samples(config),
+    }
+    for key, value in expected.items():
+      if found[key] != value:
+        raise errors.InputError(
+          f'{path} was trained with {key} {found[key]}, the config says '
+          f'{value}; name models and a --config of the same task and length'
+        )
+  gradient_study.write(
+    folder,
+    classifiers,
+    splits[split],
+    origin={
+      'task': config.task,
+      'split': split,
+      'models': {
+        name: {**c.metadata, 'epoch': c.epoch}
+        for name, c in classifiers.items()
+      },
+    },
+    batch_size=config.sweep.batch_size,
+    epsilons=sweep.absolute(config.sweep.epsilons),
+    clip_to_range=config.sweep.clip_to_range,
+    confidence=config.sweep.confidence,
+    num_studied=num_studied,
+    examples=examples,
+  )
+  parallel.on_lead(
+    lambda: gradient_study.draw(folder), f'{folder} has its figures'
+  )
+  return folder

@@ -1,0 +1,160 @@
+"""The stages in which models are trained."""
+
+import logging
+import os
+from collections.abc import Sequence
+
+import ml_collections
+
+from advspeech import (
+  errors,
+  figures,
+  lr_search,
+  parallel,
+  provenance,
+  side_by_side,
+  storage,
+  train,
+)
+from advspeech.experiment.data import load
+from advspeech.experiment.folder import (
+  claim_workdir,
+  classifier_dir,
+  exists,
+  is_trained,
+)
+from advspeech.experiment.validation import (
+  check_choice,
+  check_devices,
+  training_meshes,
+  validate,
+)
+
+logger = logging.getLogger(__name__)
+
+
+def run_lr_search(
+  config: ml_collections.ConfigDict,
+  workdir: str,
+  model_names: Sequence[str] | None = None,
+) -> dict[str, float]:
+  """Searches each model's learning rate; returns them by model.
+
+  Beside the probes `lr_search/` then holds a table and a figure a model, and
+  `<model>.json`, which `run_training` goes by where `config.lr_search.enabled`.
+
+  Args:
+    config: See configs/paper.py.
+    workdir: The run's folder.
+    model_names: Only these of the config's models.
+  """
+  validate(config)
+  for name in model_names or ():
+    check_choice('models', name, config.models)
+  for mesh in parallel.submeshes(lr_search.MAX_PROBES_A_ROUND):
+    parallel.check_batch_size(
+      'config.training.batch_size', config.training.batch_size, mesh
+    )
+  claim_workdir(config, workdir)
+  names = model_names or [m for m in config.models if not train.frontend_of(m)]
+  missing = [name for name in names if not exists(_found_rate(workdir, name))]
+  if missing:
+    _, task, splits = load(config)
+  for name in missing:
+    rate, rows = lr_search.search(
+      config, workdir, model_name=name, splits=splits, classes=task.classes
+    )
+
+    def write(name=name, rate=rate, rows=rows):
+      path = _found_rate(workdir, name)
+      figure = figures.accuracy_against_learning_rate(rows, name)
+      figures.save(figure, path.removesuffix('.json'))
+      storage.write_json(path, {'learning_rate': rate})
+
+    parallel.on_lead(write, f'the learning rate of {name} is written')
+  return {
+    name: storage.read_json(_found_rate(workdir, name))['learning_rate']
+    for name in names
+  }
+
+
+def _found_rate(workdir, model_name):
+  name = f'{train.base_name(model_name)}.json'
+  return os.path.join(workdir, 'lr_search', name)
+
+
+def with_found_rate(
+  config: ml_collections.ConfigDict, workdir: str, model_name: str
+) -> ml_collections.ConfigDict:
+  """Returns the config of one model: with its rate if that is searched."""
+  if config.lr_search.enabled:
+    config = config.copy_and_resolve_references()
+    found = storage.read_json(_found_rate(workdir, model_name))
+    config.training.learning_rate = found['learning_rate']
+  return config
+
+
+def run_training(
+  config: ml_collections.ConfigDict,
+  workdir: str,
+  model_names: Sequence[str] | None = None,
+  seeds: Sequence[int] | None = None,
+) -> None:
+  """Trains every model on every seed that is not trained yet.
+
+  Args:
+    config: See configs/paper.py.
+    workdir: The run's folder.
+    model_names: Only these of the config's models.
+    seeds: Only these of the config's seeds.
+  """
+  validate(config)
+  for name in model_names or ():
+    check_choice('models', name, config.models)
+  for seed in seeds or ():
+    if seed not in config.seeds:
+      raise errors.InputError(
+        f'--seed must be one of config.seeds {config.seeds}, got {seed}'
+      )
+  check_devices(config)
+  claim_workdir(config, workdir)
+  missing = [
+    (name, seed)
+    for seed in (config.seeds if seeds is None else seeds)
+    for name in (config.models if model_names is None else model_names)
+    if not is_trained(workdir, name, seed)
+  ]
+  if not missing:
+    return
+  if config.lr_search.enabled:
+    names = sorted({train.base_name(name) for name, _ in missing})
+    run_lr_search(config, workdir, names)
+  _, task, splits = load(config, workdir)
+
+  def train_one(member, mesh):
+    name, seed = member
+    folder = classifier_dir(workdir, name, seed)
+    os.makedirs(folder, exist_ok=True)
+    with provenance.recorded(folder, parallel.device_summary(mesh)):
+      summary = train.train_and_evaluate(
+        with_found_rate(config, workdir, name),
+        folder,
+        model_name=name,
+        seed=seed,
+        splits=splits,
+        classes=task.classes,
+        mesh=mesh,
+      )
+    logger.info(
+      '%s seed %d: test accuracy %.3f (epoch %d)',
+      name,
+      seed,
+      summary['test']['accuracy'],
+      summary['best_epoch'],
+    )
+
+  meshes = training_meshes(config)
+  for waits in (False, True):  # those that take over a front end come last
+    members = [m for m in missing if bool(train.frontend_of(m[0])) == waits]
+    if members:
+      side_by_side.run(train_one, members, meshes)
