@@ -366,7 +366,7 @@ def write_gradients(folder):
     [
       dict(
         zip(gradient_tables.FGSM_COLUMNS, (name, kind, e, e), strict=False),
-        num_clips=3,
+        num_clips=100,
         error_rate=0.3,
       )
       for name in names

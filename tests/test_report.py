@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 
 import jax
 import numpy as np
@@ -171,6 +172,45 @@ def test_shapes_of_the_curves(tmp_path):
   assert sweep_claims.flat_then_jump(run).verdict == claim.REFUTED
 
 
+def test_curves_without_a_rise_have_no_shape(tmp_path):
+  falling, one_more = (0.2, 0.18, 0.16, 0.14), (0.02, 0.02, 0.02, 0.03)
+  for curve in (NONE, falling, one_more):
+    rows = runs.sweep(rates(wavecnn=curve, wavernn=curve, noise=NONE))
+    run = read(tmp_path / str(curve[3] + curve[0]), rows=rows)
+    assert sweep_claims.linear(run).verdict == claim.NOT_SHOWN
+    found = sweep_claims.flat_then_jump(run)
+    assert found.verdict == claim.NOT_SHOWN
+    assert found.found[0] == (
+      'seed 0: the error does not rise beyond its intervals'
+    )
+
+
+def test_a_jump_that_noise_makes_too_is_not_the_attacks(tmp_path):
+  jump = (0.02, 0.02, 0.02, 0.5)
+  rows = runs.sweep(rates(wavecnn=jump, wavernn=jump, noise=jump))
+  found = sweep_claims.flat_then_jump(read(tmp_path, rows=rows))
+  assert found.verdict == claim.NOT_SHOWN
+  assert 'under random signs it comes as far' in found.found[0]
+
+
+def test_falls_on_another_mask_are_not_of_the_papers_curve(tmp_path):
+  run = read(tmp_path)
+  for mask, verdict in (
+    ('padding', claim.NOT_SHOWN),
+    ('all', claim.IN_PART),
+  ):
+    finding = {
+      'name': 'non_monotone_curve',
+      'where': f'fgsm on wavecnn seed 0, mask {mask}, judged by wavernn',
+      'sentence': 'it falls',
+    }
+    (tmp_path / 'run' / 'attack' / 'checks.json').write_text(
+      json.dumps([finding])
+    )
+    run = run_lib.read(run.folder)
+    assert sweep_claims.fluctuates(run).verdict == verdict
+
+
 @pytest.mark.parametrize(
   ('left', 'verdict'), [(0.30, claim.CONFIRMED), (0.10, claim.REFUTED)]
 )
@@ -198,11 +238,23 @@ def test_a_filter_that_takes_half_of_the_rise_refutes_the_paper(
 
 def test_a_shared_front_end_is_compared_with_one_of_its_own(tmp_path):
   targets = ('wavecnn', 'wavernn', 'wavernn_on_wavecnn')
-  found = sweep_claims.shared_frontend(
-    read(tmp_path, rows=runs.sweep(targets=targets))
-  )
-  # The shared one is broken more, but its own front end does not save WaveRNN.
-  assert found.verdict == claim.IN_PART
+  models = {'models': targets}
+  strong, weak = (0.02, 0.4, 0.6, 0.8), (0.02, 0.2, 0.3, 0.4)
+  for own, shared, verdict in (
+    # The shared one is broken more, but its own front end saves no WaveRNN.
+    (weak, strong, claim.IN_PART),
+    (strong, weak, claim.REFUTED),
+    # A clip or two more are no answer, nor where nothing is broken.
+    (weak, (0.02, 0.22, 0.32, 0.42), claim.NOT_SHOWN),
+    (NONE, (0.02, 0.03, 0.03, 0.03), claim.NOT_SHOWN),
+  ):
+    rows = runs.sweep(
+      rates(wavecnn=strong, wavernn=own, wavernn_on_wavecnn=shared, noise=NONE),
+      targets,
+    )
+    folder = tmp_path / f'{verdict}-{own[1]}'
+    found = sweep_claims.shared_frontend(read(folder, rows=rows, **models))
+    assert found.verdict == verdict, found
   found = sweep_claims.shared_frontend(
     read(
       tmp_path / 'saved',
@@ -215,24 +267,44 @@ def test_a_shared_front_end_is_compared_with_one_of_its_own(tmp_path):
         ),
         targets,
       ),
+      **models,
     )
   )
   assert found.verdict == claim.CONFIRMED
 
 
-def test_a_model_of_another_task_tells_of_privacy(tmp_path):
-  other = '/runs/emotion/wavecnn-seed0'
+@pytest.mark.parametrize(
+  ('task', 'other', 'verdict'),
+  [
+    ('emotion', NONE, claim.CONFIRMED),
+    ('emotion', None, claim.IN_PART),  # broken like the run's own
+    ('emotion', (0.5, 0.5, 0.5, 0.5), claim.IN_PART),  # knew nothing before
+    ('gender', NONE, claim.NOT_TESTED),  # no other trait
+  ],
+)
+def test_a_model_of_another_task_tells_of_privacy(
+  tmp_path, task, other, verdict
+):
+  name = '/runs/emotion/wavecnn-seed0'
 
-  def spared(target, control):
-    return NONE if target == other else runs.curve(target, control)
+  def answers(target, control):
+    if target == name and other:
+      return other
+    return runs.curve(target, control)
 
-  targets = ('wavecnn', 'wavernn', other)
-  run = read(tmp_path, rows=runs.sweep(spared, targets))
-  assert sweep_claims.privacy(run).verdict == claim.CONFIRMED
-  run = read(tmp_path / 'broken', rows=runs.sweep(targets=targets))
-  assert sweep_claims.privacy(run).verdict == claim.IN_PART
-  run = read(tmp_path / 'alone')
-  assert sweep_claims.privacy(run).verdict == claim.NOT_TESTED
+  rows = runs.sweep(answers, ('wavecnn', 'wavernn', name))
+  run = read(tmp_path, rows=rows)
+  judge = {name: {'task': task, 'classes': ['angry', 'sad']}}
+  (tmp_path / 'run' / 'attack' / 'judges.json').write_text(json.dumps(judge))
+  run = run_lib.read(run.folder)
+  assert sweep_claims.privacy(run).verdict == verdict
+  # It says nothing of the run's own task.
+  assert {target for target, _ in run.judges} == {'wavecnn', 'wavernn'}
+  assert sweep_claims.transferred(run).verdict == claim.CONFIRMED
+
+
+def test_no_model_of_another_task_tells_nothing_of_privacy(tmp_path):
+  assert sweep_claims.privacy(read(tmp_path)).verdict == claim.NOT_TESTED
 
 
 def test_the_smallest_perturbation_is_told_of_the_models_own_answer(tmp_path):
@@ -252,15 +324,83 @@ def test_studies_decide_on_their_intervals(tmp_path):
   assert found.found[1] == 'mfcc13, griffin lim: 90.0 % of clips at budget 4'
 
 
-def test_a_gradient_that_leans_to_the_end_is_not_one_that_vanished(tmp_path):
-  folder = tmp_path / 'run'
+@pytest.mark.parametrize(
+  ('cnn', 'rnn', 'error_rate', 'verdict'),
+  [
+    (0.6, 0.01, 0.1, claim.CONFIRMED),
+    (0.6, 0.08, 0.1, claim.REFUTED),  # it leans to the end, no more
+    (0.6, 0.055, 0.1, claim.NOT_SHOWN),  # the interval holds the limit
+    (0.01, 0.01, 0.1, claim.NOT_SHOWN),  # WaveCNN's vanishes too
+    (0.6, 0.01, 0.5, claim.NOT_SHOWN),  # of models that learned nothing
+  ],
+)
+def test_a_gradient_vanishes_in_a_wavernn_that_learned_and_no_wavecnn(
+  tmp_path, cnn, rnn, error_rate, verdict
+):
   run = read(tmp_path)
-  (folder / 'gradients').mkdir()
-  point = ('start, all', 'early_l1_share', 0.08, 0.07, 0.09)
-  row = runs.estimate('clips', 'wavernn-seed0', *point)
-  path = folder / 'gradients' / 'summary.csv'
-  storage.write_table(path, tuple(row), [row])
-  assert study_claims.early_gradient(run).verdict == claim.REFUTED
+  folder = tmp_path / 'run' / 'gradients'
+  folder.mkdir()
+  shares = {'wavecnn-seed0': cnn, 'wavernn-seed0': rnn}
+  for name, table in (
+    (
+      'summary',
+      [
+        runs.estimate(
+          *('clips', model, 'start, all', 'early_l1_share'),
+          *(share, share - 0.01, share + 0.01),
+        )
+        for model, share in shares.items()
+      ],
+    ),
+    (
+      'fgsm',
+      [
+        {
+          'model': model,
+          'epsilon': 0.0,
+          'error_rate': error_rate,
+          'num_clips': 100,
+        }
+        for model in shares
+      ],
+    ),
+  ):
+    storage.write_table(folder / f'{name}.csv', tuple(table[0]), table)
+  assert study_claims.early_gradient(run).verdict == verdict
+
+
+def test_an_influence_that_hardly_falls_does_not_vanish(tmp_path):
+  run = read(tmp_path)
+  runs.write_everything_else(tmp_path / 'run')
+  path = tmp_path / 'run' / 'gradients' / 'summary.csv'
+  for low, high, verdict in (
+    (0.0001, 0.01, claim.REFUTED),
+    (0.1, 9.0, claim.NOT_SHOWN),
+  ):
+    row = runs.estimate(
+      *('jacobians', 'wavernn-seed0', 'trained', 'halvings_per_s'),
+      *((low + high) / 2, low, high),
+    )
+    storage.write_table(path, tuple(row), [row])
+    assert study_claims.vanishing(run).verdict == verdict
+
+
+def test_a_wide_interval_of_an_exponent_refutes_nothing(tmp_path):
+  run = read(tmp_path)
+  runs.write_everything_else(tmp_path / 'run')
+  path = tmp_path / 'run' / 'gradients' / 'summary.csv'
+  nan = float('nan')
+  for low, high, verdict in (
+    (0.85, 1.15, claim.NOT_SHOWN),
+    (nan, nan, claim.NOT_SHOWN),
+    (0.5, 0.6, claim.REFUTED),
+  ):
+    row = runs.estimate(
+      *('accumulation', 'wavecnn-seed0', 'samples, epsilon 1e-06'),
+      *('measured_exponent', (low + high) / 2, low, high),
+    )
+    storage.write_table(path, tuple(row), [row])
+    assert study_claims.accumulation(run).verdict == verdict
 
 
 def test_curves_are_of_the_papers_setting_alone(tmp_path):

@@ -167,6 +167,16 @@ def _write_tables(config, work):
       )
   storage.write_json(path('checks.json'), findings)
   storage.write_json(
+    path('judges.json'),
+    {
+      member.name: {
+        key: member.classifier.metadata[key] for key in ('task', 'classes')
+      }
+      for member in work.members
+      if member.name not in config.models
+    },
+  )
+  storage.write_json(
     path('examples.json'),
     sweep.write_examples(
       work,

@@ -24,20 +24,34 @@ class Claim(NamedTuple):
   rule: str
 
 
-def verdict(answers: Iterable[bool], otherwise: str = REFUTED) -> str:
+def verdict(answers: Iterable[bool | None]) -> str:
   """Returns what answers, one a seed and model, come to together.
 
   Args:
-    answers: Whether the claim holds.
-    otherwise: The verdict if it holds nowhere: `NOT_SHOWN` where an answer is
-      that of a significance test, whose no is not the opposite's yes.
+    answers: True where the claim holds, False where its opposite was shown,
+      None where these clips show neither.
   """
-  answers = list(answers)
+  answers = [None if a is None else bool(a) for a in answers]
   if not answers:
     return NOT_TESTED
   if all(answers):
     return CONFIRMED
-  return IN_PART if any(answers) else otherwise
+  if any(answers):
+    return IN_PART
+  return REFUTED if False in answers else NOT_SHOWN
+
+
+def within(row: Mapping[str, Any], low: float, high: float) -> bool | None:
+  """Returns whether an estimate lies in a range; None if its interval is both.
+
+  Args:
+    row: With `ci_low` and `ci_high`, perhaps not numbers.
+    low: The range's lower end.
+    high: Its upper end.
+  """
+  if low <= row['ci_low'] and row['ci_high'] <= high:
+    return True
+  return False if row['ci_low'] > high or row['ci_high'] < low else None
 
 
 def percent(rate: float) -> str:

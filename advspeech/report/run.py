@@ -35,6 +35,8 @@ class Run:
     examples: Clips written as sound.
     quality: Of `quality.csv`.
     sessions: Of the attack.
+    tasks: Of every other model that judged, by its name in the table: its
+      `task` and `classes`.
   """
 
   folder: str
@@ -46,6 +48,7 @@ class Run:
   examples: list[Row]
   quality: list[Row]
   sessions: list[Row]
+  tasks: Mapping[str, Row]
 
   @property
   def task(self) -> str:
@@ -77,7 +80,7 @@ class Run:
   def plain(self) -> list[Row]:
     """Returns rows of the paper's setting: one source, its own seed, one mask.
 
-    Without transform, of models that know the task's classes.
+    Without transform, judged by the run's own models.
     """
     mask = self.config['sweep']['masks'][0]
     return [
@@ -85,11 +88,37 @@ class Run:
       for row in self.rows
       if row['source'] == self.source
       and row['seed'] == row['target_seed']
+      and row['target'] in self.config['models']
       and row['mask'] == mask
       and not row['transform']
       and row['epsilon_fs'] != ''  # radii of features are on no axis here
       and row['error_rate'] != ''
     ]
+
+  @functools.cached_property
+  def others(self) -> list[Row]:
+    """Returns rows of the first attack, judged by models of other runs."""
+    mask = self.config['sweep']['masks'][0]
+    return [
+      row
+      for row in self.rows
+      if row['source'] == self.source
+      and row['target'] not in self.config['models']
+      and (row['attack'], row['mask']) == (self.attack, mask)
+      and not row['transform']
+      and row['error_rate'] != ''
+    ]
+
+  def clean_of_other(self, row: Row) -> Row | None:
+    """Returns the row of the same judge, of another run, at epsilon 0."""
+    for other in self.others:
+      if (
+        other['epsilon'] == 0
+        and not other['control']
+        and all(other[k] == row[k] for k in ('seed', 'target', 'target_seed'))
+      ):
+        return other
+    return None
 
   @functools.cached_property
   def first(self) -> list[Row]:
@@ -162,6 +191,7 @@ def read(workdir: str) -> Run:
   num_classes = len(models[0]['classes'])
   data = path('data.json')
   quality = path('attack', 'quality.csv')
+  judges = path('attack', 'judges.json')
   return Run(
     folder=workdir,
     config=config,
@@ -174,6 +204,7 @@ def read(workdir: str) -> Run:
     examples=storage.read_json(path('attack', 'examples.json')),
     quality=storage.read_table(quality) if os.path.exists(quality) else [],
     sessions=provenance.read(path('attack')),
+    tasks=storage.read_json(judges) if os.path.exists(judges) else {},
   )
 
 

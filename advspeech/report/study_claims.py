@@ -2,7 +2,9 @@
 
 import os
 
-from advspeech import gradient_study, storage
+import numpy as np
+
+from advspeech import gradient_study, statistics, storage
 from advspeech.report import claim
 from advspeech.report import run as run_lib
 
@@ -31,9 +33,11 @@ def accumulation(run: run_lib.Run) -> claim.Claim:
   if rows:
     smallest = min(rows, key=lambda r: float(r['setting'].split()[-1]))
     rows = [r for r in rows if r['setting'] == smallest['setting']]
-  answers = [r['ci_low'] >= 0.9 and r['ci_high'] <= 1.1 for r in rows]
+  answers = [claim.within(r, 0.9, 1.1) for r in rows]
   words = [
-    f'{_model(r)}: exponent {claim.estimate(r)} ({r["setting"]})' for r in rows
+    f'{_model(r)}: exponent {claim.estimate(r)} ({r["setting"]}'
+    + (f', {r["num_left_out"]} clips left out)' if r['num_left_out'] else ')')
+    for r in rows
   ]
   return claim.Claim(text, claim.verdict(answers), _or_gradients(words), rule)
 
@@ -45,8 +49,8 @@ def vanishing(run: run_lib.Run) -> claim.Claim:
     'in the LSTM too (equations 8 to 12).'
   )
   rule = (
-    'The norm of ds_n/ds_i of a trained LSTM is halved, going back, at a rate '
-    'above zero (95 % interval).'
+    'The norm of ds_n/ds_i of an LSTM that learned its task is halved, going '
+    'back, at least once a clip (95 % interval).'
   )
   rows = [
     row
@@ -55,8 +59,15 @@ def vanishing(run: run_lib.Run) -> claim.Claim:
     and row['setting'] == 'trained'
     and row['statistic'] == 'halvings_per_s'
   ]
-  answers = [row['ci_low'] > 0 for row in rows]
-  words = [f'{_model(r)}: {claim.estimate(r)} halvings a second' for r in rows]
+  once = 1 / run.config['clip_s']
+  answers, words = [], []
+  for row in rows:
+    learned = _learned(run, row['model'])
+    answers.append(claim.within(row, once, np.inf) if learned else None)
+    words.append(
+      f'{_model(row)}: {claim.estimate(row)} halvings a second'
+      + ('' if learned else _NOT_LEARNED)
+    )
   return claim.Claim(text, claim.verdict(answers), _or_gradients(words), rule)
 
 
@@ -68,23 +79,41 @@ def early_gradient(run: run_lib.Run) -> claim.Claim:
   )
   rule = (
     f'At most {claim.percent(_CLOSE_TO_ZERO)} of the L1 norm of a WaveRNN '
-    'gradient lies in the first 5/8 of the clip (upper end of the 95 % '
-    'interval).'
+    'gradient lies in the first 5/8 of the clip, more of every WaveCNN '
+    'gradient (95 % intervals), both of models that learned their task.'
   )
-  rows = [
-    row
-    for row in _gradient_summary(run)
-    if row['part'] == 'clips'
-    and row['setting'] == 'start, all'
-    and row['statistic'] == 'early_l1_share'
-  ]
-  answers = [
-    row['ci_high'] <= _CLOSE_TO_ZERO
-    for row in rows
-    if row['model'].rpartition('/')[2].startswith('wavernn')
-  ]
-  words = [f'{_model(r)}: {claim.share(r)}' for r in rows]
+  answers, words, cnn_is_not = [], [], []
+  for row in _gradient_summary(run):
+    if (row['part'], row['setting'], row['statistic']) != (
+      *('clips', 'start, all', 'early_l1_share'),
+    ):
+      continue
+    learned = _learned(run, row['model'])
+    close = claim.within(row, 0, _CLOSE_TO_ZERO) if learned else None
+    if row['model'].rpartition('/')[2].startswith('wavernn'):
+      answers.append(close)
+    else:
+      cnn_is_not.append(close is False)
+    words.append(
+      f'{_model(row)}: {claim.share(row)}' + ('' if learned else _NOT_LEARNED)
+    )
+  if not (cnn_is_not and all(cnn_is_not)):
+    answers = [None if answer else answer for answer in answers]
   return claim.Claim(text, claim.verdict(answers), _or_gradients(words), rule)
+
+
+_NOT_LEARNED = ', not known to be better than chance'
+
+
+def _learned(run, model):
+  """Returns whether a model studied errs less than a blind guess."""
+  path = run.path('gradients', 'fgsm.csv')
+  for row in storage.read_table(path) if os.path.exists(path) else ():
+    if row['model'] == model and row['epsilon'] == 0:
+      num_errors = round(row['error_rate'] * row['num_clips'])
+      high = statistics.wilson_interval(num_errors, row['num_clips'])[1]
+      return high < 1 - 1 / len(run.classes)
+  return False
 
 
 def _gradient_summary(run):

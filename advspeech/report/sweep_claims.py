@@ -12,6 +12,10 @@ from advspeech.report import run as run_lib
 # Filters that anyone has at hand, by how their names begin.
 _SIMPLE = ('lowpass', 'highpass', 'bandpass', 'median', 'resample')
 _SHARED = 'wavernn_on_wavecnn'
+# Of a curve, with the clean one, before its shape is told.
+_FEWEST_POINTS = 4
+# A trait still tells if noise of the same size spares it to so many points.
+_SPARED = 0.1
 
 
 def effective(run: run_lib.Run) -> claim.Claim:
@@ -48,7 +52,7 @@ def _broken(run, judges, text):
       continue
     attacked = run.at(name, seed, best['epsilon'])
     found = best['mcnemar_p'] * best['num_tried'] < 1 - run.confidence
-    answers.append(found and best['excess'] > 0)
+    answers.append(True if found and best['excess'] > 0 else None)
     words.append(
       f'{run_lib.member_title(name, seed)}: '
       f'{claim.percent(attacked["error_rate"])} against '
@@ -57,7 +61,7 @@ def _broken(run, judges, text):
     )
   return claim.Claim(
     text,
-    claim.verdict(answers, claim.NOT_SHOWN),
+    claim.verdict(answers),
     words or ['No such model was judged.'],
     'At some epsilon the error is above that under random signs of the same '
     "size: McNemar's exact test on the same clips, level shared out among the "
@@ -80,12 +84,16 @@ def _best_excess(run, name, seed):
 
 
 def linear(run: run_lib.Run) -> claim.Claim:
-  """Returns whether WaveCNN's error is a straight line."""
+  """Returns whether WaveCNN's error rises in a straight line."""
   answers, words = [], []
   for name, seed in run.judges:
     if name != 'wavecnn':
       continue
     rows = _curve(run, name, seed)
+    if reason := _flat(rows):
+      answers.append(None)
+      words.append(f'seed {seed}: {reason}')
+      continue
     slope = np.polyfit(
       [r['epsilon'] for r in rows], [r['error_rate'] for r in rows], 1
     )
@@ -103,8 +111,18 @@ def linear(run: run_lib.Run) -> claim.Claim:
     "WaveCNN's error rises in a straight line with epsilon.",
     claim.verdict(answers),
     words or ['No WaveCNN was judged.'],
-    'The least-squares line passes through the interval of every point.',
+    'The error rises beyond the intervals, and the least-squares line passes '
+    'through the interval of every point.',
   )
+
+
+def _flat(rows):
+  """Returns why a curve has no shape to speak of, '' if it has one."""
+  if len(rows) < _FEWEST_POINTS:
+    return f'{len(rows)} epsilons are too few'
+  highest = max(rows, key=lambda row: row['error_rate'])
+  rises = highest['ci_low'] > rows[0]['ci_high']
+  return '' if rises else 'the error does not rise beyond its intervals'
 
 
 def _curve(run, name, seed):
@@ -123,26 +141,32 @@ def flat_then_jump(run: run_lib.Run) -> claim.Claim:
     if name != 'wavernn':
       continue
     rows = _curve(run, name, seed)
+    if reason := _flat(rows):
+      answers.append(None)
+      words.append(f'seed {seed}: {reason}')
+      continue
     rates = np.array([row['error_rate'] for row in rows])
     steps = np.diff(rates)
-    total = rates.max() - rates[0]
-    if not len(steps) or total <= 0:
-      continue
-    share = steps.max() / total
+    share = steps.max() / (rates.max() - rates[0])
     at = int(steps.argmax())
-    answers.append(share > 0.5 and rates[at] <= rows[0]['ci_high'])
+    jumps = share > 0.5 and rates[at] <= rows[0]['ci_high']
+    control = run.at(name, seed, rows[at + 1]['epsilon'], 'random_sign')
+    by_noise = control is not None and control['excess_low'] <= 0
+    answers.append(None if jumps and by_noise else jumps)
     words.append(
       f'seed {seed}: the steepest step, from epsilon '
       f'{rows[at]["epsilon_given"]} to {rows[at + 1]["epsilon_given"]}, makes '
       f'{claim.percent(share)} of the whole rise, from '
       f'{claim.percent(rates[at])}'
+      + ('; under random signs it comes as far' if jumps and by_noise else '')
     )
   return claim.Claim(
     "WaveRNN's error stays flat under small perturbations, then jumps.",
     claim.verdict(answers),
     words or ['No WaveRNN was judged.'],
     'One step between neighbouring epsilons makes more than half of the rise, '
-    'and begins inside the interval of the clean error.',
+    'begins inside the interval of the clean error, and ends above random '
+    'signs.',
   )
 
 
@@ -157,21 +181,22 @@ def fluctuates(run: run_lib.Run) -> claim.Claim:
     return claim.Claim(
       text, claim.NOT_TESTED, ['It is about WaveRNN on the gender task.'], rule
     )
+  mask = run.config['sweep']['masks'][0]
   falls = [
     f
     for f in run.findings
     if f['name'] == 'non_monotone_curve'
-    and f.get('where', '').startswith(f'{run.attack} on {run.source}')
-    and f.get('where', '').endswith('judged by wavernn')
+    and f.get('where', '').startswith(f'{run.attack} on {run.source} ')
+    and f', mask {mask}, judged by wavernn' in f'{f.get("where", "")}, '
   ]
   seeds = sorted({s for n, s in run.judges if n == 'wavernn'})
   answers = [
-    any(f' seed {seed},' in f['where'] for f in falls) for seed in seeds
+    any(f' seed {seed},' in f['where'] for f in falls) or None for seed in seeds
   ]
   words = [f['sentence'] for f in falls]
   return claim.Claim(
     text,
-    claim.verdict(answers, claim.NOT_SHOWN),
+    claim.verdict(answers),
     words or ['No curve falls.'],
     rule,
   )
@@ -205,15 +230,24 @@ def filters(run: run_lib.Run) -> claim.Claim:
       rises[row['transform']].append(rise)
   answers, words = [], []
   without = np.mean(rises.pop('', [0]))
+  broken = any(
+    row['blind']['ci_low'] > row['clean']['ci_high']
+    for row in run_lib.filters(run)
+    if not row['transform'] and row['clean'] and row['blind']
+  )
   for transform, found in rises.items():
-    if transform.startswith(_SIMPLE) and without > 0:
+    if transform.startswith(_SIMPLE):
       left = np.mean(found)
-      answers.append(left >= 0.5 * without)
+      answers.append(left >= 0.5 * without if broken else None)
       words.append(
         f'{transform}: {100 * left:.1f} of {100 * without:.1f} points left'
       )
   if words:
-    words.append(f'At epsilon {run.telling_epsilon:g}, mean over models.')
+    words.append(
+      f'At epsilon {run.telling_epsilon:g}, mean over models.'
+      if broken
+      else 'Without a filter no error rises beyond its interval.'
+    )
   return claim.Claim(
     text,
     claim.verdict(answers),
@@ -224,15 +258,15 @@ def filters(run: run_lib.Run) -> claim.Claim:
 
 def robust_to_noise(run: run_lib.Run) -> claim.Claim:
   """Returns whether noise spares what the attack breaks."""
-  answers, spared, words = [], [], []
+  answers, words = [], []
   for name, seed in run.judges:
     best = _best_excess(run, name, seed)
     clean = run.at(name, seed, 0)
     if best is None or clean is None:
       continue
     broken = best['mcnemar_p'] * best['num_tried'] < 1 - run.confidence
-    spared.append(best['error_rate'] <= clean['ci_high'])
-    answers.append(broken and spared[-1])
+    spared = best['error_rate'] <= clean['ci_high']
+    answers.append((broken or None) if spared else False)
     words.append(
       f'{run_lib.member_title(name, seed)}: clean '
       f'{claim.percent(clean["error_rate"])}, random signs '
@@ -241,7 +275,7 @@ def robust_to_noise(run: run_lib.Run) -> claim.Claim:
   return claim.Claim(
     'Models are robust to noise, yet fooled by a crafted perturbation of the '
     'same size.',
-    claim.verdict(answers, claim.NOT_SHOWN if all(spared) else claim.REFUTED),
+    claim.verdict(answers),
     words or ['No control was judged.'],
     'Where the attack exceeds random signs by most, and significantly, the '
     'error under random signs is within the interval of the clean error.',
@@ -253,8 +287,8 @@ def shared_frontend(run: run_lib.Run) -> claim.Claim:
   text = 'Transfer comes from the front end that both models have in common.'
   rule = (
     "At one epsilon the excess over noise of a WaveRNN on WaveCNN's own front "
-    'end is above that of a WaveRNN with its own; in part, if that one is '
-    'broken significantly too.'
+    'end is above that of a WaveRNN with its own (interval of the difference); '
+    'in part, if that one is broken significantly too.'
   )
   answers, words = [], []
   epsilon = run.telling_epsilon
@@ -265,11 +299,21 @@ def shared_frontend(run: run_lib.Run) -> claim.Claim:
     )
     if shared is None or own is None:
       continue
-    more = shared['excess'] > own['excess']
-    answers += [more, more and own['excess_low'] <= 0]
+    # Square and add: of two intervals, that of the difference.
+    low, high = (
+      np.hypot(shared['excess'] - shared[a], own['excess'] - own[b])
+      for a, b in (('excess_low', 'excess_high'), ('excess_high', 'excess_low'))
+    )
+    more = shared['excess'] - own['excess']
+    if more - low > 0:
+      answers += [True, own['excess_low'] <= 0]
+    else:
+      answers.append(False if more + high < 0 else None)
     words.append(
       f'seed {seed}: shared front end {claim.points(shared, "excess")}, own '
-      f'{claim.points(own, "excess")} over noise at epsilon {epsilon:g}'
+      f'{claim.points(own, "excess")} over noise at epsilon {epsilon:g}; '
+      f'{100 * more:+.1f} points [{100 * (more - low):.1f}, '
+      f'{100 * (more + high):.1f}] more'
     )
   return claim.Claim(
     text,
@@ -297,26 +341,41 @@ def adversarial_training(run: run_lib.Run) -> claim.Claim:
 def privacy(run: run_lib.Run) -> claim.Claim:
   """Returns whether one trait is hidden and another is not."""
   rule = (
-    "The attacked task's error exceeds noise significantly, the other task's "
-    'does not.'
+    "The attacked task's error exceeds noise significantly; another task's "
+    f'exceeds it by less than {100 * _SPARED:.0f} points (upper end of the '
+    'interval), by a model that tells the trait of clean clips.'
   )
   text = (
     'Privacy: a perturbation can hide one trait while another analysis still '
     'works (Introduction).'
   )
-  own = [pair for pair in run.judges if pair[0] in run.config['models']]
-  others = [pair for pair in run.judges if pair[0] not in run.config['models']]
+  epsilon = run.telling_epsilon
   answers, words = [], []
-  for judges, hidden in ((own, True), (others, False)):
-    for name, seed in judges if others else ():
-      row = run.at(name, seed, run.telling_epsilon, 'random_sign')
-      if row is None:
-        continue
-      broken = row['mcnemar_p'] < 1 - run.confidence and row['excess'] > 0
-      answers.append(broken == hidden)
+  for row in run.others:
+    judge = run.tasks.get(row['target'])
+    if judge is None or judge['task'] == run.task or row['epsilon'] != epsilon:
+      continue
+    if not row['control']:
+      clean = run.clean_of_other(row)
+      chance = 1 - 1 / len(judge['classes'])
+      knows = clean is not None and clean['ci_high'] < chance
+    elif row['control'] == 'random_sign':
+      spared = knows and row['excess_high'] < _SPARED
+      answers.append(spared or (False if row['excess_low'] > 0 else None))
       words.append(
-        f'{os.path.basename(name)}, seed {seed}: {claim.points(row, "excess")}'
+        f'{os.path.basename(row["target"])} ({judge["task"]}): '
+        f'{claim.points(row, "excess")}'
+        + ('' if knows else ', at chance without any attack')
       )
+  if answers:
+    for name, seed in run.judges:
+      row = run.at(name, seed, epsilon, 'random_sign')
+      if row is not None:
+        broken = row['mcnemar_p'] < 1 - run.confidence and row['excess'] > 0
+        answers.append(broken or None)
+        words.append(
+          f'{run_lib.member_title(name, seed)}: {claim.points(row, "excess")}'
+        )
   return claim.Claim(
     text,
     claim.verdict(answers),
@@ -346,6 +405,7 @@ def smallest(run: run_lib.Run) -> claim.Claim:
       and row['source'] == run.source
       and row['seed'] == row['target_seed']
       and (row['attack'], row['mask']) == (run.attack, mask)
+      and row['target'] in run.config['models']
     ):
       by_judge[row['target'], row['seed']].append(row['epsilon'])
   answers, words = [], []
