@@ -36,11 +36,20 @@ def _cell(value):
   return f'{value:.6g}' if isinstance(value, float) else value
 
 
+# Columns that are names, whatever they look like: '0001' is no number.
+_NAMES = ('id', 'label', 'source', 'target', 'model', 'other')
+_NAMES += ('prediction', 'clean_prediction', 'unperturbed_prediction')
+_NAMES += ('prediction_float32', 'prediction_int16')
+
+
 def read_table(path: str) -> list[dict[str, Any]]:
-  """Returns a CSV file's rows, numbers as numbers."""
+  """Returns a CSV file's rows, numbers as numbers but ids and classes."""
   with open(path, encoding='utf-8', newline='') as file:
     return [
-      {key: _number(value) for key, value in row.items()}
+      {
+        key: value if key in _NAMES else _number(value)
+        for key, value in row.items()
+      }
       for row in csv.DictReader(file)
     ]
 

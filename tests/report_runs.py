@@ -279,7 +279,7 @@ def write_gradients(folder):
     id=np.array(['clip-a']),
     model=np.array(names),
     audio=np.full((1, TIME), 0.5),
-    num_samples=np.array([RECORDED]),
+    span=np.array([[0, RECORDED]]),
     gradient=rng.normal(size=(1, 2, TIME)),
   )
   for alignment in ('start', 'end'):

@@ -11,6 +11,7 @@ import pytest
 
 from advspeech import (
   checkpoint,
+  errors,
   feature_study,
   input_pipeline,
   models,
@@ -139,11 +140,12 @@ def test_an_error_beyond_what_was_compared_is_not_made_up():
   assert math.isnan(found[1]['ci_low'])
 
 
-def norm(feature_l2, adversarial_l2):
+def norm(feature_l2, adversarial_l2, clip=0):
   return {
     'task': 'gender',
     'seed': 0,
     'representation': 'mfcc13_original',
+    'id': f'clip-{clip}',
     'feature_l2': feature_l2,
     'conversion_l2': 1.0,
     'adversarial_l2': adversarial_l2,
@@ -152,13 +154,39 @@ def norm(feature_l2, adversarial_l2):
 
 
 def test_rank_correlations_of_sizes():
-  rows = [norm(x, x**2) for x in np.linspace(0.1, 2, 12)]
+  sizes = np.linspace(0.1, 2, 12)
+  rows = [norm(x, x**2, clip=i % 4) for i, x in enumerate(sizes)]
   (found,) = feature_study.norm_summary_rows(rows)
   assert found['spearman_adversarial'] == pytest.approx(1)
   assert found['spearman_overall'] == pytest.approx(-1)
-  assert found['ratio_range_db'] == pytest.approx(
-    np.ptp(np.percentile(20 * np.log10(np.linspace(0.1, 2, 12)), [5, 95]))
-  )
+  # A law that bends is no spread at one size.
+  assert found['spread_db'] == pytest.approx(0, abs=1e-9)
+
+
+def test_the_spread_of_sizes_is_that_at_one_size():
+  rng = np.random.default_rng(0)
+  sizes, noise_db = np.exp(rng.uniform(-3, 3, 2000)), rng.uniform(-10, 10, 2000)
+  rows = [
+    norm(x, x**1.5 * 10 ** (d / 20))
+    for x, d in zip(sizes, noise_db, strict=True)
+  ]
+  (found,) = feature_study.norm_summary_rows(rows)
+  assert found['spread_db'] == pytest.approx(18, abs=1)  # 90 % of 20 dB
+  assert math.isnan(found['adversarial_ci_low'])  # one clip
+
+
+def test_many_perturbations_of_few_clips_are_few():
+  rng = np.random.default_rng(1)
+  widths = []
+  for num_clips in (48, 4):
+    levels = np.exp(2 * rng.normal(size=num_clips))
+    rows = [
+      norm(x, x * levels[i % num_clips], i % num_clips)
+      for i, x in enumerate(np.exp(rng.uniform(0, 1, 192)))
+    ]
+    (found,) = feature_study.norm_summary_rows(rows)
+    widths.append(found['adversarial_ci_high'] - found['adversarial_ci_low'])
+  assert widths[1] > 1.2 * widths[0]
 
 
 TIME = 3200
@@ -289,19 +317,23 @@ def test_a_stopped_study_goes_on_with_the_next_seed(
 
   monkeypatch.setattr(tables, 'attack_clips', attack)
 
-  def write():
+  def write(source='wavecnn', **changes):
     feature_study.write(
       str(tmp_path),
       {0: classifiers, 1: classifiers},
-      'wavecnn',
+      source,
       split,
       task='gender',
       classes=('f', 'm'),
-      settings=dataclasses.replace(settings, num_norm_perturbations=2),
+      settings=dataclasses.replace(
+        settings, num_norm_perturbations=2, **changes
+      ),
     )
 
   with pytest.raises(KeyboardInterrupt):
     write()
+  with pytest.raises(errors.InputError, match=r'another study \(source, num_'):
+    write('wavernn', num_halvings=3)
   assert not (tmp_path / 'budgets.csv').exists()
   write()
   assert seeds == [0, 1, 1]

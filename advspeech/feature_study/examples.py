@@ -55,7 +55,8 @@ def write_examples(
       and row['attainable']
       and row['epsilon'] > 0
       and right
-      and row['clean_prediction'] == row['label'] != row['prediction']
+      and row['clean_prediction'] == row['label']
+      and row['label'] not in (row['prediction'], row['prediction_int16'])
     ):
       best = fooled.setdefault(row['id'], {}).get(variant)
       if best is None or row['overall_snr_db'] > best['overall_snr_db']:
@@ -95,14 +96,14 @@ def write_examples(
       name = f'{utterance_id}-{kind}.wav'
       recorded = slice(*split.spans[number])
       audio.save(os.path.join(folder, name), sound[0, recorded], 'PCM_16')
-      attacked = kind in shown
+      answer = 'prediction_int16' if kind in shown else 'clean_prediction'
       entries.append(
         {
           'file': name,
           'id': str(utterance_id),
           'kind': kind,
           'snr_db': snr_db,
-          'prediction': row['prediction' if attacked else 'clean_prediction'],
+          'prediction': row[answer],
         }
       )
   return entries

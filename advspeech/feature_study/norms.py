@@ -14,7 +14,6 @@ from advspeech import (
   input_pipeline,
   parallel,
   preemption,
-  statistics,
   storage,
 )
 from advspeech.attacks import feature_level
@@ -48,8 +47,9 @@ NORM_SUMMARY_COLUMNS = (
   'spearman_overall',
   'overall_ci_low',
   'overall_ci_high',
-  'ratio_range_db',
+  'spread_db',
 )
+_NUM_RESAMPLES = 499
 
 
 def norm_rows(
@@ -141,8 +141,9 @@ def norm_summary_rows(
 ) -> list[dict[str, Any]]:
   """Returns rank correlations of sizes (eq. 7), by NORM_SUMMARY_COLUMNS.
 
-  `ratio_range_db` is how far perturbations of one size in features lie apart in
-  audio: from the 5th to the 95th percentile of the ratio of the two, in dB.
+  Intervals are percentiles over resampled clips. `spread_db` is how far
+  perturbations of one size in features lie apart in audio: from the 5th to the
+  95th percentile around the best monotone curve, in dB.
 
   Args:
     rows: By NORM_COLUMNS.
@@ -159,27 +160,34 @@ def norm_summary_rows(
       **dict(zip(keys, key, strict=True)),
       'num_perturbations': len(group),
     }
+    ids = np.array([row['id'] for row in group])
+    of_clip = [np.flatnonzero(ids == id_) for id_ in dict.fromkeys(ids)]
+    # All drawn before, the same clips for both parts; few clips have no BCa.
+    drawn = np.random.default_rng(0).integers(
+      len(of_clip), size=(_NUM_RESAMPLES, len(of_clip))
+    )
+    resamples = [np.concatenate([of_clip[i] for i in one]) for one in drawn]
+    ends = [50 * (1 - confidence), 50 * (1 + confidence)]
     for part, other in (('adversarial', adversarial), ('overall', overall)):
-
-      def correlation(rows, axis=-1, other=other, size=size):
-        rows = np.asarray(rows, int)
-        flat = rows.reshape(-1, rows.shape[-1])
-        found = [_spearman(size[r], other[r]) for r in flat]
-        return np.array(found).reshape(rows.shape[:-1])
-
-      low, high = statistics.bootstrap_interval(
-        np.arange(len(group)),
-        correlation,
-        num_resamples=499,
-        confidence=confidence,
-      )
+      found = [_spearman(size[rows], other[rows]) for rows in resamples]
       entry[f'spearman_{part}'] = _spearman(size, other)
-      entry[f'{part}_ci_low'], entry[f'{part}_ci_high'] = low, high
-    ratio = 20 * np.log10(np.maximum(adversarial, 1e-12) / size)
-    low, high = np.percentile(ratio, [5, 95])
-    entry['ratio_range_db'] = float(high - low)
+      entry[f'{part}_ci_low'], entry[f'{part}_ci_high'] = (
+        map(float, np.percentile(found, ends))
+        if len(of_clip) > 1
+        else (float('nan'),) * 2
+      )
+    entry['spread_db'] = _spread_db(size, adversarial)
     table.append(entry)
   return table
+
+
+def _spread_db(size, found):
+  from scipy import optimize
+
+  level = 20 * np.log10(np.maximum(found, 1e-12))[np.argsort(size)]
+  apart = level - optimize.isotonic_regression(level).x
+  low, high = np.percentile(apart, [5, 95])
+  return float(high - low)
 
 
 def _spearman(a, b):

@@ -1,12 +1,15 @@
 """Tables of the study: eq. 6, and errors at equal size, with intervals."""
 
+import dataclasses
+import hashlib
+import json
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from advspeech import checkpoint, input_pipeline, statistics, storage
+from advspeech import checkpoint, errors, input_pipeline, statistics, storage
 from advspeech.feature_study.engine import (
   CLIP_COLUMNS,
   MEASURES,
@@ -330,9 +333,31 @@ def write(
     settings: What is tried.
 
   Raises:
+    errors.InputError: If the folder holds a study of other models, clips or
+      settings.
     preemption.Stopped: If a signal asked for it.
   """
-  os.makedirs(folder, exist_ok=True)
+  _claim(
+    folder,
+    {
+      'task': task,
+      'classes': list(classes),
+      'source': source,
+      'models': {
+        f'{name}-seed{seed}': {**c.metadata, 'epoch': c.epoch}
+        for seed, of_seed in classifiers.items()
+        for name, c in of_seed.items()
+      },
+      'clips': hashlib.sha256(
+        '\n'.join(map(str, split.ids)).encode()
+      ).hexdigest(),
+      **{
+        key: value
+        for key, value in dataclasses.asdict(settings).items()
+        if key != 'batch_size'
+      },
+    },
+  )
   rows = []
   for seed, of_seed in classifiers.items():
     path = os.path.join(folder, f'clips-seed{seed}.csv')
@@ -361,6 +386,23 @@ def write(
   )
   storage.write_json(os.path.join(folder, 'examples.json'), examples)
   _write_all(folder, rows, norms, settings)
+
+
+def _claim(folder, settings):
+  """Writes what is studied, or checks that the folder is this study's."""
+  path = os.path.join(folder, 'settings.json')
+  settings = json.loads(json.dumps(settings))  # tuples become lists
+  if os.path.exists(path):
+    found = storage.read_json(path)
+    different = [key for key in settings if found.get(key) != settings[key]]
+    if different:
+      raise errors.InputError(
+        f'{folder} holds another study ({", ".join(different)} differ); '
+        'remove it, or use another --workdir'
+      )
+    return
+  os.makedirs(folder, exist_ok=True)
+  storage.write_json(path, settings)
 
 
 def _write_all(

@@ -135,11 +135,14 @@ def _loss_fn(model, variables, label):
 
 
 def _aligned(rows, alignment):
-  """Returns the rows with their recordings at the clips' start or end."""
-  if alignment == 'start':
-    return rows
+  """Returns the rows with their recordings at the clips' start or end.
+
+  Wherever `config.clip.pad` has put them.
+  """
   time = rows['mask'].shape[1]
-  shift = time - rows['mask'].sum(-1).astype(jnp.int32)
+  shift = -jnp.argmax(rows['mask'], -1)
+  if alignment == 'end':
+    shift += time - rows['mask'].sum(-1).astype(shift.dtype)
   roll = jax.vmap(jnp.roll)
   return {
     **rows,

@@ -79,10 +79,10 @@ def gradient_traces(examples: Mapping[str, Any], index: int) -> figure.Figure:
 
   The waveform, then each model's gradient, as it is and its magnitude on a
   logarithmic axis; dotted where the paper's first 60,000 of 96,000 samples end,
-  grey where the recording is over.
+  grey where there is no recording.
 
   Args:
-    examples: `id`, `model`, `audio`, `num_samples` and `gradient`, as kept in
+    examples: `id`, `model`, `audio`, `span` and `gradient`, as kept in
       examples.npz.
     index: Which clip.
   """
@@ -90,7 +90,7 @@ def gradient_traces(examples: Mapping[str, Any], index: int) -> figure.Figure:
     names = [str(name) for name in examples['model']]
     wave = examples['audio'][index] - audio.SILENCE
     seconds = np.arange(len(wave)) / audio.SAMPLE_RATE_HZ
-    end_s = examples['num_samples'][index] / audio.SAMPLE_RATE_HZ
+    begin_s, end_s = examples['span'][index] / audio.SAMPLE_RATE_HZ
     fig = figure.Figure(figsize=(8.4, 1.5 + 2.7 * len(names)))
     panels = fig.subplots(
       1 + 2 * len(names),
@@ -139,8 +139,9 @@ def gradient_traces(examples: Mapping[str, Any], index: int) -> figure.Figure:
         linestyle=':',
         linewidth=1,
       )
-      if end_s < seconds[-1]:
-        panel.axvspan(end_s, seconds[-1], color='0.92', zorder=0)
+      for left, right in ((0, begin_s), (end_s, seconds[-1])):
+        if left < right:
+          panel.axvspan(left, right, color='0.92', zorder=0)
     panels[-1].set_xlim(0, seconds[-1])
     panels[-1].set_xlabel(
       'time in s (dotted: 5/8 of the clip, "the first 60,000"; grey: padding)'

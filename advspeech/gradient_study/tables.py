@@ -207,7 +207,7 @@ def _arrays(folder, classifiers, split, settings, *, batch_size, clip_to_range):
       'id': shown.ids,
       'model': np.array(settings['names']),
       'audio': np.asarray(audio.from_pcm(shown.pcm)),
-      'num_samples': shown.num_samples,
+      'span': shown.spans,
       'gradient': analysis.whole_gradients(
         classifiers, shown, batch_size=batch_size
       ),

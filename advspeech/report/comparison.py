@@ -41,7 +41,6 @@ def compare(workdir: str, run_folders: Sequence[str]) -> str:
     'signs of the same size; dotted: a blind guess.',
   )
   rows = fragility(runs)
-  known = [row for row in rows if row['halfway'] is not None]
   return page.render(
     'comparison.html.j2',
     folder,
@@ -49,8 +48,7 @@ def compare(workdir: str, run_folders: Sequence[str]) -> str:
     curve=page.draw(curve, folder),
     in_short={title: sections.in_short(run) for title, run in runs.items()},
     fragility=rows,
-    correlation=_rank_correlation(known),
-    num_known=len(known),
+    correlation=_rank_correlation(rows),
     accuracies={t: sections.accuracies(run) for t, run in runs.items()},
     links={
       title: os.path.relpath(run.path('report', 'index.html'), folder)
@@ -111,10 +109,23 @@ def _crossing(curve, level):
 
 
 def _rank_correlation(rows):
-  """Returns that of clean error and halfway; None for too few values."""
-  pairs = [[row[key] for row in rows] for key in ('clean', 'halfway')]
-  if min(len(set(values)) for values in pairs) < 3:
+  """Returns that of clean error and halfway, and p by permutation.
+
+  A model that does not come so far is more robust than any that does. None for
+  too few values.
+  """
+  clean = [row['clean'] for row in rows]
+  halfway = [
+    float('inf') if row['halfway'] is None else row['halfway'] for row in rows
+  ]
+  if min(len(set(values)) for values in (clean, halfway)) < 3:
     return None
   from scipy import stats
 
-  return float(stats.spearmanr(*pairs).statistic)
+  def rho(order):
+    return stats.spearmanr(order, halfway).statistic
+
+  test = stats.permutation_test(
+    (clean,), rho, permutation_type='pairings', n_resamples=1999, rng=0
+  )
+  return float(test.statistic), float(test.pvalue)

@@ -199,7 +199,7 @@ def test_every_figure_shows_every_model(split, arrays, tmp_path):
         'id': np.array(['clip-0']),
         'model': np.array(NAMES),
         'audio': np.full((1, TIME), 0.5),
-        'num_samples': np.array([TIME // 2]),
+        'span': np.array([[0, TIME // 2]]),
         'gradient': np.random.default_rng(0).normal(size=(1, 2, TIME)),
       },
       0,
