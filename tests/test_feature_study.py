@@ -317,10 +317,10 @@ def test_a_stopped_study_goes_on_with_the_next_seed(
 
   monkeypatch.setattr(tables, 'attack_clips', attack)
 
-  def write(source='wavecnn', **changes):
+  def write(source='wavecnn', seeds=None, **changes):
     feature_study.write(
       str(tmp_path),
-      {0: classifiers, 1: classifiers},
+      seeds or {0: classifiers, 1: classifiers},
       source,
       split,
       task='gender',
@@ -334,6 +334,9 @@ def test_a_stopped_study_goes_on_with_the_next_seed(
     write()
   with pytest.raises(errors.InputError, match=r'another study \(source, num_'):
     write('wavernn', num_halvings=3)
+  changed = {'wavecnn': dataclasses.replace(classifiers['wavecnn'], epoch=2)}
+  with pytest.raises(errors.InputError, match=r'another study \(models differ'):
+    write(seeds={1: changed})
   assert not (tmp_path / 'budgets.csv').exists()
   write()
   assert seeds == [0, 1, 1]

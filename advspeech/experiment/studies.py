@@ -39,8 +39,16 @@ def run_features(
     workdir: Tables, clips and figures go to `features/` in it.
     models_dir: The run's folder that holds the trained models; only read.
     settings: What is tried.
+
+  Raises:
+    errors.InputError: If there are several processes.
   """
   validate(config)
+  if parallel.is_distributed():
+    raise errors.InputError(
+      'launch.features works on one device of one process, got several '
+      'processes; start it as one'
+    )
   folder = os.path.join(workdir, 'features')
   _, task, splits = load(config)
   test = input_pipeline.spread(splits['test'], settings.num_clips)

@@ -394,13 +394,15 @@ def _claim(folder, settings):
   settings = json.loads(json.dumps(settings))  # tuples become lists
   if os.path.exists(path):
     found = storage.read_json(path)
+    # Of the same models: further seeds may come.
+    settings['models'] = {**found['models'], **settings['models']}
+    found['models'] = {**settings['models'], **found['models']}
     different = [key for key in settings if found.get(key) != settings[key]]
     if different:
       raise errors.InputError(
         f'{folder} holds another study ({", ".join(different)} differ); '
         'remove it, or use another --workdir'
       )
-    return
   os.makedirs(folder, exist_ok=True)
   storage.write_json(path, settings)
 
