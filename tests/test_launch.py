@@ -94,6 +94,7 @@ def test_leaves_models_tables_figure_and_page(tiny):
   assert len(list((workdir / 'attack' / 'audio').glob('*.wav'))) == 2 * 3
 
 
+@pytest.mark.slow
 def test_studies_of_a_trained_run_become_part_of_its_page(tiny, tmp_path):
   run = tmp_path / 'run'
   shutil.copytree(tiny[0], run)
