@@ -8,6 +8,7 @@ import collections
 import concurrent.futures
 import dataclasses
 import functools
+import hashlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +62,10 @@ class Split:
   def spans(self) -> np.ndarray:
     """[num_clips, 2] where recordings begin in their clips, and end."""
     return np.stack([self.starts, self.starts + self.num_samples], 1)
+
+  def ids_sha256(self) -> str:
+    """Returns the digest of the ids, in their order."""
+    return hashlib.sha256('\n'.join(map(str, self.ids)).encode()).hexdigest()
 
 
 def spread(split: Split, num: int) -> Split:

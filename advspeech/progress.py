@@ -57,7 +57,7 @@ class Meter:
     self._bar.close()
 
   def update(self, what: str = '') -> None:
-    """Tells that one more unit is done, and perhaps what comes now."""
+    """Tells that one more unit is done, and perhaps what it was."""
     self._done += 1
     if what:
       self._bar.set_postfix_str(what, refresh=False)

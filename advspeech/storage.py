@@ -1,16 +1,33 @@
-"""JSON and tables on disk: written whole or not at all."""
+"""JSON, tables and arrays on disk: written whole or not at all."""
 
 import csv
 import json
 import os
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from advspeech import errors
+
+_AGAIN = 'put it back from a copy, or remove it and run what wrote it again'
+
 
 def read_json(path: str) -> Any:
-  """Returns what a JSON file holds."""
-  with open(path, encoding='utf-8') as file:
-    return json.load(file)
+  """Returns what a JSON file holds.
+
+  Raises:
+    errors.InputError: If it is not there, or no JSON.
+  """
+  try:
+    with open(path, encoding='utf-8') as file:
+      return json.load(file)
+  except FileNotFoundError as e:
+    raise errors.InputError(f'{path} is not there; {_AGAIN}') from e
+  except ValueError as e:
+    raise errors.InputError(f'{path} is no JSON ({e}); {_AGAIN}') from e
 
 
 def write_json(path: str, value: Any) -> None:
@@ -43,15 +60,28 @@ _NAMES += ('prediction_float32', 'prediction_int16')
 
 
 def read_table(path: str) -> list[dict[str, Any]]:
-  """Returns a CSV file's rows, numbers as numbers but ids and classes."""
+  """Returns a CSV file's rows, numbers as numbers but ids and classes.
+
+  Raises:
+    errors.InputError: If a row has not a value for every column.
+  """
   with open(path, encoding='utf-8', newline='') as file:
-    return [
-      {
-        key: value if key in _NAMES else _number(value)
-        for key, value in row.items()
-      }
-      for row in csv.DictReader(file)
-    ]
+    reader = csv.reader(file)
+    columns = next(reader, [])
+    rows = []
+    for values in reader:
+      if len(values) != len(columns):
+        raise errors.InputError(
+          f'{path} line {reader.line_num} has {len(values)} values for '
+          f'{len(columns)} columns; {_AGAIN}'
+        )
+      rows.append(
+        {
+          key: value if key in _NAMES else _number(value)
+          for key, value in zip(columns, values, strict=True)
+        }
+      )
+    return rows
 
 
 def _number(text):
@@ -63,6 +93,19 @@ def _number(text):
   return text
 
 
+def read_arrays(path: str) -> dict[str, np.ndarray]:
+  """Returns the arrays of an .npz file.
+
+  Raises:
+    errors.InputError: If it cannot be read.
+  """
+  try:
+    with np.load(path, allow_pickle=False) as arrays:
+      return dict(arrays)
+  except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as e:
+    raise errors.InputError(f'{path} cannot be read ({e}); {_AGAIN}') from e
+
+
 def grouped(
   rows: Sequence[Mapping[str, Any]], keys: Sequence[str]
 ) -> dict[tuple[Any, ...], list[Mapping[str, Any]]]:
@@ -71,3 +114,31 @@ def grouped(
   for row in rows:
     groups.setdefault(tuple(row[key] for key in keys), []).append(row)
   return groups
+
+
+def claim_study(folder: str, settings: Mapping[str, Any]) -> None:
+  """Writes what a folder's study is of, or checks that it is this one.
+
+  Args:
+    folder: Of the study.
+    settings: What decides about its numbers, JSON-like; further `models` may
+      come, by name.
+
+  Raises:
+    errors.InputError: If it holds another study.
+  """
+  path = os.path.join(folder, 'settings.json')
+  settings = json.loads(json.dumps(settings))  # tuples become lists
+  if os.path.exists(path):
+    found = read_json(path)
+    models = {**settings['models'], **found.get('models', {})}
+    settings['models'] = {**models, **settings['models']}
+    found['models'] = models
+    different = [key for key in settings if found.get(key) != settings[key]]
+    if different:
+      raise errors.InputError(
+        f'{folder} holds another study ({", ".join(different)} differ); '
+        'remove it, or use another --workdir'
+      )
+  os.makedirs(folder, exist_ok=True)
+  write_json(path, settings)

@@ -12,6 +12,7 @@ from advspeech import (
   experiment,
   figures,
   input_pipeline,
+  parallel,
   report,
   sweep,
 )
@@ -348,6 +349,16 @@ def test_a_model_or_seed_of_no_config_is_refused(tmp_path):
     experiment.run_training(config, str(tmp_path), ['wavenet'])
   with pytest.raises(errors.InputError, match=r'one of config.seeds \(0, 1\)'):
     experiment.run_training(config, str(tmp_path), None, [7])
+
+
+def test_a_features_study_is_refused_to_several_processes(
+  tmp_path, monkeypatch
+):
+  monkeypatch.setattr(parallel, 'is_distributed', lambda: True)
+  with pytest.raises(errors.InputError, match='start it as one'):
+    experiment.run_features(
+      quickstart.get_config(), str(tmp_path), str(tmp_path), None
+    )
 
 
 def test_a_report_before_the_attack_says_what_to_run(tmp_path):

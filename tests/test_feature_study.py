@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from advspeech import (
+  audio,
   checkpoint,
   errors,
   feature_study,
@@ -18,7 +19,7 @@ from advspeech import (
   statistics,
   storage,
 )
-from advspeech.feature_study import tables
+from advspeech.feature_study import examples, tables
 
 MFCC = ('mfcc13_griffin_lim', 'fgsm', 'features')
 WAVE = ('waveform', 'fgsm', 'waveform')
@@ -347,6 +348,52 @@ def test_a_stopped_study_goes_on_with_the_next_seed(
   assert len(norms) == 3 * 2  # clips, perturbations, one representation
   assert storage.read_json(tmp_path / 'examples.json') == []
   assert (tmp_path / 'norms.svg').exists()
+
+
+def test_what_is_heard_is_the_answer_to_the_file(study, attacked, tmp_path):
+  split, classifiers, settings = study
+  shown = {
+    'end-to-end': feature_study.Variant('waveform', 'fgsm', 'waveform'),
+    'spectrogram': feature_study.Variant(
+      'spectrogram_original', 'fgsm', 'waveform'
+    ),
+    'mfcc': feature_study.Variant('mfcc13_griffin_lim', 'fgsm', 'features'),
+  }
+
+  def fooling(id_, variant, int16):
+    return {
+      **attacked[0],
+      **variant._asdict(),
+      'id': id_,
+      'target': 'wavecnn',
+      'label': 'f',
+      'clean_prediction': 'f',
+      'unperturbed_prediction': 'f',
+      'prediction': 'm',
+      'prediction_int16': int16,
+      'attainable': 1,
+      'epsilon': 0.002,
+      'overall_snr_db': 5.0,
+    }
+
+  # Clip a is right again once it was saved: it is no example.
+  rows = [
+    fooling(id_, variant, int16)
+    for id_, int16 in (('a', 'f'), ('b', 'm'))
+    for variant in shown.values()
+  ]
+  entries = examples.write_examples(
+    str(tmp_path), classifiers['wavecnn'], split, rows, 'wavecnn', settings
+  )
+  assert {entry['id'] for entry in entries} == {'b'}
+  heard = {entry['kind']: entry['prediction'] for entry in entries}
+  assert heard == {
+    'original': 'f',
+    'mfcc-unperturbed': 'f',
+    **dict.fromkeys(shown, 'm'),
+  }
+  for entry in entries:
+    assert len(audio.load(tmp_path / entry['file'])) == TIME
 
 
 def test_clips_are_spread_over_the_split():

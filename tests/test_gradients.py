@@ -130,10 +130,12 @@ def test_only_samples_the_mask_names_are_counted():
     assert result['num_samples'][0] == 5 * FRAME
     assert result['l1'][0] == 5 * FRAME - 1
     assert result['zero_share'][0] == np.float32(1 / (5 * FRAME))
-    np.testing.assert_allclose(result['index_50'], 2.5 * FRAME, atol=1)
+    # One sample later where the zero is among the first half.
+    assert result['index_50'][0] == 2.5 * FRAME + (start == 3)
     np.testing.assert_allclose(result['early_l1_share'], 0.625, rtol=1e-3)
-    # 5 frames of 1 inside; 3 of 1 and 2 of 9 outside.
-    np.testing.assert_allclose(result['outside_energy'], 21 / 26, rtol=1e-4)
+    # 5 frames of 1 inside, less one sample; 3 of 1 and 2 of 9 outside.
+    outside = 21 * FRAME / (26 * FRAME - 1)
+    np.testing.assert_allclose(result['outside_energy'], outside, rtol=1e-5)
 
 
 def test_profiles_are_means_by_frame():

@@ -128,6 +128,37 @@ def test_studies_of_a_trained_run_become_part_of_its_page(tiny, tmp_path):
     assert f'href="{name}.svg"' in page
 
 
+@pytest.mark.slow
+def test_a_model_of_another_task_judges_and_speaks_of_privacy(tiny, tmp_path):
+  _, args = tiny
+  other, run = tmp_path / 'emotion', tmp_path / 'run'
+  shutil.copytree(tiny[0], run, ignore=shutil.ignore_patterns('attack'))
+  done = launch(
+    'train',
+    *args[:-1],
+    f'--workdir={other}',
+    '--config.task=emotion',
+    "--config.models=('wavecnn',)",
+    '--config.seeds=(0,)',
+  )
+  assert done.returncode == 0, done.stderr
+  done = launch(
+    'reproduce',
+    *args[:-1],
+    f'--workdir={run}',
+    f"--config.sweep.checkpoints=('{other}/wavecnn-seed0',)",
+  )
+  assert done.returncode == 0, done.stderr
+  judges = json.loads((run / 'attack' / 'judges.json').read_text())
+  assert judges == {
+    f'{other}/wavecnn-seed0': {'task': 'emotion', 'classes': ['angry', 'sad']}
+  }
+  page = (run / 'report' / 'index.html').read_text()
+  privacy = page[page.index('Privacy: ') - 200 : page.index('Privacy: ') + 400]
+  assert 'not-tested' not in privacy
+  assert 'wavecnn-seed0 (emotion): ' in privacy
+
+
 def test_the_page_stands_alone(tiny):
   workdir, _ = tiny
   page = (workdir / 'report' / 'index.html').read_text()

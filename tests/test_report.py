@@ -62,6 +62,15 @@ def test_sounds_are_the_files_bit_for_bit_and_the_difference_says_its_gain(
   assert (np.abs(np.abs(difference.astype(int)) - 16384) <= 40).all()
 
 
+def test_a_sound_that_was_cut_is_not_played_shorter(tmp_path):
+  run = read(tmp_path)
+  path = tmp_path / 'run' / 'attack' / 'audio' / run.examples[0]['original']
+  data = path.read_bytes()
+  path.write_bytes(data[: len(data) // 2])
+  with pytest.raises(errors.InputError, match=r'\.wav cannot be read'):
+    players.clips(run)
+
+
 def test_a_difference_follows_the_recording_to_the_clips_end(tmp_path):
   run = read(tmp_path, **{'clip.pad': 'front'})
   (clip, _), _ = players.clips(run)
@@ -475,6 +484,17 @@ def test_runs_are_compared_a_panel_each(tmp_path):
     page = file.read()
   assert 'href="../gender/report/index.html"' in page
   assert page.count('<bdi>emotion, synthetic speech</bdi>') > 8
+
+
+def test_the_most_robust_models_count_in_the_comparison():
+  broken = [(0.05, 0.001), (0.06, 0.002), (0.07, 0.003)]
+  rows = [{'clean': c, 'halfway': h} for c, h in broken]
+  assert comparison._rank_correlation(rows)[0] == pytest.approx(1)
+  rows += [{'clean': c, 'halfway': None} for c in (0.01, 0.02, 0.03)]
+  rho, p = comparison._rank_correlation(rows)
+  assert rho < -0.6
+  assert 0.05 < p < 0.3
+  assert comparison._rank_correlation(rows[3:]) is None
 
 
 def test_runs_of_one_task_are_told_apart_by_their_folders(tmp_path):

@@ -18,7 +18,6 @@ from advspeech import (
   storage,
   sweep,
   tasks,
-  train,
 )
 from advspeech.experiment.data import load
 from advspeech.experiment.folder import (
@@ -27,7 +26,7 @@ from advspeech.experiment.folder import (
   exists,
   is_trained,
 )
-from advspeech.experiment.training import with_found_rate
+from advspeech.experiment.training import load_trained
 from advspeech.experiment.validation import (
   check_devices,
   clip_samples,
@@ -95,17 +94,7 @@ def _members(config, workdir, corpus, task, split):
   members = []
   for seed in config.seeds:
     for name in config.models:
-      classifier = checkpoint.load_classifier(
-        classifier_dir(workdir, name, seed),
-        train.describe(
-          with_found_rate(config, workdir, name),
-          name,
-          seed,
-          task.classes,
-          clip_samples(config),
-        ),
-        precision=config.sweep.precision,
-      )
+      classifier = load_trained(config, workdir, name, seed, task.classes)
       members.append(sweep.Member(name, seed, classifier, split.labels))
   for path in config.sweep.checkpoints:
     classifier = checkpoint.load_classifier(

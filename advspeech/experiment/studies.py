@@ -14,11 +14,10 @@ from advspeech import (
   parallel,
   sweep,
   tasks,
-  train,
 )
 from advspeech.experiment.data import load
 from advspeech.experiment.folder import classifier_dir
-from advspeech.experiment.training import with_found_rate
+from advspeech.experiment.training import load_trained
 from advspeech.experiment.validation import (
   check_choice,
   clip_samples,
@@ -54,16 +53,7 @@ def run_features(
   test = input_pipeline.spread(splits['test'], settings.num_clips)
   classifiers = {
     seed: {
-      name: checkpoint.load_classifier(
-        classifier_dir(models_dir, name, seed),
-        train.describe(
-          with_found_rate(config, models_dir, name),
-          name,
-          seed,
-          task.classes,
-          clip_samples(config),
-        ),
-      )
+      name: load_trained(config, models_dir, name, seed, task.classes)
       for name in config.models
     }
     for seed in config.seeds

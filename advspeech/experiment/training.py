@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import ml_collections
 
 from advspeech import (
+  checkpoint,
   errors,
   figures,
   lr_search,
@@ -26,6 +27,7 @@ from advspeech.experiment.folder import (
 from advspeech.experiment.validation import (
   check_choice,
   check_devices,
+  clip_samples,
   training_meshes,
   validate,
 )
@@ -83,7 +85,7 @@ def _found_rate(workdir, model_name):
   return os.path.join(workdir, 'lr_search', name)
 
 
-def with_found_rate(
+def _with_found_rate(
   config: ml_collections.ConfigDict, workdir: str, model_name: str
 ) -> ml_collections.ConfigDict:
   """Returns the config of one model: with its rate if that is searched."""
@@ -92,6 +94,38 @@ def with_found_rate(
     found = storage.read_json(_found_rate(workdir, model_name))
     config.training.learning_rate = found['learning_rate']
   return config
+
+
+def load_trained(
+  config: ml_collections.ConfigDict,
+  workdir: str,
+  model_name: str,
+  seed: int,
+  classes: Sequence[str],
+) -> checkpoint.Classifier:
+  """Returns one trained model of a run, in the precision of attacks.
+
+  Args:
+    config: The run's.
+    workdir: The run's folder.
+    model_name: One of `config.models`.
+    seed: One of `config.seeds`.
+    classes: Names of the labels.
+
+  Raises:
+    errors.InputError: If it is not there, damaged, or of another config.
+  """
+  return checkpoint.load_classifier(
+    classifier_dir(workdir, model_name, seed),
+    train.describe(
+      _with_found_rate(config, workdir, model_name),
+      model_name,
+      seed,
+      classes,
+      clip_samples(config),
+    ),
+    precision=config.sweep.precision,
+  )
 
 
 def run_training(
@@ -137,7 +171,7 @@ def run_training(
     os.makedirs(folder, exist_ok=True)
     with provenance.recorded(folder, parallel.device_summary(mesh)):
       summary = train.train_and_evaluate(
-        with_found_rate(config, workdir, name),
+        _with_found_rate(config, workdir, name),
         folder,
         model_name=name,
         seed=seed,

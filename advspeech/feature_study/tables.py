@@ -1,15 +1,13 @@
 """Tables of the study: eq. 6, and errors at equal size, with intervals."""
 
 import dataclasses
-import hashlib
-import json
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from advspeech import checkpoint, errors, input_pipeline, statistics, storage
+from advspeech import checkpoint, input_pipeline, statistics, storage
 from advspeech.feature_study.engine import (
   CLIP_COLUMNS,
   MEASURES,
@@ -337,7 +335,7 @@ def write(
       settings.
     preemption.Stopped: If a signal asked for it.
   """
-  _claim(
+  storage.claim_study(
     folder,
     {
       'task': task,
@@ -348,9 +346,7 @@ def write(
         for seed, of_seed in classifiers.items()
         for name, c in of_seed.items()
       },
-      'clips': hashlib.sha256(
-        '\n'.join(map(str, split.ids)).encode()
-      ).hexdigest(),
+      'clips': split.ids_sha256(),
       **{
         key: value
         for key, value in dataclasses.asdict(settings).items()
@@ -386,25 +382,6 @@ def write(
   )
   storage.write_json(os.path.join(folder, 'examples.json'), examples)
   _write_all(folder, rows, norms, settings)
-
-
-def _claim(folder, settings):
-  """Writes what is studied, or checks that the folder is this study's."""
-  path = os.path.join(folder, 'settings.json')
-  settings = json.loads(json.dumps(settings))  # tuples become lists
-  if os.path.exists(path):
-    found = storage.read_json(path)
-    # Of the same models: further seeds may come.
-    settings['models'] = {**found['models'], **settings['models']}
-    found['models'] = {**settings['models'], **found['models']}
-    different = [key for key in settings if found.get(key) != settings[key]]
-    if different:
-      raise errors.InputError(
-        f'{folder} holds another study ({", ".join(different)} differ); '
-        'remove it, or use another --workdir'
-      )
-  os.makedirs(folder, exist_ok=True)
-  storage.write_json(path, settings)
 
 
 def _write_all(

@@ -28,6 +28,7 @@ from advspeech import (
   parallel,
   preemption,
   progress,
+  storage,
 )
 from advspeech.models import frontend, wavernn
 
@@ -652,5 +653,4 @@ def kept(path: str, make: Callable[[], Tree]) -> Tree:
       os.replace(f'{path}.tmp', path)
 
     parallel.on_lead(write, f'{path} is written')
-  with np.load(path) as arrays:
-    return traverse_util.unflatten_dict(dict(arrays), sep='/')
+  return traverse_util.unflatten_dict(storage.read_arrays(path), sep='/')

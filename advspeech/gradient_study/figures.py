@@ -44,19 +44,16 @@ def plans(folder: str) -> dict[str, Callable[[], figure.Figure]]:
   settings = storage.read_json(os.path.join(folder, 'settings.json'))
   names = settings['names']
   table = functools.partial(_table, folder)
-  with np.load(os.path.join(folder, 'examples.npz')) as arrays:
-    examples = dict(arrays)
+  examples = storage.read_arrays(os.path.join(folder, 'examples.npz'))
   make: dict[str, Callable[[], figure.Figure]] = {
     f'figure5-{id_}': functools.partial(gradient_traces, examples, i)
     for i, id_ in enumerate(examples['id'])
   }
   for alignment in ('start', 'end'):
-    path = os.path.join(folder, f'clips-{alignment}.npz')
-    with np.load(path) as arrays:
-      profile = arrays['profile']
-      recorded_s = arrays['recorded/num_samples'][:, 0] / audio.SAMPLE_RATE_HZ
+    arrays = storage.read_arrays(os.path.join(folder, f'clips-{alignment}.npz'))
+    recorded_s = arrays['recorded/num_samples'][:, 0] / audio.SAMPLE_RATE_HZ
     make[f'profile-{alignment}'] = functools.partial(
-      profiles, profile, names, recorded_s, alignment
+      profiles, arrays['profile'], names, recorded_s, alignment
     )
   if len(names) > 1:
     make['comparison'] = lambda: comparison(table('clips'), names)

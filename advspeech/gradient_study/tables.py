@@ -1,6 +1,5 @@
 """Tables of where gradients are, by utterance id, with intervals."""
 
-import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -113,9 +112,7 @@ def write(
   settings = {
     **origin,
     'names': list(classifiers),
-    'clips': hashlib.sha256(
-      '\n'.join(map(str, split.ids)).encode()
-    ).hexdigest(),
+    'clips': split.ids_sha256(),
     'num_studied': min(num_studied, len(split)),
     'examples': list(examples),
     'epsilons': list(map(float, epsilons)),
@@ -123,7 +120,8 @@ def write(
     'confidence': confidence,
   }
   parallel.on_lead(
-    lambda: _claim(folder, settings), f'{folder} belongs to this study'
+    lambda: storage.claim_study(folder, settings),
+    f'{folder} belongs to this study',
   )
   table = os.path.join(folder, 'summary.csv')
   if parallel.agree(lambda: os.path.exists(table)):
@@ -157,21 +155,6 @@ def write(
     storage.write_table(table, SUMMARY_COLUMNS, summary)
 
   parallel.on_lead(write_tables, f'{table} is written')
-
-
-def _claim(folder, settings):
-  path = os.path.join(folder, 'settings.json')
-  if os.path.exists(path):
-    found = storage.read_json(path)
-    different = [k for k in settings if found.get(k) != settings[k]]
-    if different:
-      raise errors.InputError(
-        f'{folder} holds another study ({", ".join(different)} differ); '
-        'remove it, or use another --workdir'
-      )
-    return
-  os.makedirs(folder, exist_ok=True)
-  storage.write_json(path, settings)
 
 
 def _arrays(folder, classifiers, split, settings, *, batch_size, clip_to_range):

@@ -121,8 +121,7 @@ def _pair(run, entry, original):
 
 
 def _read(run, name):
-  sound, _ = soundfile.read(run.path('attack', 'audio', name), dtype='float32')
-  return sound
+  return audio.read(run.path('attack', 'audio', name))
 
 
 def flac_uri(sound: np.ndarray) -> str:
@@ -152,9 +151,8 @@ def feature_sounds(folder: str, entries: list[dict[str, Any]]) -> list[Any]:
   by_id: dict[str, list[Any]] = {}
   for entry in entries:
     path = os.path.join(folder, 'audio', entry['file'])
-    sound, _ = soundfile.read(path, dtype='float32')
     label = f'{entry["kind"]} of {entry["id"]}'
     by_id.setdefault(entry['id'], []).append(
-      {**entry, 'sound': Sound(flac_uri(sound), label)}
+      {**entry, 'sound': Sound(flac_uri(audio.read(path)), label)}
     )
   return list(by_id.items())

@@ -224,16 +224,16 @@ def filters(run: run_lib.Run) -> claim.Claim:
   )
   text = 'The perturbation is broadband: simple filtering does not remove it.'
   rises = collections.defaultdict(list)
-  for row in run_lib.filters(run):
-    if row['clean'] and row['blind']:
-      rise = row['blind']['error_rate'] - row['clean']['error_rate']
-      rises[row['transform']].append(rise)
+  judged = [r for r in run_lib.filters(run) if r['clean'] and r['blind']]
+  for row in judged:
+    rise = row['blind']['error_rate'] - row['clean']['error_rate']
+    rises[row['transform']].append(rise)
   answers, words = [], []
   without = np.mean(rises.pop('', [0]))
   broken = any(
     row['blind']['ci_low'] > row['clean']['ci_high']
-    for row in run_lib.filters(run)
-    if not row['transform'] and row['clean'] and row['blind']
+    for row in judged
+    if not row['transform']
   )
   for transform, found in rises.items():
     if transform.startswith(_SIMPLE):
@@ -353,20 +353,22 @@ def privacy(run: run_lib.Run) -> claim.Claim:
   answers, words = [], []
   for row in run.others:
     judge = run.tasks.get(row['target'])
-    if judge is None or judge['task'] == run.task or row['epsilon'] != epsilon:
+    if (
+      judge is None
+      or judge['task'] == run.task
+      or (row['epsilon'], row['control']) != (epsilon, 'random_sign')
+    ):
       continue
-    if not row['control']:
-      clean = run.clean_of_other(row)
-      chance = 1 - 1 / len(judge['classes'])
-      knows = clean is not None and clean['ci_high'] < chance
-    elif row['control'] == 'random_sign':
-      spared = knows and row['excess_high'] < _SPARED
-      answers.append(spared or (False if row['excess_low'] > 0 else None))
-      words.append(
-        f'{os.path.basename(row["target"])} ({judge["task"]}): '
-        f'{claim.points(row, "excess")}'
-        + ('' if knows else ', at chance without any attack')
-      )
+    clean = run.clean_of_other(row)
+    chance = 1 - 1 / len(judge['classes'])
+    knows = clean is not None and clean['ci_high'] < chance
+    spared = knows and row['excess_high'] < _SPARED
+    answers.append(spared or (False if row['excess_low'] > 0 else None))
+    words.append(
+      f'{os.path.basename(row["target"])} ({judge["task"]}): '
+      f'{claim.points(row, "excess")}'
+      + ('' if knows else ', at chance without any attack')
+    )
   if answers:
     for name, seed in run.judges:
       row = run.at(name, seed, epsilon, 'random_sign')

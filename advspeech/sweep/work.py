@@ -9,7 +9,6 @@ import hashlib
 import json
 import logging
 import os
-import zipfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -107,7 +106,9 @@ def run(sweep: Sweep) -> None:
 
 def judgements(sweep: Sweep, cell: cells_lib.Cell) -> engine.Judgements:
   """Returns a cell's verdicts on all clips, from disk."""
-  parts = [_read(_path(sweep, cell, rows)) for rows in _shards(sweep)]
+  parts = [
+    storage.read_arrays(_path(sweep, cell, rows)) for rows in _shards(sweep)
+  ]
   return engine.Judgements(
     **{
       key: np.concatenate([part[key] for part in parts], -1)
@@ -137,18 +138,13 @@ def _write(path: str, arrays: dict[str, Any]) -> None:
   os.replace(f'{path}.tmp', path)
 
 
-def _read(path):
-  with np.load(path, allow_pickle=False) as arrays:
-    return {name: arrays[name] for name in arrays.files}
-
-
 def _is_whole(path):
   """Returns whether a part is there; says so if it cannot be read."""
   if not os.path.exists(path):
     return False
   try:
-    _read(path)
-  except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+    storage.read_arrays(path)
+  except errors.InputError:
     logger.warning('%s cannot be read; it is made again', path)
     return False
   return True
@@ -229,4 +225,4 @@ def fitted(sweep, cell):
     parallel.on_lead(
       lambda: _write(path, {'directions': directions}), f'{path} is written'
     )
-  return _read(path)['directions']
+  return storage.read_arrays(path)['directions']

@@ -155,6 +155,29 @@ def test_recordings_can_lie_at_the_end(classifiers, split):
   )
 
 
+@pytest.mark.parametrize('pad', ['front', 'center'])
+def test_recordings_are_aligned_wherever_they_were_padded(
+  split, classifiers, pad
+):
+  spare = TIME - split.num_samples
+  starts = spare if pad == 'front' else spare // 2
+  elsewhere = dataclasses.replace(
+    split,
+    pcm=np.stack(
+      [np.roll(x, n) for x, n in zip(split.pcm, starts, strict=True)]
+    ),
+    starts=starts,
+  )
+  for alignment in analysis.ALIGNMENTS:
+    found, expected = (
+      analysis.clip_statistics(
+        classifiers, clips, batch_size=8, alignment=alignment
+      )
+      for clips in (elsewhere, split)
+    )
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
 class Tilted:
   """Logits whose gradient is one weight a sample."""
 
