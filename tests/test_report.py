@@ -330,7 +330,7 @@ def test_studies_decide_on_their_intervals(tmp_path):
   assert study_claims.early_gradient(run).verdict == claim.CONFIRMED
   found = study_claims.conversion(run)
   assert found.verdict == claim.CONFIRMED
-  assert found.found[1] == 'mfcc13, griffin lim: 90.0 % of clips at budget 4'
+  assert found.found[1] == 'MFCC, Griffin-Lim: 90.0 % of clips at budget 4'
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 
-from advspeech import gradient_study, statistics, storage
+from advspeech import feature_study, gradient_study, statistics, storage
 from advspeech.report import claim
 from advspeech.report import run as run_lib
 
@@ -164,7 +164,7 @@ def conversion(run: run_lib.Run) -> claim.Claim:
     if row['conversion_larger'] >= largest.get(name, row)['conversion_larger']:
       largest[name] = row
   words = [
-    f'{name.replace("_", ", ", 1).replace("_", " ")}: '
+    f'{feature_study.representation_title(name)}: '
     f'{claim.percent(row["conversion_larger"])} of clips at budget '
     f'{row["budget"]:g}'
     for name, row in largest.items()
