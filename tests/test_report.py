@@ -245,6 +245,27 @@ def test_a_filter_that_takes_half_of_the_rise_refutes_the_paper(
   )
 
 
+def test_a_filter_has_nothing_to_take_where_no_error_rises(tmp_path):
+  quiet = (0.02, 0.02, 0.03, 0.03)
+  rows = runs.sweep(rates(wavecnn=quiet, wavernn=quiet, noise=NONE)) + [
+    runs.row(
+      seed=seed,
+      target=target,
+      transform='lowpass4000',
+      epsilon=epsilon,
+      error_rate=0.02,
+    )
+    for seed in (0, 1)
+    for target in ('wavecnn', 'wavernn')
+    for epsilon in (0.0, 0.01, 0.02)
+  ]
+  found = sweep_claims.filters(read(tmp_path, rows=rows))
+  assert found.verdict == claim.NOT_SHOWN
+  assert (
+    found.found[-1] == 'Without a filter no error rises beyond its interval.'
+  )
+
+
 def test_a_shared_front_end_is_compared_with_one_of_its_own(tmp_path):
   targets = ('wavecnn', 'wavernn', 'wavernn_on_wavecnn')
   models = {'models': targets}
