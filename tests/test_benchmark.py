@@ -33,6 +33,7 @@ def test_wavecnn_takes_8_gflop_a_clip_forward():
   assert 8.0e9 < flops < 8.2e9
 
 
+@pytest.mark.slow
 def test_computations_are_timed_against_the_matrix_product(tiny_config):
   results = benchmark.measure_models(
     tiny_config, num_clips=2, rounds=1, extra={'nothing extra': lambda: 0}
@@ -56,6 +57,7 @@ def test_computations_are_timed_against_the_matrix_product(tiny_config):
   assert 'wavernn FGSM sweep' in benchmark.format_models(results)
 
 
+@pytest.mark.slow
 def test_the_sweep_timed_is_one_gradient_and_a_forward_an_epsilon(tiny_config):
   subject = benchmark.make_subject(tiny_config, 'wavecnn', 3)
   variables, clips, label = subject.variables, subject.clips, subject.label
