@@ -80,6 +80,7 @@ def test_every_form_of_every_layer_is_timed(tiny_config):
   assert len(benchmark.format_rows(rows).splitlines()) == len(rows) + 1
 
 
+@pytest.mark.slow
 def test_feeding_and_evaluating_are_measured(tiny_config):
   results = benchmark.measure_training(tiny_config, num_clips=2, num_steps=2)
   assert results['evaluation_over_forward'] > 0

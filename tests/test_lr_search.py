@@ -66,6 +66,7 @@ def test_every_probe_is_logged_and_none_is_run_twice(
   assert search(config, tmp_path) == (best, rows)
 
 
+@pytest.mark.slow
 def test_side_by_side_finds_what_one_after_another_finds(
   tmp_path, config, monkeypatch
 ):

@@ -155,12 +155,9 @@ def test_recordings_can_lie_at_the_end(classifiers, split):
   )
 
 
-@pytest.mark.parametrize('pad', ['front', 'center'])
-def test_recordings_are_aligned_wherever_they_were_padded(
-  split, classifiers, pad
-):
+def test_recordings_are_aligned_wherever_they_were_padded(split, classifiers):
   spare = TIME - split.num_samples
-  starts = spare if pad == 'front' else spare // 2
+  starts = np.where(np.arange(NUM_CLIPS) % 2, spare, spare // 2)  # or center
   elsewhere = dataclasses.replace(
     split,
     pcm=np.stack(
