@@ -121,8 +121,8 @@ def claim_study(folder: str, settings: Mapping[str, Any]) -> None:
 
   Args:
     folder: Of the study.
-    settings: What decides about its numbers, JSON-like; further `models` may
-      come, by name.
+    settings: What decides about its numbers, JSON-like; where it has `models`
+      by name, further ones may come.
 
   Raises:
     errors.InputError: If it holds another study.
@@ -131,14 +131,21 @@ def claim_study(folder: str, settings: Mapping[str, Any]) -> None:
   settings = json.loads(json.dumps(settings))  # tuples become lists
   if os.path.exists(path):
     found = read_json(path)
-    models = {**settings['models'], **found.get('models', {})}
-    settings['models'] = {**models, **settings['models']}
-    found['models'] = models
-    different = [key for key in settings if found.get(key) != settings[key]]
+    known, models = found.get('models', {}), settings.get('models', {})
+    different = [
+      key
+      for key in settings
+      if key != 'models' and found.get(key) != settings[key]
+    ]
+    if any(known.get(name, model) != model for name, model in models.items()):
+      different.append('models')
     if different:
       raise errors.InputError(
         f'{folder} holds another study ({", ".join(different)} differ); '
         'remove it, or use another --workdir'
       )
+    if models.keys() <= known.keys():
+      return
+    settings['models'] = {**known, **models}
   os.makedirs(folder, exist_ok=True)
   write_json(path, settings)

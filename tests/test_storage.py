@@ -62,3 +62,14 @@ def test_a_folder_is_of_one_study_to_which_models_may_come(tmp_path):
     'a': 1,
     'b': 2,
   }
+
+
+def test_a_study_that_names_no_models_is_claimed_again(tmp_path):
+  folder = str(tmp_path / 'study')
+  storage.claim_study(folder, {'clips': 'abc', 'snr': (1.0, 2.0)})
+  (written,) = (tmp_path / 'study').iterdir()
+  before = written.stat().st_mtime_ns
+  storage.claim_study(folder, {'clips': 'abc', 'snr': (1.0, 2.0)})
+  assert written.stat().st_mtime_ns == before
+  with pytest.raises(errors.InputError, match=r'another study \(clips differ'):
+    storage.claim_study(folder, {'clips': 'abd', 'snr': (1.0, 2.0)})
