@@ -177,6 +177,9 @@ def profiles(
 ) -> figure.Figure:
   """Returns magnitude by frame over a whole split: median and quartiles.
 
+  A clip without gradient in a frame counts there as zero, which lies below the
+  logarithmic axis.
+
   Args:
     profile: [clips, models, frames] mean magnitude.
     names: [models].
@@ -189,9 +192,8 @@ def profiles(
     frame_s = frontend.FRAME_MS / 1000
     seconds = (np.arange(profile.shape[2]) + 0.5) * frame_s
     clip_s = profile.shape[2] * frame_s
-    positive = np.where(profile > 0, profile, np.nan)
     for m, name in enumerate(names):
-      low, mid, high = np.nanquantile(positive[:, m], [0.25, 0.5, 0.75], axis=0)
+      low, mid, high = np.quantile(profile[:, m], [0.25, 0.5, 0.75], axis=0)
       style = _STYLES[m % len(_STYLES)]
       panel.plot(
         seconds, mid, color=f'C{m % 5}', linestyle=style, label=_title(name)

@@ -215,3 +215,18 @@ def test_every_figure_shows_every_model(split, arrays, tmp_path):
     for model in ('WaveCNN', 'WaveRNN'):
       assert model in text or name == 'jacobians', name
   assert 'forget bias 1, trained' in (tmp_path / 'jacobians.svg').read_text()
+
+
+def test_clips_without_gradient_count_in_the_profile(tmp_path):
+  profile = np.ones((8, 1, FRAMES))
+  profile[:3, 0, 10:] = 0  # the lower quartile
+  profile[:5, 0, 20:] = 0  # the median too
+  fig = figures.profiles(profile, ['wavecnn-seed0'], np.ones(8), 'start')
+  (panel,) = fig.axes
+  np.testing.assert_array_equal(
+    panel.lines[0].get_ydata(), np.where(np.arange(FRAMES) < 20, 1, 0)
+  )
+  vertices = panel.collections[0].get_paths()[0].vertices
+  assert vertices[:, 1].min() == 0
+  fig.savefig(tmp_path / 'profile.png')
+  assert panel.get_ylim()[0] > 0
