@@ -101,8 +101,36 @@ def excess(attacked, noisy):
   }
 
 
+def taken(seed, target, rise_without, over_half):
+  """Returns a row of transforms.csv, of a low pass at epsilon 0.02.
+
+  Args:
+    seed: Of source and judge.
+    target: The judge.
+    rise_without: Of the error rate without a filter; known to +-0.1.
+    over_half: What is left of it, less its half; known to +-0.1.
+  """
+  known = {
+    **row(seed=seed, target=target, transform='lowpass4000', epsilon=0.02),
+    'rise_without': rise_without,
+    'rise': over_half + rise_without / 2,
+    'taken': rise_without / 2 - over_half,
+    'over_half': over_half,
+  }
+  for name in ('rise_without', 'rise', 'taken', 'over_half'):
+    known[f'{name}_low'] = known[name] - 0.1
+    known[f'{name}_high'] = known[name] + 0.1
+  return {name: known[name] for name in tables.TRANSFORM_COLUMNS}
+
+
 def write(
-  folder, *, rows=None, classes=CLASSES, ids=('clip-a', 'clip-b'), **changes
+  folder,
+  *,
+  rows=None,
+  transforms=(),
+  classes=CLASSES,
+  ids=('clip-a', 'clip-b'),
+  **changes,
 ):
   """Writes a run's tables, JSON and sounds; returns the folder as text."""
   config = quickstart.get_config()
@@ -121,6 +149,9 @@ def write(
       )
   storage.write_table(
     folder / 'attack' / 'sweep.csv', tables.SWEEP_COLUMNS, rows or sweep()
+  )
+  storage.write_table(
+    folder / 'attack' / 'transforms.csv', tables.TRANSFORM_COLUMNS, transforms
   )
   storage.write_table(
     folder / 'attack' / 'minimal.csv',

@@ -178,6 +178,11 @@ def _write_tables(config, work):
     ('quality.csv', sweep.QUALITY_COLUMNS, quality_rows),
     ('samples.csv', sweep.SAMPLE_COLUMNS, sweep.sample_rows(work, task)),
     ('minimal.csv', sweep.MINIMAL_COLUMNS, sweep.minimal_rows(work, task)),
+    (
+      'transforms.csv',
+      sweep.TRANSFORM_COLUMNS,
+      sweep.transform_rows(work, task, confidence),
+    ),
     ('sweep.csv', sweep.SWEEP_COLUMNS, rows),
   ):
     storage.write_table(path(name), columns, table_rows)

@@ -122,6 +122,7 @@ def render(template: str, folder: str, **context: Any) -> str:
   environment.filters.update(
     percent=lambda rate: f'{100 * rate:.1f}',
     rate=_rate,
+    points=_points,
     title=figures.title,
     attack=figures.attack_title,
     member=gradient_study.member_title,
@@ -146,6 +147,12 @@ def render(template: str, folder: str, **context: Any) -> str:
     file.write(page)
   os.replace(f'{path}.tmp', path)
   return path
+
+
+def _points(row: Mapping[str, Any], key: str) -> str:
+  """Returns a difference of rates with its interval, without the unit."""
+  low, high = 100 * row[f'{key}_low'], 100 * row[f'{key}_high']
+  return f'{100 * row[key]:+.1f} [{low:.1f}, {high:.1f}]'
 
 
 def _rate(row: Mapping[str, Any]) -> str:

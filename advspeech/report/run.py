@@ -34,6 +34,7 @@ class Run:
     findings: Of the self-checks.
     examples: Clips written as sound.
     quality: Of `quality.csv`.
+    transforms: Of `transforms.csv`.
     sessions: Of the attack.
     tasks: Of every other model that judged, by its name in the table: its
       `task` and `classes`.
@@ -47,6 +48,7 @@ class Run:
   findings: list[Row]
   examples: list[Row]
   quality: list[Row]
+  transforms: list[Row]
   sessions: list[Row]
   tasks: Mapping[str, Row]
 
@@ -190,7 +192,11 @@ def read(workdir: str) -> Run:
   ]
   num_classes = len(models[0]['classes'])
   data = path('data.json')
-  quality = path('attack', 'quality.csv')
+
+  def optional_table(name):
+    table = path('attack', name)
+    return storage.read_table(table) if os.path.exists(table) else []
+
   judges = path('attack', 'judges.json')
   return Run(
     folder=workdir,
@@ -202,7 +208,8 @@ def read(workdir: str) -> Run:
     ],
     findings=storage.read_json(path('attack', 'checks.json')),
     examples=storage.read_json(path('attack', 'examples.json')),
-    quality=storage.read_table(quality) if os.path.exists(quality) else [],
+    quality=optional_table('quality.csv'),
+    transforms=optional_table('transforms.csv'),
     sessions=provenance.read(path('attack')),
     tasks=storage.read_json(judges) if os.path.exists(judges) else {},
   )
@@ -212,37 +219,44 @@ def filters(run: Run) -> list[Row]:
   """Returns what each transform leaves of the attack, a row a judge.
 
   At the telling epsilon, of models of the source's seed: error without a
-  transform, and with it, clean, attacked blindly, and by an attack that knows.
+  transform, and with it, clean, attacked blindly, and by an attack that knows;
+  with `taken`, the row of `transforms.csv` on the blind one.
   """
   mask = run.config['sweep']['masks'][0]
-  points = {
-    (r['target'], r['seed'], r['transform'], r['adaptive'], r['epsilon']): r
-    for r in run.rows
-    if r['source'] == run.source
-    and r['seed'] == r['target_seed']
-    and (r['attack'], r['mask'], r['control']) == (run.attack, mask, '')
-    and r['error_rate'] != ''
-  }
+
+  def by_point(rows):
+    return {
+      (r['target'], r['seed'], r['transform'], r['adaptive'], r['epsilon']): r
+      for r in rows
+      if r['source'] == run.source
+      and r['seed'] == r['target_seed']
+      and (r['attack'], r['mask']) == (run.attack, mask)
+    }
+
+  points = by_point(
+    r for r in run.rows if not r['control'] and r['error_rate'] != ''
+  )
+  taken = by_point(run.transforms)
   transforms = [t for t in dict.fromkeys(key[2] for key in points) if t]
   rows = []
   for name, seed in run.judges if transforms else ():
     for transform in ('', *transforms):
-      find = functools.partial(_find, points, name, seed, transform)
+
+      def at(adaptive, epsilon, of=points, judge=(name, seed, transform)):
+        return of.get((*judge, adaptive, epsilon))
+
       rows.append(
         {
           'target': name,
           'seed': seed,
           'transform': transform,
-          'clean': find(0, 0),
-          'blind': find(0, run.telling_epsilon),
-          'adaptive': find(1, run.telling_epsilon) if transform else None,
+          'clean': at(0, 0),
+          'blind': at(0, run.telling_epsilon),
+          'adaptive': at(1, run.telling_epsilon) if transform else None,
+          'taken': at(0, run.telling_epsilon, taken),
         }
       )
   return rows
-
-
-def _find(points, name, seed, transform, adaptive, epsilon):
-  return points.get((name, seed, transform, adaptive, epsilon))
 
 
 def member_title(name: str, seed: int) -> str:

@@ -219,41 +219,53 @@ def vulnerability(run: run_lib.Run) -> claim.Claim:
 def filters(run: run_lib.Run) -> claim.Claim:
   """Returns whether simple filters leave the attack."""
   rule = (
-    'Behind every simple filter at least half of the rise in error is left: '
-    'attacked less clean, both filtered, against the same without a filter.'
+    'Of every model that the attack breaks (interval of the rise in error '
+    'above zero) at least half of that rise is left behind every simple '
+    'filter: attacked less clean, both filtered, on the same clips (interval '
+    'of what is left, less half of the rise without a filter).'
   )
   text = 'The perturbation is broadband: simple filtering does not remove it.'
-  rises = collections.defaultdict(list)
-  judged = [r for r in run_lib.filters(run) if r['clean'] and r['blind']]
-  for row in judged:
-    rise = row['blind']['error_rate'] - row['clean']['error_rate']
-    rises[row['transform']].append(rise)
+  simple = collections.defaultdict(list)
+  for row in run_lib.filters(run):
+    if row['taken'] and row['transform'].startswith(_SIMPLE):
+      simple[row['transform']].append(row['taken'])
   answers, words = [], []
-  without = np.mean(rises.pop('', [0]))
-  broken = any(
-    row['blind']['ci_low'] > row['clean']['ci_high']
-    for row in judged
-    if not row['transform']
-  )
-  for transform, found in rises.items():
-    if transform.startswith(_SIMPLE):
-      left = np.mean(found)
-      answers.append(left >= 0.5 * without if broken else None)
-      words.append(
-        f'{transform}: {100 * left:.1f} of {100 * without:.1f} points left'
-      )
-  if words:
-    words.append(
-      f'At epsilon {run.telling_epsilon:g}, mean over models.'
-      if broken
-      else 'Without a filter no error rises beyond its interval.'
+  for transform, found in simple.items():
+    broken = [row for row in found if row['rise_without_low'] > 0]
+    kept = [_at_least_half(row) for row in broken]
+    answers += kept or [None]
+    if not broken:
+      words.append(f'{transform}: no error rises without it.')
+      continue
+    left, without = (
+      100 * np.mean([row[key] for row in broken])
+      for key in ('rise', 'rise_without')
     )
+    words.append(
+      f'{transform}: {left:.1f} of {without:.1f} points left (mean of '
+      f'{len(broken)} models that are broken); at least half in '
+      f'{kept.count(True)}, less in {kept.count(False)}, either in '
+      f'{kept.count(None)}.'
+    )
+  if words:
+    words.append(f'At epsilon {run.telling_epsilon:g}.')
   return claim.Claim(
     text,
     claim.verdict(answers),
-    words or ['The sweep names no filter in config.sweep.transforms.'],
+    words
+    or [
+      'The sweep names no filter in config.sweep.transforms, or its '
+      'attack/transforms.csv is not there.'
+    ],
     rule,
   )
+
+
+def _at_least_half(row):
+  """Returns whether half of the rise is left, None if that is not known."""
+  if row['over_half_low'] >= 0:
+    return True
+  return False if row['over_half_high'] < 0 else None
 
 
 def robust_to_noise(run: run_lib.Run) -> claim.Claim:

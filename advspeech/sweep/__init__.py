@@ -37,11 +37,13 @@ from advspeech.sweep.tables import (
   MINIMAL_COLUMNS,
   SAMPLE_COLUMNS,
   SWEEP_COLUMNS,
+  TRANSFORM_COLUMNS,
   epsilon_columns,
   minimal_rows,
   sample_rows,
   strongest_rows,
   sweep_rows,
+  transform_rows,
 )
 from advspeech.sweep.work import Sweep, run
 
@@ -53,6 +55,7 @@ __all__ = [
   'QUALITY_COLUMNS',
   'SAMPLE_COLUMNS',
   'SWEEP_COLUMNS',
+  'TRANSFORM_COLUMNS',
   'Cell',
   'Judgements',
   'Member',
@@ -75,6 +78,7 @@ __all__ = [
   'signal_rms',
   'strongest_rows',
   'sweep_rows',
+  'transform_rows',
   'validate',
   'variants',
   'write_examples',

@@ -80,6 +80,23 @@ MINIMAL_COLUMNS = (
   'monotone',
   'bisected_epsilon',
 )
+TRANSFORM_COLUMNS = (
+  *_CELL,
+  *EPSILON_COLUMNS,
+  'num_clips',
+  'rise_without',
+  'rise_without_low',
+  'rise_without_high',
+  'rise',
+  'rise_low',
+  'rise_high',
+  'taken',
+  'taken_low',
+  'taken_high',
+  'over_half',
+  'over_half_low',
+  'over_half_high',
+)
 # What tables call the best of a source's attacks.
 STRONGEST = 'strongest'
 _NUM_RESAMPLES = 2000
@@ -237,13 +254,27 @@ def _excess(labels, attacked, control, confidence):
   if not known.any():
     return {}
   a, b = (x[known] != labels[known] for x in (attacked, control))
-  low, high = statistics.paired_difference_interval(a, b, confidence)
   return {
-    'excess': float(a.mean() - b.mean()),
-    'excess_low': low,
-    'excess_high': high,
+    **_difference('excess', a, b, confidence),
     'mcnemar_p': statistics.mcnemar(a, b).p_value,
   }
+
+
+def _difference(name, wrong_a, wrong_b, confidence):
+  """Returns A's error rate less B's on the same clips, with its interval."""
+  low, high = statistics.paired_difference_interval(
+    wrong_a, wrong_b, confidence
+  )
+  difference = float(wrong_a.mean() - wrong_b.mean())
+  return {name: difference, f'{name}_low': low, f'{name}_high': high}
+
+
+def _mean(name, values, confidence):
+  """Returns the mean of a value a clip, with its interval."""
+  low, high = statistics.bootstrap_interval(
+    values, num_resamples=_NUM_RESAMPLES, confidence=confidence, seed=0
+  )
+  return {name: float(values.mean()), f'{name}_low': low, f'{name}_high': high}
 
 
 def _saved_columns(labels, answers, names):
@@ -257,6 +288,62 @@ def _saved_columns(labels, answers, names):
     for name in (*engine.FORMATS[1:], engine.REPAIRED)
     if name in names
   }
+
+
+def transform_rows(
+  sweep: work.Sweep, task: str, confidence: float
+) -> Iterator[dict[str, Any]]:
+  """Yields what each transform takes off an attack, by TRANSFORM_COLUMNS.
+
+  `rise` is how far the attack lifts the error rate behind the transform, over
+  clean clips behind it, and `rise_without` the same where there is none;
+  `taken` is the second less the first, and `over_half` the first less half of
+  the second: below zero, the transform takes more than half of the attack. All
+  on the same clips, with intervals: Newcombe's for the rises, bootstrap for the
+  others.
+
+  Args:
+    sweep: Its work must be complete.
+    task: Name of the task.
+    confidence: Of all intervals.
+  """
+  rms = problem.signal_rms(sweep.split.pcm, sweep.split.spans)
+  plain = {
+    (cell.source, cell.attack, cell.mask): cell
+    for cell in sweep.cells
+    if cell.is_plain
+  }
+  for cell in (cell for cell in sweep.cells if not cell.is_plain):
+    without = plain[cell.source, cell.attack, cell.mask]
+    sizes = [float(np.max(e.radii(rms))) for e in cell.epsilons]
+    if 0 not in sizes:  # nothing to measure a rise from
+      continue
+    clean = sizes.index(0)
+    judged, bare = work.judgements(sweep, cell), work.judgements(sweep, without)
+    for t, target in enumerate(sweep.members):
+      known = target.labels >= 0
+      if not known.any():
+        continue
+      wrong, bare_wrong = (
+        j.predictions[:, 0, t][:, known] != target.labels[known]
+        for j in (judged, bare)
+      )
+      for e, epsilon in enumerate(cell.epsilons):
+        if not sizes[e]:
+          continue
+        rise = wrong[e] * 1.0 - wrong[clean]
+        rise_without = bare_wrong[e] * 1.0 - bare_wrong[clean]
+        yield {
+          **_cell_columns(sweep, cell, target, task),
+          **epsilon_columns(epsilon, rms),
+          'num_clips': int(known.sum()),
+          **_difference(
+            'rise_without', bare_wrong[e], bare_wrong[clean], confidence
+          ),
+          **_difference('rise', wrong[e], wrong[clean], confidence),
+          **_mean('taken', rise_without - rise, confidence),
+          **_mean('over_half', rise - rise_without / 2, confidence),
+        }
 
 
 def sample_rows(sweep: work.Sweep, task: str) -> Iterator[dict[str, Any]]:

@@ -233,6 +233,36 @@ def test_transformed_clips_have_no_controls(rows):
   assert {row['error_rate_int16'] for row in transformed} == {''}
 
 
+def test_what_a_transform_takes_is_measured_on_the_same_clips(work, split):
+  found = list(sweep.transform_rows(work, 'gender', 0.95))
+  assert len(found) == 2 * 3  # epsilons above 0, judges
+  plain, behind = (work_lib.judgements(work, CELLS[i]) for i in (0, 3))
+  for t, e in itertools.product(range(3), (1, 2)):
+    member = work.members[t]
+    known = member.labels >= 0
+    (row,) = (
+      r
+      for r in found
+      if (r['target'], r['target_seed']) == (member.name, member.seed)
+      and r['epsilon_given'] == f'{sweep_subjects.EPSILONS[e]:g}'
+    )
+    assert set(row) == set(tables.TRANSFORM_COLUMNS)
+    assert (row['transform'], row['num_clips']) == ('quantize8', known.sum())
+
+    def rise(judged, t=t, e=e, known=known, labels=member.labels):
+      wrong = judged.predictions[:, 0, t, known] != labels[known]
+      return wrong[e].mean() - wrong[0].mean()
+
+    assert row['rise'] == pytest.approx(rise(behind))
+    assert row['rise_without'] == pytest.approx(rise(plain))
+    assert row['taken'] == pytest.approx(rise(plain) - rise(behind))
+    assert row['over_half'] == pytest.approx(rise(behind) - rise(plain) / 2)
+    for name in ('rise', 'rise_without', 'taken', 'over_half'):
+      assert row[f'{name}_low'] <= row[name] + 1e-9
+      assert row[name] <= row[f'{name}_high'] + 1e-9
+  assert any(row['rise_without'] > 0 for row in found)
+
+
 def test_samples_have_one_row_a_clip_and_point(work, split):
   samples = list(sweep.sample_rows(work, 'gender'))
   assert len(samples) == (3 + 2 + 2 + 3 + 2) * 3 * NUM_CLIPS
