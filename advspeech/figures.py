@@ -26,7 +26,7 @@ _DASHES = ('--', ':', '-.')
 # strongest of them, grey for noise.
 _LINES = ('-', '--', '-.', (0, (5, 1, 1, 1, 1, 1)))
 _NUM_COLORS = 5
-_STRONGEST = {'color': '0', 'linestyle': (0, (1, 1)), 'marker': '_'}
+_STRONGEST = {'color': '0', 'linestyle': (0, (1, 1))}
 # Epsilons that span more than this are drawn on a logarithmic axis.
 _LINEAR_RANGE = 50
 
@@ -38,8 +38,8 @@ def title(model: str) -> str:
 
 def attack_title(name: str) -> str:
   """Returns what a figure calls an attack: 'APGD margin' for apgd_margin."""
-  if name == tables.STRONGEST:
-    return 'any of them'
+  if name in tables.STRONGEST.values():
+    return 'any of them' + (' in L2' if name == tables.STRONGEST['l2'] else '')
   words = name.replace('-', '_').split('_')
   return ' '.join(w.upper() if w in _INITIALS else w for w in words)
 
@@ -177,8 +177,9 @@ def _attack_styles(rows):
       'linestyle': _LINES[i % len(_LINES)],
       'marker': _MARKERS[i % len(_MARKERS)],
     }
-    if name == tables.STRONGEST:
-      look = {**_STRONGEST, 'markersize': 12, 'zorder': 1}
+    if name in tables.STRONGEST.values():
+      marker = '_' if name == tables.STRONGEST['linf'] else '|'
+      look = {**_STRONGEST, 'marker': marker, 'markersize': 12, 'zorder': 1}
     styles[name, ''] = {'label': attack_title(name), **look}
   for i, control in enumerate(controls):
     styles[names[0], control] = {

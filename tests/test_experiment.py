@@ -1,5 +1,6 @@
 """Configs are checked, folders belong to one config, figures come of tables."""
 
+import contextlib
 import json
 import logging
 import types
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from advspeech import (
+  checkpoint,
   errors,
   experiment,
   figures,
@@ -140,6 +142,71 @@ def test_features_cannot_be_attacked_in_a_band():
   config.sweep.masks = ('recorded+300-3400hz',)
   with pytest.raises(errors.InputError, match=r'cannot stay in a band.*3400hz'):
     experiment.validate(config)
+
+
+@pytest.mark.parametrize(
+  ('attacks', 'masks', 'told'),
+  [
+    (('fgsm', 'square'), ('1000-2000hz',), 'square cannot stay in a band'),
+    (('square',), ('all', '1000-2000hz'), 'square cannot stay in a band'),
+    (('fgsm', 'square'), ('all', '1000-2000hz'), ''),
+    (('fgsm', 'universal', 'apgd_margin'), ('1000-2000hz',), ''),
+  ],
+)
+def test_square_cannot_attack_in_a_band(attacks, masks, told):
+  config = paper.get_config()
+  config.sweep.attacks, config.sweep.masks = attacks, masks
+  with (
+    pytest.raises(errors.InputError, match=told)
+    if told
+    else contextlib.nullcontext()
+  ):
+    experiment.validate(config)
+
+
+@pytest.mark.parametrize(
+  ('epsilons', 'told'),
+  [
+    ((0.01, 0.02), 'must have 0 among them'),
+    (('0dbsnr', '0dbfs'), 'must have 0 among them'),
+    (('0lsb', '20dbsnr'), ''),
+  ],
+)
+def test_the_clean_point_must_be_in_the_sweep(epsilons, told):
+  config = paper.get_config()
+  config.sweep.epsilons = epsilons
+  with (
+    pytest.raises(errors.InputError, match=told)
+    if told
+    else contextlib.nullcontext()
+  ):
+    experiment.validate(config)
+
+
+def test_a_source_of_another_task_needs_a_label_for_every_clip():
+  def member(classes, labels):
+    metadata = {'task': 'emotion', 'classes': classes}
+    classifier = checkpoint.Classifier(None, None, metadata, 1)
+    return sweep.Member('runs/other', 0, classifier, np.array(labels))
+
+  config = paper.get_config()
+  config.sweep.sources = ('runs/other',)
+  for names, classes, labels, told in (
+    (('fgsm',), ['anger', 'sad'], [0, -1, 1], 'no label for 1 of 3 clips'),
+    (('fgsm',), ['anger', 'sad'], [0, 1, 1], ''),
+    (('universal',), ['anger', 'sad'], [0, 1, 1], 'universal on runs/other'),
+    (('universal',), ['female', 'male'], [0, 1, 1], ''),
+  ):
+    config.sweep.attacks = names
+    members = [member(classes, labels)]
+    cells = sweep.plan(config, members)
+    assert cells
+    with (
+      pytest.raises(errors.InputError, match=told)
+      if told
+      else contextlib.nullcontext()
+    ):
+      attack.check_sources(config, cells, members, ['female', 'male'])
 
 
 def test_epsilons_of_features_are_for_attacks_on_features():

@@ -210,14 +210,15 @@ def band_weights(
 
 
 def in_band(x: jax.Array, band: jax.Array) -> jax.Array:
-  """Returns x's part in the band, [batch, time]: an orthogonal projection.
+  """Returns x's part in the band, of its shape: an orthogonal projection.
 
   Args:
-    x: [batch, time].
+    x: [..., time].
     band: [time // 2 + 1] of 0 and 1.
   """
-  spectrum = jnp.fft.rfft(x) * band.astype(x.dtype)[None]
-  return jnp.fft.irfft(spectrum, n=x.shape[-1]).astype(x.dtype)
+  spectrum = jnp.fft.rfft(x)
+  band = jnp.broadcast_to(band.astype(x.dtype), spectrum.shape)
+  return jnp.fft.irfft(spectrum * band, n=x.shape[-1]).astype(x.dtype)
 
 
 def norm_of(x: jax.Array, norm: str) -> jax.Array:

@@ -11,17 +11,23 @@ from advspeech.attacks import constraints
 
 
 def random_sign_like(
-  keys: jax.Array, perturbation: jax.Array, *, mask: jax.Array | None = None
+  keys: jax.Array,
+  perturbation: jax.Array,
+  *,
+  mask: jax.Array | None = None,
+  band: jax.Array | None = None,
 ) -> jax.Array:
   """Returns random signs of the perturbation's max-norm, of its shape.
 
-  They have the L2 norm of FGSM too, and nothing of its direction.
+  They have the L2 norm of FGSM too, and nothing of its direction. In a band it
+  is the band's part of them that has this max-norm, as FGSM's does.
 
   Args:
     keys: [batch] typed PRNG keys, one a clip: its signs are the same for every
       epsilon, and do not depend on its neighbours.
     perturbation: [..., batch, time], of one or of many epsilons.
     mask: [batch, time] or None; samples with 0 get 0.
+    band: [time // 2 + 1] or None; see `band_weights`.
 
   Raises:
     ValueError: If `mask` is not [batch, time], or `keys` not [batch].
@@ -30,43 +36,59 @@ def random_sign_like(
   signs = jax.vmap(
     lambda key: jax.random.rademacher(key, clips.shape[1:], clips.dtype)
   )(keys)
-  signs = constraints.masked(signs, mask)
+  signs = constraints.Threat(mask=mask, band=band).restrict(signs)
+  if band is not None:
+    signs = constraints.unit(signs, 'linf')
   return _scaled(signs, constraints.norm_of(perturbation, 'linf'))
 
 
 def gaussian_like(
-  keys: jax.Array, perturbation: jax.Array, *, mask: jax.Array | None = None
+  keys: jax.Array,
+  perturbation: jax.Array,
+  *,
+  mask: jax.Array | None = None,
+  band: jax.Array | None = None,
 ) -> jax.Array:
-  """Returns white Gaussian noise of the perturbation's L2 norm, of its shape.
+  """Returns Gaussian noise of the perturbation's L2 norm, of its shape.
+
+  White, or white in the band.
 
   Args:
     keys: As for `random_sign_like`.
     perturbation: [..., batch, time], of one or of many epsilons.
     mask: [batch, time] or None; samples with 0 get 0.
+    band: As for `random_sign_like`.
 
   Raises:
     ValueError: If `mask` is not [batch, time], or `keys` not [batch].
   """
   clips = _clips(keys, perturbation)
-  noise = constraints.masked(constraints.normal(keys, clips), mask)
+  threat = constraints.Threat(mask=mask, band=band)
+  noise = threat.restrict(constraints.normal(keys, clips))
   noise = constraints.unit(noise, 'l2')
   return _scaled(noise, constraints.norm_of(perturbation, 'l2'))
 
 
 def shuffled(
-  keys: jax.Array, perturbation: jax.Array, *, mask: jax.Array | None = None
+  keys: jax.Array,
+  perturbation: jax.Array,
+  *,
+  mask: jax.Array | None = None,
+  band: jax.Array | None = None,
 ) -> jax.Array:
   """Returns the perturbation's own values in a random order in time.
 
   Every norm, and the histogram, are the attack's, bit for bit; what goes is
-  where in time each value stood.
+  where in time each value stood. That is white noise: in a band the band's part
+  of it is scaled back to the attack's L2 norm, and no more is kept than that.
 
   Args:
     keys: As for `random_sign_like`; a clip's order is the same for every
       epsilon.
     perturbation: [..., batch, time], of one or of many epsilons.
     mask: [batch, time] or None; values move among samples with 1, and the
-      others keep theirs.
+      others keep theirs, or get 0 if there is a band.
+    band: As for `random_sign_like`.
 
   Raises:
     ValueError: If `mask` is not [batch, time], or `keys` not [batch].
@@ -83,9 +105,14 @@ def shuffled(
     return jnp.zeros(movable.shape, drawn.dtype).at[places].set(drawn)
 
   sources = jax.vmap(source_of)(keys, movable)
-  return jnp.take_along_axis(
+  moved = jnp.take_along_axis(
     perturbation, jnp.broadcast_to(sources, perturbation.shape), axis=-1
   )
+  if band is None:
+    return moved
+  part = jnp.where(movable, constraints.in_band(moved, band), 0)
+  size = constraints.norm_of(perturbation, 'l2')[..., None]
+  return size * constraints.unit(part, 'l2')
 
 
 def _clips(keys, perturbation):

@@ -81,6 +81,7 @@ class Attack(NamedTuple):
       radius 0 leaves it with the conversion loss.
     iterative: Whether it takes many gradients or queries an epsilon.
     targeted: Whether the problem is to ask for a chosen class.
+    in_band: Whether it can stay in a frequency band.
     fitted: Whether `apply` takes a direction [time] that was learnt before on
       other clips, as its auxiliary.
     prepare: Maps a `Problem` to arrays with a row a clip.
@@ -93,6 +94,7 @@ class Attack(NamedTuple):
   unit: str
   iterative: bool
   targeted: bool
+  in_band: bool
   fitted: bool
   prepare: Callable[[Problem], Any]
   apply: Callable[[Problem, Any, jax.Array], jax.Array]
@@ -133,7 +135,7 @@ def make(
   base = name.removesuffix(_TARGETED)
   targeted = base != name
   if base == 'universal':
-    return Attack('linf', '', True, targeted, True, _nothing, _add_learnt)
+    return Attack('linf', '', True, targeted, True, True, _nothing, _add_learnt)
   if name not in names():
     raise ValueError(
       f'an attack must be one of {", ".join(names())}, got {name!r}'
@@ -147,11 +149,13 @@ def make(
       iterative,
       targeted,
       False,
+      False,
       *_moving(representation, num_steps if iterative else 1),
     )
   counts = _Counts(num_steps, num_restarts, num_queries)
   norm, iterative, prepare, apply = _MAKERS[base](counts)
-  return Attack(norm, '', iterative, targeted, False, prepare, apply)
+  in_band = base != 'square'
+  return Attack(norm, '', iterative, targeted, in_band, False, prepare, apply)
 
 
 class _Counts(NamedTuple):

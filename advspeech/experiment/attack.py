@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ml_collections
@@ -66,6 +66,7 @@ def run_attack(config: ml_collections.ConfigDict, workdir: str) -> None:
   test = input_pipeline.spread(splits['test'], config.sweep.num_clips)
   members = _members(config, workdir, corpus, task, test)
   cells = sweep.plan(config, members)
+  check_sources(config, cells, members, task.classes)
   work = sweep.Sweep(
     folder=folder,
     cells=cells,
@@ -109,6 +110,45 @@ def _members(config, workdir, corpus, task, split):
     labels = labels_of(metadata, corpus, split)
     members.append(sweep.Member(path, metadata['seed'], classifier, labels))
   return members
+
+
+def check_sources(
+  config: ml_collections.ConfigDict,
+  cells: Sequence[sweep.Cell],
+  members: Sequence[sweep.Member],
+  classes: Sequence[str],
+) -> None:
+  """Refuses sources that an attack has no labels for.
+
+  Args:
+    config: Of the run.
+    cells: Planned.
+    members: Models that take part.
+    classes: That training clips are labelled by.
+
+  Raises:
+    errors.InputError: If a source has none for some clip, or is to learn a
+      direction on clips whose labels are of other classes.
+  """
+  for cell in cells:
+    source = members[cell.source]
+    missing = int((source.labels < 0).sum())
+    if missing:
+      raise errors.InputError(
+        f'{source.name} cannot be attacked: its task, '
+        f'{source.classifier.metadata["task"]}, has no label for {missing} of '
+        f'{len(source.labels)} clips; leave it out of config.sweep.sources, '
+        'where it judges all the same'
+      )
+    fitted = sweep.make_attack(config, cell.attack).fitted
+    own = source.classifier.metadata['classes']
+    if fitted and list(own) != list(classes):
+      raise errors.InputError(
+        f'{cell.attack} on {source.name} cannot be learnt: it tells '
+        f'{", ".join(own)} apart, and training clips are labelled '
+        f'{", ".join(classes)}; leave it out of config.sweep.sources or '
+        f'{cell.attack} out of config.sweep.attacks'
+      )
 
 
 def labels_of(

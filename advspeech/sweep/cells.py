@@ -185,12 +185,18 @@ def parse_epsilons(
 
 def check_mask(attack: attacks.Attack, mask: str) -> None:
   """Raises errors.InputError if an attack cannot keep to a mask."""
-  if masks.parse(mask).band_hz and attack.unit:
+  if not masks.parse(mask).band_hz or attack.in_band:
+    return
+  if attack.unit:
     raise errors.InputError(
       'an attack on features cannot stay in a band, since the clip is rebuilt '
       f'in all frequencies, got mask {mask}; leave out the band, or attack the '
       'waveform'
     )
+  raise errors.InputError(
+    'square cannot stay in a band, since the edges of its windows leak, got '
+    f'mask {mask}; leave out the band, or take apgd_margin'
+  )
 
 
 def absolute(values: Sequence[str | float]) -> tuple[float, ...]:
@@ -218,6 +224,11 @@ def validate(config: 'ml_collections.ConfigDict') -> None:
       'config.sweep.epsilons, config.sweep.attacks and config.sweep.masks must '
       f'name at least one each, got {sweep.epsilons}, {sweep.attacks} and '
       f'{sweep.masks}'
+    )
+  if all(e.radii(np.float32(1)) for e in parse_epsilons(sweep.epsilons)):
+    raise errors.InputError(
+      'config.sweep.epsilons must have 0 among them, the clean clips that '
+      f'every rise in error is measured from, got {sweep.epsilons}; add 0'
     )
   for epsilon in parse_epsilons(
     (*sweep.epsilons, *sweep.iterative.epsilons, sweep.example_epsilon)
@@ -281,3 +292,5 @@ def _validate_attacks(config):
   parse_epsilons((*feature_level.epsilons, feature_level.example_epsilon), unit)
   for attack in made:
     check_mask(attack, sweep.masks[0])
+  for mask in sweep.masks:
+    check_mask(made[0], mask)

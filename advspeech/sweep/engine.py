@@ -505,6 +505,7 @@ def _control(index, name, perturbed, problem, bounds):
     problem_lib.keys_for(problem.keys, 1 + index),
     perturbed - clips,
     mask=problem.mask,
+    band=problem.band,
   )
   return jnp.where(noise == 0, clips, jnp.clip(clips + noise, *bounds))
 

@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from advspeech import attacks, audio, checks
+from advspeech import attacks, audio, checks, input_pipeline
 from advspeech.sweep import cells as cells_lib
 from advspeech.sweep import engine, problem, work
 
-# Clips whose gradients and logits are looked at.
+# Clips whose logits are looked at.
 _NUM_LOOKED_AT = 16
 # An error rate is claimed to this.
 _CLAIMED_HALF_WIDTH = 0.1
@@ -55,10 +55,11 @@ def _as_json(where, finding):
 
 def _of_model(sweep, member):
   """Returns findings on the logits and gradients of a source."""
-  split = sweep.split
-  rows = np.flatnonzero(member.labels >= 0)[:_NUM_LOOKED_AT]
-  clips = audio.from_pcm(jnp.asarray(split.pcm[rows]))
-  label = jnp.asarray(member.labels[rows])
+  labelled = np.flatnonzero(member.labels >= 0)
+
+  def clips(rows):
+    return audio.from_pcm(jnp.asarray(sweep.split.pcm[rows]))
+
   variables = jax.device_get(member.classifier.variables)
   model = member.classifier.model
 
@@ -74,11 +75,19 @@ def _of_model(sweep, member):
 
     return jax.grad(loss)(x)
 
-  shares = checks.gradient_shares(gradients(clips, label))
+  shares, weights = [], []
+  for start in range(0, len(labelled), sweep.settings.batch_size):
+    rows = labelled[start : start + sweep.settings.batch_size]
+    found = gradients(clips(rows), jnp.asarray(member.labels[rows]))
+    shares.append(checks.gradient_shares(found))
+    weights.append(len(rows))
+  some = clips(
+    labelled[input_pipeline.spread_rows(len(labelled), _NUM_LOOKED_AT)]
+  )
   return [
-    *checks.logits_look_like_softmax(logits_fn(clips)),
-    *checks.gradient_findings(*shares),
-    *checks.batch_dependent_logits(logits_fn, clips),
+    *checks.logits_look_like_softmax(logits_fn(some)),
+    *checks.gradient_findings(*np.average(shares, 0, weights).tolist()),
+    *checks.batch_dependent_logits(logits_fn, some),
   ]
 
 

@@ -97,8 +97,8 @@ TRANSFORM_COLUMNS = (
   'over_half_low',
   'over_half_high',
 )
-# What tables call the best of a source's attacks.
-STRONGEST = 'strongest'
+# What tables call the best of a source's attacks, by norm.
+STRONGEST = {'linf': 'strongest', 'l2': 'strongest_l2'}
 _NUM_RESAMPLES = 2000
 
 
@@ -428,10 +428,11 @@ def strongest_rows(
 ) -> list[dict[str, Any]]:
   """Returns error rates under the best of a source's attacks, clip by clip.
 
-  A clip counts as broken if any untargeted attack of the same mask breaks it:
-  the reference for robust accuracy, one minus this error rate. One row a
-  (source, mask, target, epsilon) at which all those attacks were made. Attacks
-  on features are not among them: their epsilons are none of samples.
+  A clip counts as broken if any untargeted attack of the same norm and mask
+  breaks it: the reference for robust accuracy, one minus this error rate. One
+  row a (source, norm, mask, target, epsilon) at which all those attacks were
+  made. Attacks on features are not among them: their epsilons are none of
+  samples.
   """
   rows = []
   rms = problem.signal_rms(sweep.split.pcm, sweep.split.spans)
@@ -439,8 +440,9 @@ def strongest_rows(
   for cell in sweep.cells:
     targeted = sweep.attacks[cell.attack].targeted
     if cell.is_plain and not (targeted or cell.on_features):
-      families.setdefault((cell.source, cell.mask), []).append(cell)
-  for family in families.values():
+      norm = sweep.attacks[cell.attack].norm
+      families.setdefault((cell.source, norm, cell.mask), []).append(cell)
+  for (_, norm, _), family in families.items():
     if len(family) < 2:
       continue
     shared = set.intersection(*(set(cell.epsilons) for cell in family))
@@ -461,7 +463,7 @@ def strongest_rows(
           {
             **dict.fromkeys(SWEEP_COLUMNS, ''),
             **_cell_columns(sweep, family[0], target, task),
-            'attack': STRONGEST,
+            'attack': STRONGEST[norm],
             **epsilon_columns(epsilon, rms),
             'below_one_lsb': _below_one_lsb(epsilon, rms),
             'num_clips': num,

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from advspeech import attacks
+from advspeech.attacks import constraints
 
 AUDIO = jnp.full((4, 10_000), 0.5)
 KEYS = jax.random.split(jax.random.key(0), 4)
@@ -54,6 +55,26 @@ def test_a_mask_of_another_shape_is_refused():
 ETA = 0.02 * jax.random.normal(jax.random.key(3), (3, 4, 500))
 LIKE = [attacks.random_sign_like, attacks.gaussian_like, attacks.shuffled]
 EARLY = jnp.zeros((4, 500)).at[:, :200].set(1)
+
+
+@pytest.mark.parametrize('control', LIKE)
+def test_in_a_band_the_control_keeps_to_it_and_to_the_size(control):
+  band = attacks.band_weights(500, 1000, 3000, 16_000)
+  eta = constraints.in_band(ETA, band)
+  noise = control(KEYS, eta, band=band)
+  outside = np.abs(np.fft.rfft(noise))[..., np.asarray(band) == 0]
+  assert outside.max() < 1e-5
+  order = jnp.inf if control is attacks.random_sign_like else 2
+  np.testing.assert_allclose(
+    jnp.linalg.norm(noise, order, axis=-1),
+    jnp.linalg.norm(eta, order, axis=-1),
+    rtol=1e-5,
+  )
+  cosine = jnp.sum(noise * eta, -1) / jnp.linalg.norm(noise, axis=-1)
+  assert jnp.abs(cosine / jnp.linalg.norm(eta, axis=-1)).max() < 0.4
+  held = control(KEYS, eta * EARLY[None], mask=EARLY, band=band)
+  assert held[..., :200].any()
+  assert not held[..., 200:].any()
 
 
 def test_random_signs_have_the_perturbations_max_norm():

@@ -3,6 +3,8 @@
 import dataclasses
 import itertools
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import sweep_subjects
@@ -328,8 +330,53 @@ def test_the_strongest_breaks_what_any_attack_breaks(work):
     if (r['target'], r['target_seed'], r['epsilon_given'])
     == ('wavecnn', 0, '0.1')
   )
-  assert row['attack'] == tables.STRONGEST
+  assert row['attack'] == tables.STRONGEST['linf']
   assert row['error_rate'] == wrong.mean()
+
+
+def test_the_strongest_are_of_one_norm(members, split, tmp_path):
+  """An L2 ball of the same radius holds far larger samples."""
+  epsilons = (0.0, 0.1)
+  cells = [
+    make_cell(name, epsilons=epsilons)
+    for name in ('fgsm', 'bim', 'fgm', 'bim_l2')
+  ]
+  work = make_work(tmp_path, members[:1], split, cells)
+  sweep.run(work)
+  rows = sweep.strongest_rows(work, 'gender', 0.95)
+  for name, family in (('linf', cells[:2]), ('l2', cells[2:])):
+    (row,) = (
+      r
+      for r in rows
+      if (r['attack'], r['epsilon_given']) == (tables.STRONGEST[name], '0.1')
+    )
+    wrong = [
+      work_lib.judgements(work, cell).predictions[1, 0, 0] != split.labels
+      for cell in family
+    ]
+    assert row['error_rate'] == np.any(wrong, 0).mean()
+  assert len(rows) == 2 * len(epsilons)
+
+
+def test_a_gradient_that_is_not_a_number_is_found_in_any_clip(
+  work, members, monkeypatch
+):
+  gradient = jax.grad
+
+  def broken(fn):
+    def spoilt(x, *args):
+      grads = gradient(fn)(x, *args)
+      quiet = jnp.abs(x - 0.5).sum(-1) == smallest
+      return jnp.where(quiet[:, None], jnp.nan, grads)
+
+    return spoilt
+
+  clips = audio.from_pcm(jnp.asarray(work.split.pcm))
+  smallest = jnp.abs(clips - 0.5).sum(-1).min()
+  monkeypatch.setattr(jax, 'grad', broken)
+  found = sweep.findings(dataclasses.replace(work, cells=CELLS[:1]), 0.95)
+  (finding,) = (f for f in found if f['name'] == 'nonfinite_gradients')
+  assert finding['values']['share_nonfinite'] == pytest.approx(1 / NUM_CLIPS)
 
 
 def test_files_written_say_what_the_clip_in_memory_says(work, split):
