@@ -125,6 +125,15 @@ def _openable(path):
   return io.BytesIO(epath.Path(name).read_bytes())
 
 
+def read_as_heard(path: str | os.PathLike) -> np.ndarray:
+  """Returns a saved clip in the range that models hear, [time] float32.
+
+  Raises:
+    errors.InputError: See `read`.
+  """
+  return np.asarray(from_full_scale(jnp.asarray(read(path))))
+
+
 def load(path: str | os.PathLike, channels: str = 'mean') -> np.ndarray:
   """Returns a recording as int16 PCM, [time], rounded and saturated.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib import figure, lines, ticker
+from matplotlib import figure, lines, patches, ticker
 
 from advspeech import audio, statistics
 from advspeech.sweep import tables
@@ -280,6 +280,8 @@ def transfer_matrix(
 ) -> figure.Figure:
   """Returns a heat map: error in % of each target under each source's attack.
 
+  A frame marks the model that the examples were made on.
+
   Args:
     rows: Rows of `sweep.csv` of one task, attack, mask and epsilon.
     confidence: Of the table's intervals, for the note.
@@ -307,6 +309,12 @@ def transfer_matrix(
       if np.isfinite(value):
         color = 'white' if value > 55 else 'black'
         panel.text(x, y, f'{value:.0f}', ha='center', va='center', color=color)
+      if sources[y] == targets[x]:
+        panel.add_patch(
+          patches.Rectangle(
+            (x - 0.46, y - 0.44), 0.92, 0.88, fill=False, edgecolor='C1', lw=2
+          )
+        )
     label = '{0}\nseed {1}'.format
     panel.set_xticks(
       range(len(targets)), [label(_short(m), s) for m, s in targets]

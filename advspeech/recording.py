@@ -28,7 +28,7 @@ COLUMNS = (
   *sweep.EPSILON_COLUMNS,
   'snr_db',
   'label_probability',
-  # Answers: to the clip in memory and read back, and to its noise controls.
+  # Answers: to the clip in memory, to its files, and to its noise controls.
   *sweep.FORMATS,
   *sweep.CONTROLS,
   'file',
@@ -53,9 +53,11 @@ def attack(
   """Attacks a recording at every epsilon; returns and writes its table.
 
   Writes `original.wav`, adversarial WAVs of 16 bit and of float32 for each
-  epsilon, `answers.csv` and `answers.png`/`.svg` into `output`. The recording
-  lies in its clip as those did that the model was trained on. What is longer
-  than the clip is not heard by it and is left out.
+  epsilon, `answers.csv` and `answers.png`/`.svg` into `output`; the files are
+  read back and answered again. They hold the recording, or the whole clip
+  where padding was moved. The recording lies in its clip as those did that the
+  model was trained on. What is longer than the clip is not heard by it and is
+  left out.
 
   Args:
     checkpoint_dir: Folder of a trained model.
@@ -138,12 +140,19 @@ def attack(
     )[0]
     clips.append(perturbed)
     name = f'{attack_name}-{epsilon.text}'
-    for suffix, subtype in (('', 'PCM_16'), ('-float32', 'FLOAT')):
-      audio.save(
-        os.path.join(output, f'{name}{suffix}.wav'),
-        perturbed[recorded],
-        subtype,
-      )
+    outside = perturbed.copy()
+    outside[recorded] = clean[recorded]
+    part = slice(None) if np.any(outside != clean) else recorded
+    said_of = {}
+    for kind, suffix, subtype in (
+      ('int16', '', 'PCM_16'),
+      ('float32', '-float32', 'FLOAT'),
+    ):
+      saved = os.path.join(output, f'{name}{suffix}.wav')
+      audio.save(saved, perturbed[part], subtype)
+      heard = clean.copy()
+      heard[part] = audio.read_as_heard(saved)
+      said_of[kind] = classes[int(probabilities_fn(heard[None])[0].argmax())]
     probabilities = np.asarray(probabilities_fn(perturbed[None])[0])
     rows.append(
       {
@@ -151,10 +160,11 @@ def attack(
         'snr_db': float(judged.snr_db[e, 0, 0]),
         'label_probability': float(probabilities[classes.index(label)]),
         **{name: classes[answers[name][e]] for name in answers},
+        **said_of,
         'file': f'{name}.wav',
       }
     )
-  if not any(np.any(clip != clean) for clip in clips[1:] or clips):
+  if not any(np.any(clip != clean) for clip in clips):
     logger.warning(
       'no sample moved at any epsilon: the gradient is zero where the model is '
       'too sure of itself, or the mask leaves nothing; try '

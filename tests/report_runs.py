@@ -413,6 +413,7 @@ SUMMARY = (
   ('clips', 'wavecnn-seed0', 'start, all', 'early_l1_share', 0.6, 0.5, 0.7),
   ('clips', 'wavernn-seed0', 'start, all', 'early_l1_share', 0.01, 0.0, 0.02),
   ('jacobians', 'wavernn-seed0', 'trained', 'halvings_per_s', 3.0, 2.5, 3.5),
+  ('jacobians', 'wavernn-seed0', 'trained', 'forget_gate', 0.7, 0.7, 0.7),
   (
     *('accumulation', 'wavecnn-seed0', 'samples, epsilon 1e-06'),
     *('measured_exponent', 1.0, 0.97, 1.03),

@@ -3,12 +3,13 @@
 import subprocess
 import sys
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import soundfile
 import tiny
 
-from advspeech import audio, errors, recording, storage
+from advspeech import audio, checkpoint, errors, recording, storage
 
 EPSILONS = ('0', '1lsb', '0.05', '0dbsnr')
 
@@ -52,6 +53,53 @@ def test_writes_sounds_a_table_and_a_figure(model, tone, tmp_path, caplog):
   assert beliefs[2] < beliefs[0]
   for suffix in ('png', 'svg'):
     assert (tmp_path / f'answers.{suffix}').stat().st_size > 5000
+
+
+@pytest.mark.parametrize(
+  ('mask', 'seconds', 'whole'),
+  [('recorded', 0.04, False), ('all', 0.04, True), ('padding', 0.04, True)],
+)
+def test_files_hold_all_that_was_judged(
+  model, tmp_path, monkeypatch, mask, seconds, whole
+):
+  short = tmp_path / 'short.wav'
+  time = np.arange(round(seconds * 16_000)) / 16_000
+  soundfile.write(short, 0.25 * np.sin(2 * np.pi * 200 * time), 16_000)
+  read = []
+  as_heard = audio.read_as_heard
+
+  def spied(path):
+    read.append(path)
+    return as_heard(path)
+
+  monkeypatch.setattr(audio, 'read_as_heard', spied)
+  (row,) = recording.attack(
+    str(model), str(short), ('0.05',), str(tmp_path / 'out'), mask=mask
+  )
+  assert len(read) == 2
+  heard = audio.load(tmp_path / 'out' / row['file'])
+  assert len(heard) == (tiny.TIME if whole else len(time))
+  classifier = checkpoint.load_classifier(str(model))
+  clip = np.zeros(tiny.TIME, np.int16)
+  clip[: len(heard)] = heard
+  logits = classifier.logits_fn(audio.from_pcm(jnp.asarray(clip[None])))
+  assert row['int16'] == classifier.metadata['classes'][int(logits.argmax())]
+
+
+def test_an_answer_to_a_file_is_the_files(model, tone, tmp_path, monkeypatch):
+  """A writer that loses the sound is found out."""
+  save = audio.save
+  monkeypatch.setattr(
+    audio, 'save', lambda path, x, kind: save(path, x[::-1] * 0 + 0.5, kind)
+  )
+  rows = recording.attack(str(model), str(tone), EPSILONS, str(tmp_path))
+  silence = jnp.full((1, tiny.TIME), 0.5)
+  classifier = checkpoint.load_classifier(str(model))
+  answer = classifier.metadata['classes'][
+    int(classifier.logits_fn(silence).argmax())
+  ]
+  for row in rows:
+    assert {row['int16'], row['float32']} == {answer}
 
 
 def test_a_target_is_approached(model, tone, tmp_path):

@@ -213,8 +213,10 @@ def test_falls_on_another_mask_are_not_of_the_papers_curve(tmp_path):
       'where': f'fgsm on wavecnn seed 0, mask {mask}, judged by wavernn',
       'sentence': 'it falls',
     }
+    other = {**finding, 'where': f'{finding["where"]}_on_wavecnn'}
+    other['where'] = other['where'].replace('padding', 'all')
     (tmp_path / 'run' / 'attack' / 'checks.json').write_text(
-      json.dumps([finding])
+      json.dumps([finding, other])
     )
     run = run_lib.read(run.folder)
     assert sweep_claims.fluctuates(run).verdict == verdict
@@ -320,8 +322,8 @@ def test_a_shared_front_end_is_compared_with_one_of_its_own(tmp_path):
   ('task', 'other', 'verdict'),
   [
     ('emotion', NONE, claim.CONFIRMED),
-    ('emotion', None, claim.IN_PART),  # broken like the run's own
-    ('emotion', (0.5, 0.5, 0.5, 0.5), claim.IN_PART),  # knew nothing before
+    ('emotion', None, claim.REFUTED),  # broken like the run's own
+    ('emotion', (0.5, 0.5, 0.5, 0.5), claim.NOT_SHOWN),  # knew nothing before
     ('gender', NONE, claim.NOT_TESTED),  # no other trait
   ],
 )
@@ -346,6 +348,16 @@ def test_a_model_of_another_task_tells_of_privacy(
   assert sweep_claims.transferred(run).verdict == claim.CONFIRMED
 
 
+def test_a_trait_is_spared_for_nothing_where_none_is_hidden(tmp_path):
+  name = '/runs/emotion/wavecnn-seed0'
+  rows = runs.sweep(lambda *_: NONE, ('wavecnn', 'wavernn', name))
+  folder = runs.write(tmp_path / 'run', rows=rows)
+  judge = {name: {'task': 'emotion', 'classes': ['angry', 'sad']}}
+  (tmp_path / 'run' / 'attack' / 'judges.json').write_text(json.dumps(judge))
+  found = sweep_claims.privacy(run_lib.read(folder))
+  assert found.verdict == claim.NOT_SHOWN
+
+
 def test_no_model_of_another_task_tells_nothing_of_privacy(tmp_path):
   assert sweep_claims.privacy(read(tmp_path)).verdict == claim.NOT_TESTED
 
@@ -364,7 +376,31 @@ def test_studies_decide_on_their_intervals(tmp_path):
   assert study_claims.early_gradient(run).verdict == claim.CONFIRMED
   found = study_claims.conversion(run)
   assert found.verdict == claim.CONFIRMED
-  assert found.found[1] == 'MFCC, Griffin-Lim: 90.0 % of clips at budget 4'
+  assert found.found[1] == (
+    'MFCC, Griffin-Lim, gradient through features, seed 0: '
+    '90.0 % [59.6, 98.2] of clips at budget 4'
+  )
+
+
+@pytest.mark.parametrize(
+  ('shares', 'verdict'),
+  [
+    ((0.9, 0.1), claim.CONFIRMED),  # for one feature it is
+    ((0.7, 0.1), claim.NOT_SHOWN),
+    ((0.1, 0.0), claim.REFUTED),
+  ],
+)
+def test_conversion_is_decided_by_intervals(tmp_path, shares, verdict):
+  run = read(tmp_path)
+  runs.write_everything_else(tmp_path / 'run')
+  path = tmp_path / 'run' / 'features' / 'budgets.csv'
+  rows = storage.read_table(path)
+  for row in rows:
+    row['conversion_larger'] = shares[
+      not row['representation'].startswith('mfcc')
+    ]
+  storage.write_table(path, tuple(rows[0]), rows)
+  assert study_claims.conversion(run).verdict == verdict
 
 
 @pytest.mark.parametrize(
@@ -392,7 +428,15 @@ def test_a_gradient_vanishes_in_a_wavernn_that_learned_and_no_wavecnn(
           *('clips', model, 'start, all', 'early_l1_share'),
           *(share, share - 0.01, share + 0.01),
         )
-        for model, share in shares.items()
+        for model, share in (*shares.items(), ('wavernn_tanh-seed0', 0.01))
+      ]
+      + [
+        runs.estimate('jacobians', model, 'trained', statistic, 1, 1, 1)
+        for model, statistic in (
+          ('wavernn-seed0', 'forget_gate'),
+          ('wavernn-seed0', 'halvings_per_s'),
+          ('wavernn_tanh-seed0', 'halvings_per_s'),
+        )
       ],
     ),
     (
@@ -424,8 +468,14 @@ def test_an_influence_that_hardly_falls_does_not_vanish(tmp_path):
       *('jacobians', 'wavernn-seed0', 'trained', 'halvings_per_s'),
       *((low + high) / 2, low, high),
     )
-    storage.write_table(path, tuple(row), [row])
-    assert study_claims.vanishing(run).verdict == verdict
+    lstm = runs.estimate(
+      *('jacobians', 'wavernn-seed0', 'trained', 'forget_gate', 0.9, 0.9, 0.9)
+    )
+    plain = {**row, 'model': 'wavernn_tanh-seed0', 'ci_low': 8, 'ci_high': 9}
+    storage.write_table(path, tuple(row), [row, lstm, plain])
+    found = study_claims.vanishing(run)
+    assert found.verdict == verdict
+    assert len(found.found) == 1  # the plain RNN is none of the claim's
 
 
 def test_a_wide_interval_of_an_exponent_refutes_nothing(tmp_path):

@@ -420,7 +420,8 @@ _STATISTICS_PASSES = 20
 
 def _untrained(model, split):
   """Returns initial weights with running statistics that fit the clips."""
-  clips = audio.from_pcm(jnp.asarray(split.pcm[:_STATISTICS_CLIPS]))
+  some = input_pipeline.spread(split, _STATISTICS_CLIPS)
+  clips = audio.from_pcm(jnp.asarray(some.pcm))
 
   def make():
     variables = model.init(jax.random.key(0), clips[:1], train=False)

@@ -93,8 +93,8 @@ def write(
     epsilons: Radii of FGSM.
     clip_to_range: Clip perturbed samples to [0, 1].
     confidence: Of the intervals.
-    num_studied: Clips, from the first, of the state Jacobians and the
-      accumulation, which cost hundreds of gradients each.
+    num_studied: Clips, evenly spread over the split, of the state Jacobians
+      and the accumulation, which cost hundreds of gradients each.
     examples: Ids of the clips whose gradients are kept whole; () for the first.
 
   Raises:
@@ -163,9 +163,7 @@ def _arrays(folder, classifiers, split, settings, *, batch_size, clip_to_range):
   def kept(name, make):
     return analysis.kept(os.path.join(folder, f'{name}.npz'), make)
 
-  studied = input_pipeline.subset(
-    split, np.array(range(settings['num_studied']))
-  )
+  studied = input_pipeline.spread(split, settings['num_studied'])
   place = {str(id_): i for i, id_ in enumerate(split.ids)}
   shown = input_pipeline.subset(
     split, np.array([place[id_] for id_ in settings['examples']], int)

@@ -77,18 +77,22 @@ def fragility(runs: dict[str, run_lib.Run]) -> list[dict[str, Any]]:
   """Returns how little it takes to break each model, a row a model and seed.
 
   `halfway` is the epsilon at which the error is halfway from the clean one to
-  a blind guess, on straight lines between those tried; None if it stays below.
+  a blind guess, on straight lines between those tried; None if it stays below,
+  and 0 of a model that guesses clean clips blindly.
   """
   rows = []
   for title, run in runs.items():
     chance = 1 - 1 / len(run.classes)
     for name, seed in run.judges:
+      point = run.at(name, seed, 0)
+      if point is None:
+        continue
+      clean = point['error_rate']
       curve = sorted(
         (row['epsilon'], row['error_rate'])
         for row in run.first
         if (row['target'], row['seed'], row['control']) == (name, seed, '')
       )
-      clean = curve[0][1]
       rows.append(
         {
           'run': title,
@@ -102,6 +106,8 @@ def fragility(runs: dict[str, run_lib.Run]) -> list[dict[str, Any]]:
 
 
 def _crossing(curve, level):
+  if curve[0][1] >= level:
+    return curve[0][0]
   for (e0, r0), (e1, r1) in itertools.pairwise(curve):
     if r0 < level <= r1:
       return e0 + (e1 - e0) * (level - r0) / (r1 - r0)

@@ -141,6 +141,11 @@ class Run:
         excess.setdefault(row['epsilon'], []).append(row['excess'])
     return max(excess, key=lambda e: sum(excess[e]) / len(excess[e]))
 
+  @property
+  def num_tried(self) -> int:
+    """Returns how many epsilons above 0 the first attack was made at."""
+    return len({row['epsilon'] for row in self.first} - {0})
+
   def at(
     self, target: str, seed: int, epsilon: float, control: str = ''
   ) -> Row | None:

@@ -2,6 +2,7 @@
 
 import collections
 import functools
+import math
 import os
 import statistics as means
 from collections.abc import Callable, Iterable
@@ -72,7 +73,8 @@ def in_short(run: run_lib.Run) -> list[dict[str, Any]]:
       'noise': run.at(name, seed, epsilon, 'random_sign'),
     }
     if all(points.values()):
-      rows.append({'target': name, 'seed': seed, **points})
+      p = min(1.0, points['noise']['mcnemar_p'] * run.num_tried)
+      rows.append({'target': name, 'seed': seed, 'p': p, **points})
   return rows
 
 
@@ -202,7 +204,7 @@ def attack_figures(run: run_lib.Run) -> list[Figure]:
         'each column one that judged them; the numbers stand in the cells.',
         'Who breaks whom: error in % of every model (columns) under examples '
         'made on every source (rows), at the epsilon at which the attack '
-        'exceeds random signs by most. The diagonal is the white box.',
+        'exceeds random signs by most. Framed: judged by the model attacked.',
       )
     )
   return found
@@ -254,7 +256,10 @@ def masks(run: run_lib.Run) -> list[dict[str, Any]]:
 
 
 def quality(run: run_lib.Run) -> list[dict[str, Any]]:
-  """Returns medians of how attacked clips sound, a row a source and epsilon."""
+  """Returns medians of how attacked clips sound, a row a source and epsilon.
+
+  Each with the number of clips that it is defined for, None where for none.
+  """
   groups = collections.defaultdict(list)
   for row in run.quality:
     key = (row['source'], row['attack'], row['epsilon_given'])
@@ -262,7 +267,11 @@ def quality(run: run_lib.Run) -> list[dict[str, Any]]:
   rows = []
   for (source, attack, epsilon), group in groups.items():
     values = {
-      name: [r[name] for r in group if isinstance(r[name], int | float)]
+      name: [
+        r[name]
+        for r in group
+        if isinstance(r[name], int | float) and not math.isnan(r[name])
+      ]
       for name in _MEASURES
     }
     rows.append(
@@ -272,7 +281,9 @@ def quality(run: run_lib.Run) -> list[dict[str, Any]]:
         'epsilon_given': epsilon,
         'num_clips': len(group),
         'medians': [
-          means.median(values[name]) if values[name] else None
+          (means.median(values[name]), len(values[name]))
+          if values[name]
+          else None
           for name in _MEASURES
         ],
       }

@@ -1,5 +1,6 @@
 """Claims of the paper that the studies of gradients and of features test."""
 
+import collections
 import os
 
 import numpy as np
@@ -52,12 +53,14 @@ def vanishing(run: run_lib.Run) -> claim.Claim:
     'The norm of ds_n/ds_i of an LSTM that learned its task is halved, going '
     'back, at least once a clip (95 % interval).'
   )
+  summary = _gradient_summary(run)
   rows = [
     row
-    for row in _gradient_summary(run)
+    for row in summary
     if row['part'] == 'jacobians'
     and row['setting'] == 'trained'
     and row['statistic'] == 'halvings_per_s'
+    and row['model'] in _with(summary, 'forget_gate')
   ]
   once = 1 / run.config['clip_s']
   answers, words = [], []
@@ -83,14 +86,20 @@ def early_gradient(run: run_lib.Run) -> claim.Claim:
     'gradient (95 % intervals), both of models that learned their task.'
   )
   answers, words, cnn_is_not = [], [], []
-  for row in _gradient_summary(run):
+  summary = _gradient_summary(run)
+  lstm, recurrent = (
+    _with(summary, name) for name in ('forget_gate', 'halvings_per_s')
+  )
+  for row in summary:
     if (row['part'], row['setting'], row['statistic']) != (
       *('clips', 'start, all', 'early_l1_share'),
     ):
       continue
+    if row['model'] in recurrent - lstm:
+      continue  # the plain tanh RNN
     learned = _learned(run, row['model'])
     close = claim.within(row, 0, _CLOSE_TO_ZERO) if learned else None
-    if row['model'].rpartition('/')[2].startswith('wavernn'):
+    if row['model'] in lstm:
       answers.append(close)
     else:
       cnn_is_not.append(close is False)
@@ -116,6 +125,18 @@ def _learned(run, model):
   return False
 
 
+def _with(summary, statistic):
+  """Returns the models whose state Jacobians have a statistic.
+
+  Recurrent ones have `halvings_per_s`, and LSTMs `forget_gate`.
+  """
+  return {
+    row['model']
+    for row in summary
+    if row['part'] == 'jacobians' and row['statistic'] == statistic
+  }
+
+
 def _gradient_summary(run):
   path = run.path('gradients', 'summary.csv')
   return storage.read_table(path) if os.path.exists(path) else []
@@ -138,8 +159,8 @@ def conversion(run: run_lib.Run) -> claim.Claim:
     'and it can be the larger of the two (Figure 3, equation 6).'
   )
   rule = (
-    'For some feature and budget the conversion loss has the larger L2 norm in '
-    'more than half of the clips.'
+    'For some feature and the smallest budget tried the conversion loss has '
+    'the larger L2 norm in more than half of the clips (95 % interval).'
   )
   path = run.path('features', 'budgets.csv')
   rows = [
@@ -148,8 +169,9 @@ def conversion(run: run_lib.Run) -> claim.Claim:
     if row['representation'] != 'waveform'
     and row['method'] == 'fgsm'
     and row['kind'] == 'epsilon'
+    and row['target'] == row['source']  # sizes are the same for every judge
     and row['budget'] > 0
-    and isinstance(row['conversion_larger'], float | int)
+    and row['num_attainable'] > 0
   ]
   if not rows:
     return claim.Claim(
@@ -158,16 +180,24 @@ def conversion(run: run_lib.Run) -> claim.Claim:
       ['Run python -m launch.features with the same --config and --workdir.'],
       rule,
     )
-  largest: dict[str, run_lib.Row] = {}
+  smallest: dict[tuple[str, str], run_lib.Row] = {}
   for row in rows:
-    name = row['representation']
-    if row['conversion_larger'] >= largest.get(name, row)['conversion_larger']:
-      largest[name] = row
-  words = [
-    f'{feature_study.representation_title(name)}: '
-    f'{claim.percent(row["conversion_larger"])} of clips at budget '
-    f'{row["budget"]:g}'
-    for name, row in largest.items()
+    key = (row['representation'], row['through'], row['seed'])
+    if row['budget'] <= smallest.get(key, row)['budget']:
+      smallest[key] = row
+  answers, words = collections.defaultdict(list), []
+  for (name, through, seed), row in smallest.items():
+    share, num = row['conversion_larger'], row['num_attainable']
+    low, high = statistics.wilson_interval(round(share * num), num)
+    known = {'estimate': share, 'ci_low': low, 'ci_high': high}
+    answers[seed].append(claim.within(known, 0.5, 1))
+    words.append(
+      f'{feature_study.representation_title(name)}, gradient through '
+      f'{through}, seed {seed}: {claim.share(known)} of clips at budget '
+      f'{row["budget"]:g}'
+    )
+  found = [
+    True if True in of_seed else None if None in of_seed else False
+    for of_seed in answers.values()
   ]
-  found = any(row['conversion_larger'] > 0.5 for row in largest.values())
-  return claim.Claim(text, claim.verdict([found]), words, rule)
+  return claim.Claim(text, claim.verdict(found), words, rule)

@@ -77,6 +77,10 @@ def write(
         'adversarial': f'{utterance_id}-{_word(sweep, cell)}.wav',
         'adversarial_float32': f'{utterance_id}-{_word(sweep, cell)}-float.wav',
       }
+
+      def heard_from(kind, files=files):
+        return audio.read_as_heard(os.path.join(folder, files[kind]))
+
       for kind, clips, subtype in (
         ('original', clean, 'PCM_16'),
         ('adversarial', perturbed, 'PCM_16'),
@@ -88,8 +92,8 @@ def write(
       heard = {
         'clean': clean[i],
         'memory': perturbed[i],
-        'int16': _read(folder, files['adversarial']),
-        'float32': _read(folder, files['adversarial_float32']),
+        'int16': heard_from('adversarial'),
+        'float32': heard_from('adversarial_float32'),
       }
       entries.append(
         {
@@ -160,12 +164,6 @@ def _answers(member):
   model = member.classifier.model
   logits_fn = jax.jit(lambda x: model.apply(variables, x, train=False))
   return lambda clip: int(np.argmax(logits_fn(clip[None])[0]))
-
-
-def _read(folder, name):
-  return np.asarray(
-    audio.from_full_scale(jnp.asarray(audio.read(os.path.join(folder, name))))
-  )
 
 
 def quality_rows(
