@@ -306,9 +306,10 @@ def transfer_matrix(
     panel.grid(visible=False)
     image = panel.imshow(error, cmap='Greys', vmin=0, vmax=100, aspect='auto')
     for (y, x), value in np.ndenumerate(error):
-      if np.isfinite(value):
-        color = 'white' if value > 55 else 'black'
-        panel.text(x, y, f'{value:.0f}', ha='center', va='center', color=color)
+      if not np.isfinite(value):
+        continue
+      color = 'white' if value > 55 else 'black'
+      panel.text(x, y, f'{value:.0f}', ha='center', va='center', color=color)
       if sources[y] == targets[x]:
         panel.add_patch(
           patches.Rectangle(

@@ -1,6 +1,7 @@
 """Claims, sounds and Table 1 of the page are what the tables and files say."""
 
 import base64
+import dataclasses
 import io
 import json
 
@@ -602,3 +603,62 @@ def test_the_epsilon_halfway_to_a_guess_lies_on_the_line(tmp_path):
   found = comparison.fragility({'a': read(tmp_path)})
   # WaveCNN: from 0.02 towards 0.5, so 0.26, between 0.22 at 0.01 and 0.42.
   assert found[0]['halfway'] == pytest.approx(0.01 + 0.01 * 0.04 / 0.20)
+
+
+def test_a_model_that_guesses_needs_no_perturbation(tmp_path):
+  rows = runs.sweep(
+    rates(wavecnn=(0.5, 0.6, 0.4, 0.9), wavernn=NONE, noise=NONE)
+  )
+  found = comparison.fragility({'a': read(tmp_path, rows=rows)})
+  assert {(r['target'], r['halfway']) for r in found} == {
+    ('wavecnn', 0.0),
+    ('wavernn', None),
+  }
+
+
+def test_a_straight_curve_is_seldom_called_crooked(tmp_path):
+  """Each at its level alone, the intervals would refute one line in five."""
+  rng = np.random.default_rng(0)
+  run = read(tmp_path)
+  epsilons = np.linspace(0, 0.03, 8)
+  num_refuted = 0
+  for _ in range(200):
+    errors = rng.binomial(runs.NUM_CLIPS, 0.1 + 20 * epsilons)
+    curve = [
+      runs.row(epsilon=e, error_rate=n / runs.NUM_CLIPS)
+      for e, n in zip(epsilons, errors, strict=True)
+    ]
+    for row in curve:
+      row['epsilon_fs'] = 1.0
+    straight = dataclasses.replace(run, rows=curve)
+    num_refuted += sweep_claims.linear(straight).verdict == claim.REFUTED
+  assert num_refuted <= 12
+
+
+def test_a_chosen_epsilon_has_its_p_corrected(tmp_path):
+  run = read(tmp_path)
+  row = sections.in_short(run)[0]
+  assert run.num_tried == 3
+  assert row['p'] == min(1, 3 * row['noise']['mcnemar_p'])
+
+
+def test_scores_that_are_not_defined_are_counted_out(tmp_path):
+  scores = [0.5, float('nan'), 0.7, float('nan'), 0.9]
+  rows = [
+    {
+      'source': 'wavecnn',
+      'attack': 'fgsm',
+      'epsilon_given': '0.01',
+      'snr_db': 20.0,
+      'segmental_snr_db': 10.0,
+      'log_spectral_distance_db': 5.0,
+      'stoi': score,
+      'pesq': '',
+    }
+    for score in scores
+  ]
+  for order in (rows, rows[::-1]):
+    run = dataclasses.replace(read(tmp_path / str(id(order))), quality=order)
+    (found,) = sections.quality(run)
+    assert found['num_clips'] == 5
+    assert found['medians'] == [(20, 5), (10, 5), (5, 5), (0.7, 3), None]
