@@ -18,9 +18,10 @@ _BATCH_SIZE = flags.DEFINE_integer(
 )
 _NUM_SCORED = flags.DEFINE_integer(
   'num_scored',
-  16,
-  'Clips of every batch that STOI and PESQ score; seconds a clip.',
-  lower_bound=0,
+  -1,
+  'Of these clips, evenly spread, that STOI and PESQ score, seconds a clip; -1 '
+  'for all.',
+  lower_bound=-1,
 )
 
 

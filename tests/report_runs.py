@@ -490,6 +490,34 @@ def write_features(folder):
     ],
   )
   storage.write_table(
+    folder / 'equal_error.csv',
+    feature_study.EQUAL_ERROR_COLUMNS,
+    [
+      {
+        **{k: b[k] for k in feature_study.EQUAL_ERROR_COLUMNS if k in b},
+        **{'error_rate': 0.25, 'snr_db': snr_db, 'ci_low': low, 'ci_high': 9.0},
+        'note': note,
+      }
+      for b, snr_db, low, note in zip(
+        budgets[:3],
+        (8.0, float('nan'), 20.0),
+        (7.0, float('nan'), float('nan')),
+        ('', 'not reached', 'reached at the highest SNR already'),
+        strict=True,
+      )
+    ],
+  )
+  storage.write_table(
+    folder / 'norms_examples.csv',
+    feature_study.NORM_EXAMPLE_COLUMNS,
+    [
+      {
+        **dict.fromkeys(feature_study.NORM_EXAMPLE_COLUMNS, 0.5),
+        **{'representation': 'mfcc13_griffin_lim', 'small_id': '<b>clip</b>'},
+      }
+    ],
+  )
+  storage.write_table(
     folder / 'norms.csv',
     feature_study.NORM_COLUMNS,
     [

@@ -403,3 +403,52 @@ def test_clips_are_spread_over_the_split():
   found = input_pipeline.spread(split, 4)
   np.testing.assert_array_equal(found.ids, [0, 3, 6, 9])
   assert len(input_pipeline.spread(split, 99)) == 10
+
+
+def test_sizes_and_scores_do_not_depend_on_the_batch(study):
+  split, classifiers, settings = study
+  settings = dataclasses.replace(
+    settings, num_norm_clips=3, num_norm_perturbations=2
+  )
+  found, scored = [], []
+  for batch_size in (2, 3):
+    settings = dataclasses.replace(settings, batch_size=batch_size)
+    rows = feature_study.norm_rows(
+      classifiers['wavecnn'], split, task='gender', seed=0, settings=settings
+    )
+    found.append(
+      {(row['id'], row['perturbation']): row['amplitude'] for row in rows}
+    )
+    rows = feature_study.attack_clips(
+      classifiers,
+      'wavecnn',
+      split,
+      task='gender',
+      seed=0,
+      classes=('f', 'm'),
+      settings=dataclasses.replace(
+        settings, num_scored=2, variants=settings.variants[-1:]
+      ),
+    )
+    scored.append({row['id'] for row in rows if row['overall_stoi'] != ''})
+  assert found[0] == found[1]
+  assert len(set(found[0].values())) == 6
+  assert scored[0] == scored[1] <= {'a', 'c'}  # spread over the split
+
+
+def test_two_perturbations_may_contradict_in_size():
+  def row(id_, feature, adversarial):
+    return {
+      **dict.fromkeys(feature_study.NORM_COLUMNS, 0),
+      **{'task': 'gender', 'representation': 'mfcc13_original', 'id': id_},
+      **{'feature_l2': feature, 'adversarial_l2': adversarial},
+    }
+
+  agreeing = [row('a', 1, 1), row('b', 2, 2), row('c', 4, 4)]
+  assert feature_study.norm_example_rows(agreeing) == []
+  rows = [*agreeing, row('d', 3, 0.25), row('e', 0.5, 0.9)]
+  (found,) = feature_study.norm_example_rows(rows)
+  assert set(found) == set(feature_study.NORM_EXAMPLE_COLUMNS)
+  # e is 6 times smaller than d in features and 3.6 times larger in audio; a is
+  # 3 and 4 times, b 1.5 and 8.
+  assert (found['small_id'], found['large_id']) == ('e', 'd')

@@ -662,3 +662,15 @@ def test_scores_that_are_not_defined_are_counted_out(tmp_path):
     (found,) = sections.quality(run)
     assert found['num_clips'] == 5
     assert found['medians'] == [(20, 5), (10, 5), (5, 5), (0.7, 3), None]
+
+
+def test_attacks_on_features_are_compared_at_equal_size_and_error(tmp_path):
+  run = read(tmp_path)
+  assert not sections.equal_errors(run) + sections.contradicting_sizes(run)
+  runs.write_everything_else(tmp_path / 'run')
+  with open(report.write(run.folder), encoding='utf-8') as file:
+    page = file.read()
+  assert '8.0 [7.0, 9.0]' in page
+  assert '<td class="text">not reached</td>' in page
+  assert '<bdi>&lt;b&gt;clip&lt;/b&gt;</bdi>' in page
+  assert {row['kind'] for row in sections.feature_comparison(run)} == {'snr'}

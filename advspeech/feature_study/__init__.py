@@ -22,12 +22,16 @@ from advspeech.feature_study.engine import (
 from advspeech.feature_study.figures import draw, plans, representation_title
 from advspeech.feature_study.norms import (
   NORM_COLUMNS,
+  NORM_EXAMPLE_COLUMNS,
+  norm_example_rows,
+  norm_rows,
   norm_summary_rows,
 )
 from advspeech.feature_study.settings import Settings, Variant
 from advspeech.feature_study.tables import (
   BUDGET_COLUMNS,
   EQUAL_COLUMNS,
+  EQUAL_ERROR_COLUMNS,
   budget_rows,
   equal_error_rows,
   equal_rows,
@@ -38,8 +42,10 @@ __all__ = [
   'BUDGET_COLUMNS',
   'CLIP_COLUMNS',
   'EQUAL_COLUMNS',
+  'EQUAL_ERROR_COLUMNS',
   'MEASURES',
   'NORM_COLUMNS',
+  'NORM_EXAMPLE_COLUMNS',
   'SCORES',
   'Settings',
   'Variant',
@@ -48,6 +54,8 @@ __all__ = [
   'draw',
   'equal_error_rows',
   'equal_rows',
+  'norm_example_rows',
+  'norm_rows',
   'norm_summary_rows',
   'plans',
   'representation_title',

@@ -31,15 +31,10 @@ MEASURES = (
   *(f'{part}_snr_db' for part in PARTS),
   *(f'{part}_max_norm' for part in PARTS),
   *(f'{part}_l2' for part in PARTS),
-  'conversion_lsd_db',
-  'overall_lsd_db',
+  *(f'{part}_lsd_db' for part in PARTS),
 )
 # Of other people's code, on the host: empty where not scored or not defined.
-SCORES = tuple(
-  f'{part}_{name}'
-  for part in ('conversion', 'overall')
-  for name in ('stoi', 'pesq')
-)
+SCORES = tuple(f'{part}_{name}' for part in PARTS for name in ('stoi', 'pesq'))
 POINT = ('task', 'seed', 'source', *Variant._fields, 'kind', 'budget')
 CLIP_COLUMNS = (
   *POINT,
@@ -157,9 +152,13 @@ def compile_judge(model_list: tuple[Any, ...]) -> Callable[..., Any]:
       measures[f'{part}_snr_db'] = audio.snr_db(clip, clip + change, mask)
       measures[f'{part}_max_norm'] = jnp.max(jnp.abs(change) * mask, -1)
       measures[f'{part}_l2'] = jnp.linalg.norm(change * mask, axis=-1)
-    for part, other in (('conversion', unperturbed), ('overall', adversarial)):
+    for part, one, other in (
+      ('conversion', clip, unperturbed),
+      ('adversarial', unperturbed, adversarial),
+      ('overall', clip, adversarial),
+    ):
       measures[f'{part}_lsd_db'] = quality.log_spectral_distance_db(
-        clip, other, mask
+        one, other, mask
       )
     predictions = [
       [
@@ -214,6 +213,7 @@ def attack_clips(
   }
   judge = compile_judge(tuple(c.model for c in classifiers.values()))
   rows = []
+  scored = set(input_pipeline.spread(split, settings.num_scored).ids)
   num_batches = input_pipeline.num_batches(split, settings.batch_size)
   with progress.Meter(
     f'features, seed {seed}', num_batches * len(settings.variants), 'attack'
@@ -235,6 +235,7 @@ def attack_clips(
           batch,
           judge_batch,
           settings,
+          [i for i, id_ in enumerate(loaded['id']) if id_ in scored],
           conversion_snr_db,
           scales,
           seed,
@@ -280,6 +281,7 @@ def _attack_batch(
   batch,
   judge_batch,
   settings,
+  scored,
   conversion_snr_db,
   scales,
   seed,
@@ -295,7 +297,7 @@ def _attack_batch(
   num_rows = len(batch['label'])
   ones = jnp.ones(num_rows)
   alone = judge_batch(prepared.unperturbed, prepared.unperturbed)
-  alone_scores = _scores(batch, prepared.unperturbed, settings.num_scored)
+  alone_scores = _scores(batch, batch['audio'], prepared.unperturbed, scored)
   conversion_snr_db[variant.representation] = alone[0]['conversion_snr_db']
 
   def change(radii):
@@ -308,11 +310,17 @@ def _attack_batch(
   def result(kind, budget, epsilon, attainable, moved):
     if moved is None:
       found, (measures, predictions) = prepared.unperturbed, alone
-      norm = jnp.zeros(num_rows)
+      norm, overall_scores = jnp.zeros(num_rows), alone_scores
     else:
       found = steps.rebuild(batch, prepared, moved)
       measures, predictions = judge_batch(prepared.unperturbed, found)
       norm = jnp.linalg.norm(moved.reshape(num_rows, -1), axis=-1)
+      overall_scores = _scores(batch, batch['audio'], found, scored)
+    scores = {
+      'conversion': alone_scores,
+      'adversarial': _scores(batch, prepared.unperturbed, found, scored),
+      'overall': overall_scores,
+    }
     return _Result(
       kind,
       budget,
@@ -321,15 +329,9 @@ def _attack_batch(
       norm,
       measures,
       {
-        **{f'conversion_{name}': x for name, x in alone_scores.items()},
-        **{
-          f'overall_{name}': x
-          for name, x in (
-            alone_scores
-            if moved is None
-            else _scores(batch, found, settings.num_scored)
-          ).items()
-        },
+        f'{part}_{name}': values
+        for part, of_part in scores.items()
+        for name, values in of_part.items()
       },
       alone[1][:, 0],
       predictions,
@@ -373,21 +375,26 @@ def _attack_batch(
     yield result(kind, budget, epsilon, attainable, moved)
 
 
-def _scores(batch, heard, num_scored):
-  """Returns STOI and PESQ of a batch's first clips, '' for what has none."""
-  rows = slice(0, num_scored)
-  arrays = [np.asarray(x)[rows] for x in (batch['audio'], heard, batch['mask'])]
-  scores = {'stoi': quality.stoi(*arrays).values}
+def _scores(batch, reference, heard, scored):
+  """Returns STOI and PESQ by name, [batch]; '' for what has none.
+
+  Args:
+    batch: Of the clips.
+    reference: [batch, time].
+    heard: [batch, time].
+    scored: Rows that are to be scored.
+  """
+  arrays = [np.asarray(x)[scored] for x in (reference, heard, batch['mask'])]
+  found = {name: [''] * len(batch['label']) for name in ('stoi', 'pesq')}
+  if not scored:
+    return found
+  values = {'stoi': quality.stoi(*arrays).values}
   if quality.has_pesq():
-    scores['pesq'] = quality.pesq(*arrays).values
-  missing = [None] * len(batch['label'])
-  return {
-    name: [
-      '' if value is None else value
-      for value in (*scores.get(name, ()), *missing)
-    ]
-    for name in ('stoi', 'pesq')
-  }
+    values['pesq'] = quality.pesq(*arrays).values
+  for name in values:
+    for row, value in zip(scored, values[name], strict=True):
+      found[name][row] = '' if value is None else value
+  return found
 
 
 def _column(values, like):

@@ -164,7 +164,8 @@ def error_against_snr(rows: Sequence[Mapping[str, Any]]) -> figure.Figure:
     n, seed = rows[0]['num_clips'], rows[0]['seed']
     figures.note(
       fig,
-      f'{rows[0]["task"]}, {n} test clips, seed {seed}, made on '
+      f'{rows[0]["task"]}, {n} test clips, or those of them, at least half, '
+      f'that can have the SNR; seed {seed}, made on '
       f'{figures.title(rows[0]["source"])}. Bars: Wilson intervals.',
     )
     return fig
@@ -259,7 +260,8 @@ def norms(rows: Sequence[Mapping[str, Any]]) -> figure.Figure:
     )
     figures.note(
       fig,
-      f'{rows[0]["task"]}, {" to ".join(map(str, counts))} random '
+      f'{rows[0]["task"]}, seed {rows[0]["seed"]}, '
+      f'{" to ".join(map(str, counts))} random '
       'perturbations a panel, a point each; norms in audio in units of half of '
       'full scale.',
     )
@@ -270,7 +272,7 @@ def draw(folder: str) -> None:
   """Draws every figure of a study's folder, as PNG and SVG.
 
   Args:
-    folder: With the tables of `feature_study.write_tables`.
+    folder: With the tables of `feature_study.write`.
   """
   for name, figure_fn in plans(folder).items():
     figures.save(figure_fn(), os.path.join(folder, name))
@@ -280,7 +282,7 @@ def plans(folder: str) -> dict[str, Callable[[], figure.Figure]]:
   """Returns what draws each figure of a study, by its name.
 
   Args:
-    folder: With the tables of `feature_study.write_tables`.
+    folder: With the tables of `feature_study.write`.
   """
   budgets = storage.read_table(os.path.join(folder, 'budgets.csv'))
   table = storage.read_table(os.path.join(folder, 'norms.csv'))

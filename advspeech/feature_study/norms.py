@@ -19,9 +19,11 @@ from advspeech import (
 from advspeech.attacks import feature_level
 from advspeech.feature_study.engine import PARTS, arrays, compile_steps
 from advspeech.feature_study.settings import (
+  REPRESENTATIONS,
   WAVEFORM,
   Settings,
 )
+from advspeech.sweep import problem
 
 NORM_COLUMNS = (
   'task',
@@ -49,6 +51,19 @@ NORM_SUMMARY_COLUMNS = (
   'overall_ci_high',
   'spread_db',
 )
+NORM_EXAMPLE_COLUMNS = (
+  'task',
+  'seed',
+  'representation',
+  'small_id',
+  'small_perturbation',
+  'small_feature_l2',
+  'small_adversarial_l2',
+  'large_id',
+  'large_perturbation',
+  'large_feature_l2',
+  'large_adversarial_l2',
+)
 _NUM_RESAMPLES = 499
 
 
@@ -72,10 +87,10 @@ def norm_rows(
     seed: For the rows, and of the perturbations.
     settings: How many.
   """
+  place = {name: i for i, name in enumerate(REPRESENTATIONS)}
   mesh = parallel.make_mesh(devices=jax.devices()[:1])
   split = input_pipeline.spread(split, settings.num_norm_clips)
   rows = []
-  rng = np.random.default_rng(seed)
   names = dict.fromkeys(v.representation for v in settings.variants)
   for name in names:
     if name == WAVEFORM:
@@ -89,8 +104,14 @@ def norm_rows(
       values, context = steps.analyse(batch['audio'])
       blank = feature_level.Prepared(values, context, None, None)
       unperturbed = steps.rebuild(batch, blank, jnp.zeros_like(values))
+      row_ids = problem.row_ids(loaded['id'])
       for p in range(settings.num_norm_perturbations):
-        change, amplitude = _rectangles(rng, values.shape, spans)
+        # A clip's draws are its own, whatever batch it comes in.
+        draws = [
+          np.random.default_rng((seed, place[name], p, int(row_id)))
+          for row_id in row_ids
+        ]
+        change, amplitude = _rectangles(draws, values.shape, spans)
         found = steps.rebuild(batch, blank, jnp.asarray(change))
         mask = batch['mask']
         sizes = [
@@ -121,13 +142,22 @@ def norm_rows(
   return rows
 
 
-def _rectangles(rng, shape, spans):
-  """Returns changes of that shape and their amplitudes, within recordings."""
+def _rectangles(draws, shape, spans):
+  """Returns changes of that shape and their amplitudes, within recordings.
+
+  Args:
+    draws: A generator a clip.
+    shape: Of the features, (batch, num_frames, num_bins).
+    spans: [num_clips, 2] samples, the batch's first.
+  """
   batch, num_frames, num_bins = shape
   change = np.zeros(shape, np.float32)
-  amplitude = np.exp(rng.uniform(np.log(0.5), np.log(16), batch))
+  amplitude = np.zeros(batch)
   hop_samples = audio.SAMPLE_RATE_HZ * features.HOP_MS // 1000
-  for i, (first, end) in enumerate(spans[:batch] // hop_samples):
+  for i, (rng, (first, end)) in enumerate(
+    zip(draws, spans[:batch] // hop_samples, strict=False)
+  ):
+    amplitude[i] = np.exp(rng.uniform(np.log(0.5), np.log(16)))
     last = max(first + 2, min(num_frames, end))
     t0, t1 = first + np.sort(rng.choice(last - first + 1, 2, replace=False))
     f0, f1 = np.sort(rng.choice(num_bins + 1, 2, replace=False))
@@ -178,6 +208,47 @@ def norm_summary_rows(
       )
     entry['spread_db'] = _spread_db(size, adversarial)
     table.append(entry)
+  return table
+
+
+def norm_example_rows(
+  rows: Sequence[Mapping[str, Any]],
+) -> list[dict[str, Any]]:
+  """Returns two perturbations whose sizes contradict, by NORM_EXAMPLE_COLUMNS.
+
+  For each representation the pair of which `small` is smaller in features and
+  larger in audio than `large`, the least of both ratios being as large as any
+  pair's (eq. 7); none where sizes never contradict.
+
+  Args:
+    rows: By NORM_COLUMNS.
+  """
+  table = []
+  keys = ('task', 'seed', 'representation')
+  for key, group in storage.grouped(rows, keys).items():
+    group = [row for row in group if row['adversarial_l2'] > 0]
+    size, found = (
+      np.log([row[f'{part}_l2'] for row in group])
+      for part in ('feature', 'adversarial')
+    )
+    if not len(group):
+      continue
+    apart = np.minimum(
+      size[None, :] - size[:, None], found[:, None] - found[None, :]
+    )
+    i, j = np.unravel_index(apart.argmax(), apart.shape)
+    if apart[i, j] <= 0:
+      continue
+    table.append(
+      {
+        **dict(zip(keys, key, strict=True)),
+        **{
+          f'{word}_{name}': group[row][name]
+          for word, row in (('small', i), ('large', j))
+          for name in ('id', 'perturbation', 'feature_l2', 'adversarial_l2')
+        },
+      }
+    )
   return table
 
 

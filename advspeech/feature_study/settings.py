@@ -73,7 +73,8 @@ class Settings:
     num_steps: Gradients of PGD.
     num_halvings: Of the bisection that matches sizes.
     error_rates: At which the SNR of attacks is compared.
-    num_scored: Clips of every batch that STOI and PESQ (where installed) score.
+    num_scored: Of these clips, evenly spread, that STOI and PESQ (where
+      installed) score; -1 for all.
     num_norm_clips: Clips that eq. 7 is tried on.
     num_norm_perturbations: Perturbations of each.
     confidence: Of intervals.
@@ -87,7 +88,7 @@ class Settings:
   num_steps: int = 8
   num_halvings: int = 9
   error_rates: tuple[float, ...] = (0.25, 0.5)
-  num_scored: int = 16
+  num_scored: int = -1
   num_norm_clips: int = 16
   num_norm_perturbations: int = 12
   confidence: float = 0.95

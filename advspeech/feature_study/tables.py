@@ -18,7 +18,9 @@ from advspeech.feature_study.engine import (
 from advspeech.feature_study.examples import write_examples
 from advspeech.feature_study.norms import (
   NORM_COLUMNS,
+  NORM_EXAMPLE_COLUMNS,
   NORM_SUMMARY_COLUMNS,
+  norm_example_rows,
   norm_rows,
   norm_summary_rows,
 )
@@ -394,6 +396,7 @@ def _write_all(
   confidence = settings.confidence
   for name, columns, table in (
     ('norms', NORM_COLUMNS, norms),
+    ('norms_examples', NORM_EXAMPLE_COLUMNS, norm_example_rows(norms)),
     (
       'norms_summary',
       NORM_SUMMARY_COLUMNS,

@@ -84,6 +84,8 @@ def write(workdir: str) -> str:
     gradient_estimates=sections.gradient_estimates(run),
     features=images(sections.feature_section(run)),
     feature_comparison=sections.feature_comparison(run),
+    equal_errors=sections.equal_errors(run),
+    contradicting_sizes=sections.contradicting_sizes(run),
     feature_sounds=_feature_sounds(run),
     checks=sections.checks(run),
     attack_made=sections.made(run.sessions),

@@ -409,19 +409,38 @@ def feature_section(run: run_lib.Run) -> list[Figure]:
 
 
 def feature_comparison(run: run_lib.Run) -> list[dict[str, Any]]:
-  """Returns FGSM on features beside FGSM end to end, at equal SNR.
+  """Returns attacks on features beside the same end to end, at equal size.
 
-  On the model attacked, a row a (representation, SNR, seed) that some clip can
-  have.
+  On the model attacked, a row a (representation, method, SNR or max-norm, seed)
+  that some clip can have.
   """
-  path = run.path('features', 'equal_size.csv')
   return [
     row
-    for row in (storage.read_table(path) if os.path.exists(path) else ())
-    if (row['kind'], row['method']) == ('snr', 'fgsm')
+    for row in _feature_table(run, 'equal_size')
+    if row['kind'] in ('snr', 'max_norm')
+    and row['method'] in ('fgsm', 'pgd')
     and row['target'] == row['source']
     and row['num_attainable'] > 0
   ]
+
+
+def equal_errors(run: run_lib.Run) -> list[dict[str, Any]]:
+  """Returns the SNR at which each attack reaches an error, on its source."""
+  return [
+    row
+    for row in _feature_table(run, 'equal_error')
+    if row['target'] == row['source'] and row['method'] in ('fgsm', 'pgd')
+  ]
+
+
+def contradicting_sizes(run: run_lib.Run) -> list[dict[str, Any]]:
+  """Returns pairs of perturbations of eq. 7 whose sizes contradict."""
+  return _feature_table(run, 'norms_examples')
+
+
+def _feature_table(run, name):
+  path = run.path('features', f'{name}.csv')
+  return storage.read_table(path) if os.path.exists(path) else []
 
 
 _FEATURE_TEXTS = {
