@@ -516,6 +516,8 @@ def accuracy_against_learning_rate(
 ) -> figure.Figure:
   """Returns validation accuracy over the rates tried, the best one marked.
 
+  Bars are 95 % Wilson intervals.
+
   Args:
     rows: Of the table of one model's search (`lr_search.COLUMNS`).
     model_name: For the title.
@@ -527,6 +529,20 @@ def accuracy_against_learning_rate(
     rates = [row['learning_rate'] for row in rows]
     accuracy = [100 * row['validation_accuracy'] for row in rows]
     panel.plot(rates, accuracy, color='0.7', zorder=1)
+    ends = [
+      statistics.wilson_interval(
+        round(row['validation_accuracy'] * row['num_clips']), row['num_clips']
+      )
+      for row in rows
+    ]
+    panel.vlines(
+      rates,
+      [100 * low for low, _ in ends],
+      [100 * high for _, high in ends],
+      color='0.7',
+      linewidth=0.8,
+      zorder=1,
+    )
     for number in sorted({row['round'] for row in rows}):
       at = [i for i, row in enumerate(rows) if row['round'] == number]
       panel.scatter(
@@ -551,6 +567,11 @@ def accuracy_against_learning_rate(
     panel.set_ylabel('validation accuracy in %')
     panel.set_title(title(model_name))
     panel.legend(fontsize=8)
+    note(
+      fig,
+      f'Best epoch of each training, seed {rows[0]["seed"]}, '
+      f'{rows[0]["num_clips"]} validation clips; bars: 95 % intervals.',
+    )
     return fig
 
 

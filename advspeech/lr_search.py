@@ -33,11 +33,13 @@ logger = logging.getLogger(__name__)
 MAX_PROBES_A_ROUND = 3
 COLUMNS = (
   'model',
+  'seed',
   'round',
   'learning_rate',
   'validation_accuracy',
   'validation_loss',
   'best_epoch',
+  'num_clips',
   'note',
 )
 
@@ -116,7 +118,15 @@ def search(
     results = side_by_side.run(probe, rates, meshes)
     for rate, metrics in zip(rates, results, strict=True):
       tried[rate] = checkpoint.rank(metrics)
-      rows.append({'model': model_name, 'round': number, **metrics})
+      rows.append(
+        {
+          'model': model_name,
+          'seed': config.seeds[0],
+          'round': number,
+          'num_clips': len(splits['validation']),
+          **metrics,
+        }
+      )
     path = os.path.join(folder, f'{model_name}.csv')
     parallel.on_lead(
       functools.partial(storage.write_table, path, COLUMNS, rows),
