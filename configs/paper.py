@@ -51,6 +51,13 @@ def get_config() -> ml_collections.ConfigDict:
       'models': ('wavecnn', 'wavernn'),
       # The hypothetical model: attacks are made on it, tried on all.
       'source': 'wavecnn',
+      # Beside the sweep: 'gradients' (Figure 5, equations 3 to 5 and 8 to 12)
+      # and 'features' (equations 6 and 7).
+      'studies': ('gradients',),
+      # Clips that input gradients are studied on, evenly spread over the split
+      # (-1: all), and those of them whose state Jacobians and accumulation are
+      # taken, hundreds of gradients each.
+      'gradients': {'num_clips': -1, 'num_studied': 32},
       # One pair of models a seed ("We perform the attack twice").
       'seeds': (0, 1),
       'model': {
@@ -180,4 +187,6 @@ def get_corpus_config(name: str, variant: str) -> ml_collections.ConfigDict:
     config.training.learning_rate = 2e-3
     config.training.num_epochs = 15 if task == 'gender' else 40
     config.sweep.batch_size = 48
+    config.gradients.num_clips = 72
+    config.gradients.num_studied = 8
   return config

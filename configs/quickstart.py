@@ -24,4 +24,6 @@ def get_config() -> ml_collections.ConfigDict:
   config.training.num_epochs = 10
   config.training.learning_rate = 2e-3
   config.sweep.batch_size = 48
+  config.gradients.num_clips = 48
+  config.gradients.num_studied = 8
   return config

@@ -31,7 +31,7 @@ def main():
   folder = experiment.run_features(
     command.CONFIG.value,
     command.workdir(),
-    _MODELS.value or command.workdir(),
+    _MODELS.value or '',
     feature_study.Settings(
       num_clips=_NUM_CLIPS.value,
       batch_size=_BATCH_SIZE.value,

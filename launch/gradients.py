@@ -16,12 +16,6 @@ _CHECKPOINT = flags.DEFINE_multi_string(
 _SPLIT = flags.DEFINE_enum(
   'split', 'test', ['train', 'validation', 'test'], 'Whose clips are studied.'
 )
-_STUDIED = flags.DEFINE_integer(
-  'studied',
-  32,
-  'Clips whose state Jacobians and accumulation are taken.',
-  lower_bound=2,
-)
 _EXAMPLE = flags.DEFINE_multi_string(
   'example',
   None,
@@ -37,7 +31,6 @@ def main():
     command.workdir(),
     checkpoints=_CHECKPOINT.value or (),
     split=_SPLIT.value,
-    num_studied=_STUDIED.value,
     examples=_EXAMPLE.value or (),
   )
   command.tell(folder)

@@ -129,6 +129,12 @@ def test_two_processes_end_with_the_tables_of_one(espeak_dir, tmp_path):
     for folder in ('one', 'two')
   )
   assert one == two
+  for name in ('clips', 'fidelity', 'summary'):
+    first, second = (
+      (tmp_path / folder / 'gradients' / f'{name}.csv').read_text()
+      for folder in ('one', 'two')
+    )
+    assert first == second, name
   # Its epsilons shared out instead of its clips: nothing else changes.
   again = tmp_path / 'two' / 'attack'
   for stale in (again / 'sweep.csv', *(again / 'parts').glob('*.npz')):

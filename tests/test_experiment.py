@@ -114,6 +114,9 @@ def test_an_unknown_size_says_what_there_is():
     ('sweep.masks', ('3-1s',), "a mask must be all, .*got '3-1s'"),
     ('sweep.transforms', ('echo',), "a transform must be one of .*got 'echo'"),
     ('sweep.sources', ('wavenet',), "must be among config.models.*'wavenet'"),
+    ('gradients.num_studied', 1, 'must be two clips or more, .*got 1 and -1'),
+    ('gradients.num_clips', 0, 'must be two clips or more, .*got 32 and 0'),
+    ('studies', ('gradient',), "one of gradients, features, got 'gradient'"),
     ('sweep.iterative.num_steps', 0, 'num_steps must be positive, got 0'),
     ('models', ('wavernn_on_wavecnn',), 'needs wavecnn beside it'),
     ('sweep.confidence', 1.0, 'between 0 and 1, got 1.0'),
@@ -411,6 +414,62 @@ def test_both_batch_sizes_are_checked_before_any_work(tmp_path):
   ):
     experiment.reproduce(config, str(tmp_path / 'run'))
   assert not (tmp_path / 'run').exists()
+
+
+def test_a_run_is_complete_with_its_studies(tmp_path, monkeypatch):
+  """What is there is not made again, and the page is drawn after the rest."""
+  done = []
+
+  def stage(name, *leaves):
+    def run(*args):
+      done.append(name)
+      for path in leaves:
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text('')
+
+    monkeypatch.setattr(experiment, name, run)
+
+  stage('prepare')
+  stage('run_training')
+  stage('run_attack', 'attack/sweep.csv')
+  stage('run_gradients', 'gradients/summary.csv')
+  stage('run_features', 'features/budgets.csv')
+  stage('run_report', 'report/index.html')
+  config = quickstart.get_config()
+  stages = ['prepare', 'run_training', 'run_attack', 'run_report']
+  for studies, expected in (
+    ((), stages),
+    (('gradients',), [*stages[:3], 'run_gradients', 'run_report']),
+    (('gradients',), []),
+    (
+      ('gradients', 'features'),
+      [*stages[:3], 'run_gradients', 'run_features', 'run_report'],
+    ),
+    (('features',), []),
+  ):
+    config.studies = studies
+    done.clear()
+    experiment.reproduce(config, str(tmp_path))
+    assert done == expected
+
+
+def test_studies_are_refused_before_any_work(tmp_path, monkeypatch):
+  config = quickstart.get_config()
+  config.sweep.epsilon_devices = 4
+  config.sweep.batch_size = 6
+  with pytest.raises(errors.InputError, match=r'study of gradients.*6 and 4'):
+    experiment.reproduce(config, str(tmp_path / 'run'))
+  config.studies = ('features',)
+  monkeypatch.setattr(parallel, 'is_distributed', lambda: True)
+  with pytest.raises(errors.InputError, match='study for one process'):
+    experiment.reproduce(config, str(tmp_path / 'run'))
+  assert not (tmp_path / 'run').exists()
+
+
+def test_epsilons_that_differ_from_clip_to_clip_are_no_radii_of_a_study():
+  assert sweep.absolute(('0', '20dbsnr', '0.02', '655.36lsb')) == (
+    *(0.0, 0.02, 0.01),
+  )
 
 
 def test_a_model_or_seed_of_no_config_is_refused(tmp_path):

@@ -30,6 +30,7 @@ TINY = (
   '--config.training.batch_size=64',
   '--config.sweep.batch_size=64',
   '--config.sweep.epsilons=(0.0, 0.02)',
+  '--config.studies=()',
 )
 
 
@@ -102,7 +103,8 @@ def test_studies_of_a_trained_run_become_part_of_its_page(tiny, tmp_path):
   for name, *more in (
     (
       'gradients',
-      '--studied=2',
+      '--config.gradients.num_studied=2',
+      '--config.sweep.epsilons=(0.0, 0.02, "20dbsnr")',
       f'--checkpoint={run}/wavecnn-seed0',
       f'--checkpoint={run}/wavernn-seed0',
     ),
@@ -114,6 +116,8 @@ def test_studies_of_a_trained_run_become_part_of_its_page(tiny, tmp_path):
       '--config.seeds=(0,)',
     ),
     ('report',),
+    # There is nothing left to do of them.
+    ('reproduce', "--config.studies=('gradients', 'features')"),
   ):
     done = launch(name, *args, *more)
     assert done.returncode == 0, (name, done.stderr)

@@ -1,7 +1,7 @@
 """One experiment: a config, a folder, and the stages between them.
 
-prepare -> train -> attack -> report. Each stage is skipped when its output is
-complete and resumed when it is not.
+prepare -> train -> attack -> studies -> report. Each stage is skipped when its
+output is complete and resumed when it is not.
 """
 
 import os
@@ -12,7 +12,7 @@ import ml_collections
 from advspeech import parallel, report
 from advspeech.experiment.attack import run_attack
 from advspeech.experiment.data import prepare
-from advspeech.experiment.folder import claim_workdir, exists
+from advspeech.experiment.folder import STUDIES, claim_workdir, exists
 from advspeech.experiment.studies import run_features, run_gradients
 from advspeech.experiment.training import run_lr_search, run_training
 from advspeech.experiment.validation import check_devices, validate
@@ -62,10 +62,17 @@ def reproduce(
   check_devices(config)
   claim_workdir(config, workdir)
   page = os.path.join(workdir, 'report', 'index.html')
-  table = os.path.join(workdir, 'attack', 'sweep.csv')
-  if not (exists(page) and exists(table)):
+  tables = (
+    os.path.join(workdir, 'attack', 'sweep.csv'),
+    *(os.path.join(workdir, name, STUDIES[name]) for name in config.studies),
+  )
+  if not all(exists(path) for path in (page, *tables)):
     prepare(config, skip_bad)
     run_training(config, workdir)
     run_attack(config, workdir)
+    if 'gradients' in config.studies:
+      run_gradients(config, workdir)
+    if 'features' in config.studies:
+      run_features(config, workdir)
     run_report(workdir)
   return page

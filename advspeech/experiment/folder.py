@@ -11,8 +11,11 @@ from advspeech import errors, parallel, provenance, storage
 
 # Every model's folder tells by itself what it is.
 _WHICH_MODELS = ('models', 'seeds', 'source')
-# Of this machine; results do not depend on it.
+# Of this machine, or of stages of their own: other results do not depend on it.
 _LOCAL = (
+  'studies',
+  'gradients.num_clips',
+  'gradients.num_studied',
   'data_dir',
   'corpus.folder',
   'corpus.manifest',
@@ -20,6 +23,8 @@ _LOCAL = (
   'input.device_budget_mb',
   'training.save_every_s',
 )
+# The last table of each study, whose folder has its name.
+STUDIES = {'gradients': 'summary.csv', 'features': 'budgets.csv'}
 # Of keys that runs made before there were any do not have.
 _ONCE_ABSENT = {
   'corpus.channels': 'mean',

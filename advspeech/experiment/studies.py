@@ -1,5 +1,6 @@
 """Studies of trained models beside the sweep: of gradients, of features."""
 
+import logging
 import os
 from collections.abc import Sequence
 
@@ -24,20 +25,23 @@ from advspeech.experiment.validation import (
   validate,
 )
 
+logger = logging.getLogger(__name__)
+
 
 def run_features(
   config: ml_collections.ConfigDict,
   workdir: str,
-  models_dir: str,
-  settings: feature_study.Settings,
+  models_dir: str = '',
+  settings: feature_study.Settings | None = None,
 ) -> str:
   """Sets feature-level attacks beside end-to-end ones; returns the folder.
 
   Args:
     config: See configs/paper.py.
     workdir: Tables, clips and figures go to `features/` in it.
-    models_dir: The run's folder that holds the trained models; only read.
-    settings: What is tried.
+    models_dir: The run's folder that holds the trained models, only read;
+      '' for `workdir`.
+    settings: What is tried; None for all of it.
 
   Raises:
     errors.InputError: If there are several processes.
@@ -48,6 +52,8 @@ def run_features(
       'launch.features works on one device of one process, got several '
       'processes; start it as one'
     )
+  models_dir = models_dir or workdir
+  settings = settings or feature_study.Settings()
   folder = os.path.join(workdir, 'features')
   _, task, splits = load(config)
   test = input_pipeline.spread(splits['test'], settings.num_clips)
@@ -77,7 +83,6 @@ def run_gradients(
   *,
   checkpoints: Sequence[str] = (),
   split: str = 'test',
-  num_studied: int = 32,
   examples: Sequence[str] = (),
 ) -> str:
   """Studies input gradients; returns the folder of tables and figures.
@@ -87,7 +92,6 @@ def run_gradients(
     workdir: The run's folder; results go to `gradients/` in it.
     checkpoints: Folders of the models; () for all of the run.
     split: 'train', 'validation' or 'test'.
-    num_studied: Clips of the state Jacobians and the accumulation.
     examples: Ids of clips to keep whole gradients of; () for the first.
 
   Raises:
@@ -101,6 +105,13 @@ def run_gradients(
       for seed in config.seeds
       for name in config.models
     ]
+  epsilons = sweep.absolute(config.sweep.epsilons)
+  left_out = len(config.sweep.epsilons) - len(epsilons)
+  if left_out and parallel.is_lead():
+    logger.warning(
+      'gradients: %d epsilons that differ from clip to clip are left out',
+      left_out,
+    )
   folder = os.path.join(workdir, 'gradients')
   _, task, splits = load(config)
   classifiers = {}
@@ -124,10 +135,15 @@ def run_gradients(
           f'{path} was trained with {key} {found[key]}, the config says '
           f'{value}; name models and a --config of the same task and length'
         )
+  clips = input_pipeline.spread(splits[split], config.gradients.num_clips)
+  if parallel.is_lead():
+    logger.info(
+      'gradients: %d clips (%s), %d models', len(clips), split, len(classifiers)
+    )
   gradient_study.write(
     folder,
     classifiers,
-    splits[split],
+    clips,
     origin={
       'task': config.task,
       'split': split,
@@ -137,10 +153,10 @@ def run_gradients(
       },
     },
     batch_size=config.sweep.batch_size,
-    epsilons=sweep.absolute(config.sweep.epsilons),
+    epsilons=epsilons,
     clip_to_range=config.sweep.clip_to_range,
     confidence=config.sweep.confidence,
-    num_studied=num_studied,
+    num_studied=config.gradients.num_studied,
     examples=examples,
   )
   parallel.on_lead(

@@ -15,6 +15,7 @@ from advspeech import (
   tasks,
   train,
 )
+from advspeech.experiment.folder import STUDIES
 from advspeech.models import frontend
 
 
@@ -80,6 +81,16 @@ def validate(config: ml_collections.ConfigDict) -> None:
       f'config.seeds must not be negative, got {config.seeds}'
     )
   sweep.validate(config)
+  num_clips = config.gradients.num_clips
+  num_studied = config.gradients.num_studied
+  if num_studied < 2 or (num_clips != -1 and num_clips < 2):
+    raise errors.InputError(
+      'config.gradients.num_studied and config.gradients.num_clips must be two '
+      f'clips or more, or -1 for all of num_clips, got {num_studied} and '
+      f'{num_clips}'
+    )
+  for name in config.studies:
+    check_choice('studies', name, STUDIES)
   if not 0 < config.lr_search.low < config.lr_search.high:
     raise errors.InputError(
       'config.lr_search.low must be positive and below config.lr_search.high, '
@@ -126,6 +137,17 @@ def check_devices(config: ml_collections.ConfigDict) -> None:
     config.sweep.batch_size,
     parallel.make_mesh(config.sweep.epsilon_devices),
   )
+  if 'gradients' in config.studies:
+    parallel.check_batch_size(
+      'config.sweep.batch_size (for the study of gradients)',
+      config.sweep.batch_size,
+      parallel.make_mesh(),
+    )
+  if 'features' in config.studies and parallel.is_distributed():
+    raise errors.InputError(
+      "config.studies names 'features', which is a study for one process, got "
+      'several; leave it out, and run launch.features by itself afterwards'
+    )
 
 
 def training_meshes(

@@ -106,7 +106,7 @@ def write(
   unknown = sorted({*examples} - {*map(str, split.ids)})
   if unknown:
     raise errors.InputError(
-      f'--example must name clips of the split, got {", ".join(unknown)}; ids '
+      f'--example must name clips studied, got {", ".join(unknown)}; ids '
       f'look like {split.ids[0]}'
     )
   settings = {

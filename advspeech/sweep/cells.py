@@ -200,20 +200,10 @@ def check_mask(attack: attacks.Attack, mask: str) -> None:
 
 
 def absolute(values: Sequence[str | float]) -> tuple[float, ...]:
-  """Returns epsilons in the model's unit, where one holds for every clip.
-
-  Raises:
-    errors.InputError: If one is relative to the clip.
-  """
-  parsed = parse_epsilons(values)
-  for epsilon in parsed:
-    if epsilon.unit == 'dbsnr':
-      raise errors.InputError(
-        'config.sweep.epsilons must be the same for every clip here, got '
-        f'{epsilon.text}; give an amplitude such as 0.002 or 100lsb'
-      )
+  """Returns those epsilons that are one for every clip, in the model's unit."""
+  same = [e for e in parse_epsilons(values) if e.unit != 'dbsnr']
   # float32 carries seven digits.
-  return tuple(float(f'{e.radii(np.float32(0)):.7g}') for e in parsed)
+  return tuple(float(f'{e.radii(np.float32(0)):.7g}') for e in same)
 
 
 def validate(config: 'ml_collections.ConfigDict') -> None:
