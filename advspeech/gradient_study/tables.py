@@ -126,10 +126,12 @@ def write(
   table = os.path.join(folder, 'summary.csv')
   if parallel.agree(lambda: os.path.exists(table)):
     return
+  studied = input_pipeline.spread(split, settings['num_studied'])
   arrays = _arrays(
     folder,
     classifiers,
     split,
+    studied,
     settings,
     batch_size=batch_size,
     clip_to_range=clip_to_range,
@@ -138,7 +140,7 @@ def write(
   def write_tables():
     clips, compared = clip_rows(split, settings['names'], arrays)
     signs = sign_rows(split, arrays['fidelity'])
-    points = accumulation_rows(split, arrays['accumulation'])
+    points = accumulation_rows(studied, arrays['accumulation'])
     for name, rows in (
       ('clips', clips),
       ('pairs', compared),
@@ -157,13 +159,21 @@ def write(
   parallel.on_lead(write_tables, f'{table} is written')
 
 
-def _arrays(folder, classifiers, split, settings, *, batch_size, clip_to_range):
+def _arrays(
+  folder,
+  classifiers,
+  split,
+  studied,
+  settings,
+  *,
+  batch_size,
+  clip_to_range,
+):
   """Returns every part's arrays, from disk where they are complete."""
 
   def kept(name, make):
     return analysis.kept(os.path.join(folder, f'{name}.npz'), make)
 
-  studied = input_pipeline.spread(split, settings['num_studied'])
   place = {str(id_): i for i, id_ in enumerate(split.ids)}
   shown = input_pipeline.subset(
     split, np.array([place[id_] for id_ in settings['examples']], int)
@@ -347,7 +357,7 @@ def jacobian_rows(jacobians: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def accumulation_rows(
-  split: input_pipeline.Split, accumulation: Mapping[str, Any]
+  studied: input_pipeline.Split, accumulation: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
   """Returns one row a (model, what is varied, point, epsilon, clip)."""
   rows = []
@@ -362,10 +372,10 @@ def accumulation_rows(
         n = values['n'][i, point].item()
         rows.append(
           {
-            'id': str(split.ids[i]),
+            'id': str(studied.ids[i]),
             'model': name,
             'varied': varied,
-            'n': split.pcm.shape[1] if varied == 'epsilon' else n,
+            'n': studied.pcm.shape[1] if varied == 'epsilon' else n,
             'epsilon': n if varied == 'epsilon' else epsilons[e],
             'predicted': predicted[index].item(),
             'measured': measured[index].item(),

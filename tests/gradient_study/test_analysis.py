@@ -296,6 +296,18 @@ def test_the_whole_study_is_written_once_and_drawn(
   assert len(signs) == 2 * 4 * NUM_CLIPS
   assert len(storage.read_table(str(tmp_path / 'fgsm.csv'))) == 2 * 5 * 2
   points = storage.read_table(str(tmp_path / 'accumulation.csv'))
+  # Spread over the split, and each prediction is of its own clip's gradient.
+  assert {row['id'] for row in points} == {'clip-0', 'clip-2', 'clip-5'}
+  norms = {
+    (row['id'], row['model']): row['l1']
+    for row in rows
+    if (row['alignment'], row['region']) == ('start', 'all')
+  }
+  for row in points:
+    if row['varied'] == 'epsilon':
+      assert row['predicted'] / row['epsilon'] == pytest.approx(
+        norms[row['id'], row['model']], rel=1e-3
+      )
   small = [
     row['measured'] / row['predicted']
     for row in points
