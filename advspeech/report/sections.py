@@ -357,7 +357,7 @@ _GRADIENT_TEXTS = {
     'figure5',
     'Mean magnitude of the gradient in each 40 ms frame over the clip, median '
     'and quartiles of all clips, a line a model.',
-    'The same over the whole split, by frames of 40 ms.',
+    'The same over all clips studied, by frames of 40 ms.',
   ),
   'profile-end': (
     'figure5',
