@@ -186,6 +186,17 @@ def test_the_clean_point_must_be_in_the_sweep(epsilons, told):
     experiment.validate(config)
 
 
+def test_the_first_attack_has_the_clean_point_if_it_has_steps():
+  config = paper.get_config()
+  config.sweep.attacks = ('pgd', 'fgsm')
+  experiment.validate(config)
+  config.sweep.iterative.epsilons = (0.01,)
+  with pytest.raises(errors.InputError, match=r'iterative.epsilons, which pgd'):
+    experiment.validate(config)
+  config.sweep.iterative.epsilons = (0.0, 0.01)
+  experiment.validate(config)
+
+
 def test_a_source_of_another_task_needs_a_label_for_every_clip():
   def member(classes, labels):
     metadata = {'task': 'emotion', 'classes': classes}

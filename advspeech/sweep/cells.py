@@ -215,11 +215,6 @@ def validate(config: 'ml_collections.ConfigDict') -> None:
       f'name at least one each, got {sweep.epsilons}, {sweep.attacks} and '
       f'{sweep.masks}'
     )
-  if all(e.radii(np.float32(1)) for e in parse_epsilons(sweep.epsilons)):
-    raise errors.InputError(
-      'config.sweep.epsilons must have 0 among them, the clean clips that '
-      f'every rise in error is measured from, got {sweep.epsilons}; add 0'
-    )
   for epsilon in parse_epsilons(
     (*sweep.epsilons, *sweep.iterative.epsilons, sweep.example_epsilon)
   ):
@@ -272,6 +267,18 @@ def _validate_attacks(config):
       'config.sweep.attacks must begin with an attack on the waveform, the one '
       f'that figures, masks and transforms are of, got {sweep.attacks[0]}; put '
       'fgsm first'
+    )
+  few = made[0].iterative and sweep.iterative.epsilons
+  name, given = (
+    ('iterative.epsilons', sweep.iterative.epsilons)
+    if few
+    else ('epsilons', sweep.epsilons)
+  )
+  if all(e.radii(np.float32(1)) for e in parse_epsilons(given)):
+    raise errors.InputError(
+      f'config.sweep.{name}, which {sweep.attacks[0]}, the first attack, is '
+      'made with, must have 0 among them, the clean clips that every rise in '
+      f'error is measured from, got {given}; add 0'
     )
   feature_level = sweep.feature_level
   if not feature_level.epsilons:
