@@ -192,6 +192,27 @@ def paired_difference_interval(
   )
 
 
+def square_and_add(
+  a: tuple[float, float, float],
+  b: tuple[float, float, float],
+) -> tuple[float, float]:
+  """Returns the interval of A less B, from those of A and B, (low, high).
+
+  The distances of A and B to the ends of their own intervals, squared and added
+  (MOVER; Zou & Donner 2008, Stat. Med. 27, 1693). As if A and B were
+  independent: wider than need be where they rise together.
+
+  Args:
+    a: Estimate, low and high.
+    b: The same of what is taken off.
+  """
+  estimate = a[0] - b[0]
+  return (
+    estimate - math.hypot(a[0] - a[1], b[2] - b[0]),
+    estimate + math.hypot(a[2] - a[0], b[0] - b[1]),
+  )
+
+
 def _check_confidence(confidence):
   if not 0 < confidence < 1:
     raise ValueError(f'confidence must lie in (0, 1), got {confidence}')

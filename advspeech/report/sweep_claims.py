@@ -321,21 +321,19 @@ def shared_frontend(run: run_lib.Run) -> claim.Claim:
     )
     if shared is None or own is None:
       continue
-    # Square and add: of two intervals, that of the difference.
-    low, high = (
-      np.hypot(shared['excess'] - shared[a], own['excess'] - own[b])
-      for a, b in (('excess_low', 'excess_high'), ('excess_high', 'excess_low'))
+    ends = ('excess', 'excess_low', 'excess_high')
+    low, high = statistics.square_and_add(
+      tuple(shared[key] for key in ends), tuple(own[key] for key in ends)
     )
     more = shared['excess'] - own['excess']
-    if more - low > 0:
+    if low > 0:
       answers += [True, own['excess_low'] <= 0]
     else:
-      answers.append(False if more + high < 0 else None)
+      answers.append(False if high < 0 else None)
     words.append(
       f'seed {seed}: shared front end {claim.points(shared, "excess")}, own '
       f'{claim.points(own, "excess")} over noise at epsilon {epsilon:g}; '
-      f'{100 * more:+.1f} points [{100 * (more - low):.1f}, '
-      f'{100 * (more + high):.1f}] more'
+      f'{100 * more:+.1f} points [{100 * low:.1f}, {100 * high:.1f}] more'
     )
   return claim.Claim(
     text,

@@ -269,12 +269,43 @@ def _difference(name, wrong_a, wrong_b, confidence):
   return {name: difference, f'{name}_low': low, f'{name}_high': high}
 
 
-def _mean(name, values, confidence):
-  """Returns the mean of a value a clip, with its interval."""
-  low, high = statistics.bootstrap_interval(
-    values, num_resamples=_NUM_RESAMPLES, confidence=confidence, seed=0
+def taken(
+  without: tuple[np.ndarray, np.ndarray],
+  behind: tuple[np.ndarray, np.ndarray],
+  confidence: float,
+) -> tuple[dict[str, float], dict[str, float]]:
+  """Returns `taken` and `over_half` of `transform_rows`, with their intervals.
+
+  Args:
+    without: Whether each clip is judged wrong, [num_clips], attacked and clean,
+      where there is no transform.
+    behind: The same behind it.
+    confidence: Of the intervals.
+  """
+
+  def less(a, b):
+    return _difference('', a, b, confidence)
+
+  # Attacked beside attacked, clean beside clean: few clips change sides there.
+  attacked, clean = (less(a, b) for a, b in zip(without, behind, strict=True))
+  return (
+    _less('taken', attacked, clean),
+    _less('over_half', less(*behind), less(*without), 0.5),
   )
-  return {name: float(values.mean()), f'{name}_low': low, f'{name}_high': high}
+
+
+def _less(name, a, b, scale=1.0):
+  """Returns the difference of two paired differences, with its interval.
+
+  Args:
+    name: Of what is returned.
+    a: As `_difference` returns it.
+    b: What is taken off.
+    scale: Of `b`.
+  """
+  first, second = tuple(a.values()), tuple(scale * x for x in b.values())
+  low, high = statistics.square_and_add(first, second)
+  return {name: first[0] - second[0], f'{name}_low': low, f'{name}_high': high}
 
 
 def _saved_columns(labels, answers, names):
@@ -299,8 +330,8 @@ def transform_rows(
   clean clips behind it, and `rise_without` the same where there is none;
   `taken` is the second less the first, and `over_half` the first less half of
   the second: below zero, the transform takes more than half of the attack. All
-  on the same clips, with intervals: Newcombe's for the rises, bootstrap for the
-  others.
+  on the same clips, with intervals: Newcombe's for the rises, and of two such
+  differences squared and added for the others.
 
   Args:
     sweep: Its work must be complete.
@@ -314,12 +345,12 @@ def transform_rows(
     if cell.is_plain
   }
   for cell in (cell for cell in sweep.cells if not cell.is_plain):
-    without = plain[cell.source, cell.attack, cell.mask]
+    plainly = plain[cell.source, cell.attack, cell.mask]
     sizes = [float(np.max(e.radii(rms))) for e in cell.epsilons]
     if 0 not in sizes:  # nothing to measure a rise from
       continue
     clean = sizes.index(0)
-    judged, bare = work.judgements(sweep, cell), work.judgements(sweep, without)
+    judged, bare = work.judgements(sweep, cell), work.judgements(sweep, plainly)
     for t, target in enumerate(sweep.members):
       known = target.labels >= 0
       if not known.any():
@@ -331,18 +362,17 @@ def transform_rows(
       for e, epsilon in enumerate(cell.epsilons):
         if not sizes[e]:
           continue
-        rise = wrong[e] * 1.0 - wrong[clean]
-        rise_without = bare_wrong[e] * 1.0 - bare_wrong[clean]
+        behind = wrong[e], wrong[clean]
+        without = bare_wrong[e], bare_wrong[clean]
+        taken_off, over_half = taken(without, behind, confidence)
         yield {
           **_cell_columns(sweep, cell, target, task),
           **epsilon_columns(epsilon, rms),
           'num_clips': int(known.sum()),
-          **_difference(
-            'rise_without', bare_wrong[e], bare_wrong[clean], confidence
-          ),
-          **_difference('rise', wrong[e], wrong[clean], confidence),
-          **_mean('taken', rise_without - rise, confidence),
-          **_mean('over_half', rise - rise_without / 2, confidence),
+          **_difference('rise_without', *without, confidence),
+          **_difference('rise', *behind, confidence),
+          **taken_off,
+          **over_half,
         }
 
 

@@ -418,3 +418,35 @@ def test_quality_is_measured_for_every_attack_and_epsilon(work):
   assert len(rows) == (3 + 2 + 2 + 2) * 2
   assert set(rows[0]) == set(sweep.QUALITY_COLUMNS)
   assert 'stoi' in undefined
+
+
+@pytest.mark.parametrize(
+  ('holds', 'num_clips'), [(0.5, 72), (0.9, 72), (0.98, 240)]
+)
+def test_what_a_transform_takes_is_covered(holds, num_clips):
+  """Of clips that an attack breaks a filter leaves so many broken."""
+  rng = np.random.default_rng(0)
+  clean_rate, broken_rate, num_runs = 0.1, 0.4, 1000
+  rise = (1 - clean_rate) * broken_rate
+  hits = np.zeros(2)
+  for _ in range(num_runs):
+    clean, breaks, lasts = (
+      rng.random(num_clips) < p for p in (clean_rate, broken_rate, holds)
+    )
+    taken, over_half = tables.taken(
+      *((clean | breaks, clean), (clean | (breaks & lasts), clean)), 0.95
+    )
+    hits += (
+      taken['taken_low'] <= rise * (1 - holds) <= taken['taken_high'],
+      over_half['over_half_low']
+      <= rise * (holds - 0.5)
+      <= over_half['over_half_high'],
+    )
+  assert (hits / num_runs > 0.93).all(), hits / num_runs
+
+
+def test_where_nothing_changes_the_interval_still_has_a_width():
+  broken, clean = np.arange(72) < 30, np.arange(72) < 8
+  taken, _ = tables.taken((broken, clean), (broken, clean), 0.95)
+  assert taken['taken'] == 0
+  assert taken['taken_low'] < -0.01 < 0.01 < taken['taken_high'] < 0.1
