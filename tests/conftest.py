@@ -22,6 +22,26 @@ import pytest  # noqa: E402
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 
 
+# Files that take a minute or more; begun last, they leave workers idle.
+_LONGEST = (
+  'test_train.py',
+  'test_launch.py',
+  'test_engine.py',
+  'test_analysis.py',
+  'test_work.py',
+  'test_lr_search.py',
+  'test_models.py',
+  'test_distributed.py',
+  'test_recording.py',
+)
+
+
+def pytest_collection_modifyitems(items):
+  """Puts the longest files first, a worker each."""
+  place = {name: i for i, name in enumerate(_LONGEST)}
+  items.sort(key=lambda item: place.get(item.path.name, len(place)))
+
+
 @pytest.fixture(scope='session')
 def espeak_dir(tmp_path_factory):
   """Folder with the embedded corpus, prepared once."""
