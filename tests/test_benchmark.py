@@ -88,6 +88,7 @@ def test_feeding_and_evaluating_are_measured(tiny_config):
   assert results['lstm_share_of_forward'] < 1
 
 
+@pytest.mark.slow
 def test_the_three_sources_are_measured_against_training(tiny_config):
   results = benchmark.measure_input(tiny_config, 2, rounds=1, num_stored=12)
   assert set(results['ratio']) == {'memory', 'device', 'disk'}

@@ -186,7 +186,8 @@ def test_a_notice_to_one_stops_both_and_they_resume_to_the_same_bits(
   test_train.assert_same_bits(a, b)
 
 
-@pytest.mark.parametrize('victim', [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize('victim', [0, 1])
 def test_when_one_is_killed_the_other_ends_with_a_reason_and_both_resume(
   espeak_dir, tmp_path, victim
 ):
@@ -212,6 +213,7 @@ def test_when_one_is_killed_the_other_ends_with_a_reason_and_both_resume(
   assert end(pair, 60) == [75, 75]
 
 
+@pytest.mark.slow
 def test_when_one_raises_the_other_ends_with_a_reason(espeak_dir, tmp_path):
   args = (
     *ONE_MODEL,

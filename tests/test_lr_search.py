@@ -79,6 +79,7 @@ def test_side_by_side_finds_what_one_after_another_finds(
   assert search(config, tmp_path / 'after') == beside
 
 
+@pytest.mark.slow
 def test_a_rate_that_explodes_is_a_row_not_the_end(tmp_path, config):
   config.model.norm = 'none'
   config.lr_search.low, config.lr_search.high = 1e28, 1e34

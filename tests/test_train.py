@@ -83,7 +83,13 @@ def stop_at(monkeypatch):
   return set_to
 
 
-@pytest.mark.parametrize('model_name', models.NAMES)
+@pytest.mark.parametrize(
+  'model_name',
+  [
+    name if name == 'wavernn' else pytest.param(name, marks=pytest.mark.slow)
+    for name in models.NAMES
+  ],
+)
 def test_a_stopped_run_ends_with_the_same_bits(
   tmp_path, config, stop_at, model_name
 ):
@@ -134,6 +140,7 @@ def test_saves_as_often_as_asked(tmp_path, config, monkeypatch):
   assert saved[-1] == 18
 
 
+@pytest.mark.slow
 def test_goes_on_with_another_number_of_devices(tmp_path, config, stop_at):
   straight = tiny.run(config, tmp_path / 'straight')
   stop_at(11)
@@ -151,6 +158,7 @@ def test_goes_on_with_another_number_of_devices(tmp_path, config, stop_at):
   assert straight['num_parameters'] == moved['num_parameters']
 
 
+@pytest.mark.slow
 def test_members_side_by_side_end_with_the_bits_of_one_after_another(
   tmp_path, config
 ):
@@ -388,6 +396,7 @@ def test_a_batch_that_does_not_fit_the_devices_is_refused(tmp_path, config):
     tiny.run(config, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_model_on_anothers_front_end_keeps_it_bit_for_bit(tmp_path):
   config = tiny.get_config()
   config.training.num_epochs = 1

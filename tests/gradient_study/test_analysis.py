@@ -155,6 +155,7 @@ def test_recordings_can_lie_at_the_end(classifiers, split):
   )
 
 
+@pytest.mark.slow
 def test_recordings_are_aligned_wherever_they_were_padded(split, classifiers):
   spare = TIME - split.num_samples
   starts = np.where(np.arange(NUM_CLIPS) % 2, spare, spare // 2)  # or center
