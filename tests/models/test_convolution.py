@@ -88,10 +88,13 @@ def test_every_form_equals_scipy_forward_and_backward(
   kernel = rng.normal(size=(size, channels, features))
   weight = rng.normal(size=(length, features, 2))
   expected = correlate(x, kernel), *gradients(x, kernel, weight)
+  # Of sums that cancel nothing: what float32's rounding goes by.
+  sizes = np.abs(x), np.abs(kernel), np.abs(weight)
+  largest = correlate(*sizes[:2]), *gradients(*sizes)
   x, kernel, weight = (jnp.asarray(a, jnp.float32) for a in (x, kernel, weight))
   for results in by_every_form(x, kernel, weight).values():
-    for actual, wanted in zip(results, expected, strict=True):
-      assert_close(actual, wanted)
+    for actual, wanted, size_of in zip(results, expected, largest, strict=True):
+      assert np.abs(actual - wanted).max() <= 3e-6 * size_of.max()
 
 
 @pytest.mark.parametrize(
