@@ -193,6 +193,7 @@ def test_a_second_start_finds_everything_done(tiny):
   assert after == before
 
 
+@pytest.mark.slow
 def test_reproduce_finishes_what_is_missing_with_the_same_tables(tiny):
   workdir, args = tiny
   path = workdir / 'attack' / 'sweep.csv'

@@ -121,6 +121,7 @@ def test_clips_kept_on_the_devices_train_the_same_bits(
   assert_same_bits(tmp_path / 'host', tmp_path / 'device')
 
 
+@pytest.mark.slow
 def test_saves_as_often_as_asked(tmp_path, config, monkeypatch):
   saved = []
   original = checkpoint.Checkpoints.save
@@ -179,6 +180,7 @@ def test_members_side_by_side_end_with_the_bits_of_one_after_another(
     assert_same_bits(tmp_path / 'beside' / seed, tmp_path / 'after' / seed)
 
 
+@pytest.mark.slow
 def test_a_member_that_fails_leaves_the_others_to_finish(tmp_path, config):
   meshes = [
     parallel.make_mesh(devices=jax.devices()[i : i + 2]) for i in (0, 2)

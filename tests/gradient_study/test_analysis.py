@@ -236,6 +236,7 @@ def test_float64_is_the_reference_and_float16_underflows(classifiers, split):
     np.testing.assert_array_equal(part['predictions'][:, d, 0], part['clean'])
 
 
+@pytest.mark.slow
 def test_the_recurrent_part_alone_is_the_models(classifiers, split):
   for name in ('wavernn', 'wavernn_tanh'):
     model = models.create_model(name, 2, **SIZES)
