@@ -140,9 +140,9 @@ def attack(
     )[0]
     clips.append(perturbed)
     name = f'{attack_name}-{epsilon.text}'
-    outside = perturbed.copy()
-    outside[recorded] = clean[recorded]
-    part = slice(None) if np.any(outside != clean) else recorded
+    moved = perturbed != clean
+    moved[recorded] = False
+    part = slice(None) if moved.any() else recorded
     said_of = {}
     for kind, suffix, subtype in (
       ('int16', '', 'PCM_16'),

@@ -224,9 +224,7 @@ def study():
   return split, classifiers, settings
 
 
-@pytest.fixture(scope='module')
-def attacked(study):
-  split, classifiers, settings = study
+def attack(classifiers, split, settings):
   return feature_study.attack_clips(
     classifiers,
     'wavecnn',
@@ -236,6 +234,12 @@ def attacked(study):
     classes=('f', 'm'),
     settings=settings,
   )
+
+
+@pytest.fixture(scope='module')
+def attacked(study):
+  split, classifiers, settings = study
+  return attack(classifiers, split, settings)
 
 
 def test_every_attainable_clip_has_the_size_asked_for(attacked):
@@ -419,17 +423,10 @@ def test_sizes_and_scores_do_not_depend_on_the_batch(study):
     found.append(
       {(row['id'], row['perturbation']): row['amplitude'] for row in rows}
     )
-    rows = feature_study.attack_clips(
-      classifiers,
-      'wavecnn',
-      split,
-      task='gender',
-      seed=0,
-      classes=('f', 'm'),
-      settings=dataclasses.replace(
-        settings, num_scored=2, variants=settings.variants[-1:]
-      ),
+    few = dataclasses.replace(
+      settings, num_scored=2, variants=settings.variants[-1:]
     )
+    rows = attack(classifiers, split, few)
     scored.append({row['id'] for row in rows if row['overall_stoi'] != ''})
   assert found[0] == found[1]
   assert len(set(found[0].values())) == 6
