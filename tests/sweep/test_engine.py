@@ -526,3 +526,25 @@ def test_a_targeted_attack_goes_for_the_class_after_the_label(members, split):
   )
   assert (after > before).mean() >= 0.7
   assert after.mean() > before.mean()
+
+
+@pytest.mark.parametrize('index', range(len(sweep.CONTROLS)))
+def test_the_controls_of_an_attack_in_a_band_keep_to_it(index):
+  clips = jnp.full((2, 1600), 0.5)
+  band = attacks.band_weights(1600, 1000, 2000, 16_000)
+  tone = jnp.sin(2 * jnp.pi * 1500 / 16_000 * jnp.arange(1600))[None]
+  problem = attacks.Problem(
+    clips,
+    None,
+    None,
+    targeted=False,
+    keys=jax.random.split(jax.random.key(0), 2),
+    mask=None,
+    band=band,
+    bounds=(0.0, 1.0),
+  )
+  noisy = engine._control(
+    index, sweep.CONTROLS[index], clips + 0.01 * tone, problem, (0.0, 1.0)
+  )
+  power = np.abs(np.fft.rfft(noisy - clips)) ** 2
+  assert power[:, np.asarray(band) == 0].sum() < 1e-4 * power.sum()
