@@ -63,8 +63,16 @@ def read_table(path: str) -> list[dict[str, Any]]:
   """Returns a CSV file's rows, numbers as numbers but ids and classes.
 
   Raises:
-    errors.InputError: If a row has not a value for every column.
+    errors.InputError: If it is no text, or a row has not a value for every
+      column.
   """
+  try:
+    return _read_rows(path)
+  except (UnicodeDecodeError, csv.Error) as e:
+    raise errors.InputError(f'{path} is no CSV ({e}); {_AGAIN}') from e
+
+
+def _read_rows(path):
   with open(path, encoding='utf-8', newline='') as file:
     reader = csv.reader(file)
     columns = next(reader, [])

@@ -33,6 +33,16 @@ def test_a_table_that_was_cut_is_named_with_the_line(tmp_path):
     storage.read_table(path)
 
 
+@pytest.mark.parametrize(
+  'data', [b'a,b\n\xfb\xff,1\n', b'a,b\n"' + b'x' * 200_000]
+)
+def test_a_table_that_is_no_text_is_named(tmp_path, data):
+  path = tmp_path / 'sweep.csv'
+  path.write_bytes(data)
+  with pytest.raises(errors.InputError, match=r'sweep\.csv is no CSV'):
+    storage.read_table(path)
+
+
 @pytest.mark.parametrize('damage', ['cut', 'changed', 'empty', 'missing'])
 def test_arrays_that_cannot_be_read_are_named(tmp_path, damage):
   path = tmp_path / 'arrays.npz'
