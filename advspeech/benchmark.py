@@ -187,7 +187,7 @@ def fgsm_sweep(subject: Subject, variables, clips, label, epsilons):
 
     def predict(epsilon):
       perturbed = attacks.perturb(clips, direction, epsilon[None])[0]
-      return jnp.argmax(logits_fn(perturbed), -1).astype(jnp.int8)
+      return jnp.argmax(logits_fn(perturbed), -1)
 
     return jax.lax.map(predict, epsilons).T
 

@@ -23,7 +23,6 @@ from advspeech.feature_study.settings import (
   WAVEFORM,
   Settings,
 )
-from advspeech.sweep import problem
 
 NORM_COLUMNS = (
   'task',
@@ -104,12 +103,12 @@ def norm_rows(
       values, context = steps.analyse(batch['audio'])
       blank = feature_level.Prepared(values, context, None, None)
       unperturbed = steps.rebuild(batch, blank, jnp.zeros_like(values))
-      row_ids = problem.row_ids(loaded['id'])
+      words = input_pipeline.id_words(loaded['id'])
       for p in range(settings.num_norm_perturbations):
         # A clip's draws are its own, whatever batch it comes in.
         draws = [
-          np.random.default_rng((seed, place[name], p, int(row_id)))
-          for row_id in row_ids
+          np.random.default_rng((seed, place[name], p, *of_clip))
+          for of_clip in words.tolist()
         ]
         change, amplitude = _rectangles(draws, values.shape, spans)
         found = steps.rebuild(batch, blank, jnp.asarray(change))

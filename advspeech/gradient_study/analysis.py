@@ -7,7 +7,6 @@ what `gradients.summarise` tells leaves the device.
 
 import functools
 import os
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -31,6 +30,7 @@ from advspeech import (
   storage,
 )
 from advspeech.models import frontend, wavernn
+from advspeech.sweep import problem
 
 Tree = dict[str, Any]
 REGIONS = ('all', 'recorded')
@@ -83,10 +83,10 @@ def map_clips(
   ):
     preemption.check()
     num_rows = len(batch['id'])
-    seeds = np.zeros(batch_size, np.uint32)
-    seeds[:num_rows] = [zlib.crc32(str(id_).encode()) for id_ in batch['id']]
+    words = np.zeros((batch_size, 2), np.uint32)
+    words[:num_rows] = input_pipeline.id_words(batch['id'])
     rows = {name: batch[name] for name in ('audio', 'label', 'mask')}
-    rows['seed'] = parallel.shard_batch(seeds, mesh)
+    rows['id_words'] = parallel.shard_batch(words, mesh)
     out = parallel.fetch(step(shared, rows))
     parts.append(jax.tree.map(lambda x, n=num_rows: x[:n], out))
   return jax.tree.map(lambda *x: np.concatenate(x), *parts)
@@ -98,10 +98,10 @@ def clip_step(
   """Returns the compiled function behind `map_clips`, for one batch."""
 
   def unit(shared, rows):
-    return fn(shared, {**rows, 'key': jax.vmap(jax.random.key)(rows['seed'])})
+    return fn(shared, {**rows, 'key': problem.clip_keys(0, rows['id_words'])})
 
   def step(shared, rows):
-    num_rows = rows['seed'].shape[0]
+    num_rows = rows['label'].shape[0]
     chunk = 1 if jax.default_backend() == 'cpu' else _ACCELERATOR_CHUNK
 
     def split(x):
@@ -328,7 +328,8 @@ def fidelity(
     )
 
     def predict(clips):
-      return jnp.argmax(_logits(judge, variables, clips), -1).astype(jnp.int8)
+      answers = jnp.argmax(_logits(judge, variables, clips), -1)
+      return answers.astype(jnp.int32)
 
     def predict_all(direction):
       return jax.lax.map(

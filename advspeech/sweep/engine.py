@@ -262,7 +262,7 @@ def _program(cell, members, split, attack, settings):
       'pcm': pcm,
       'span': spans,
       'goal': goal[rows],
-      'row_id': problem_lib.row_ids(split.ids[rows]),
+      'id_words': input_pipeline.id_words(split.ids[rows]),
     }
     batch = {
       name: np.pad(x, [(0, fill_rows)] + [(0, 0)] * (x.ndim - 1))
@@ -311,7 +311,7 @@ def attacked_clips(
   part = masks.parse(cell.mask)
 
   @jax.jit
-  def make(pcm, span, goal, row_id, radius):
+  def make(pcm, span, goal, id_words, radius):
     clips, recorded = problem_lib.decode(pcm, span)
     problem = problem_lib.pose(
       source.classifier.model,
@@ -319,7 +319,7 @@ def attacked_clips(
       clips,
       recorded,
       goal,
-      problem_lib.keys_of(np.uint32(source.seed), row_id),
+      problem_lib.streams(np.uint32(source.seed), id_words),
       attack,
       part,
       known,
@@ -333,7 +333,7 @@ def attacked_clips(
     split.pcm,
     split.spans,
     source.goal(attack),
-    problem_lib.row_ids(split.ids),
+    input_pipeline.id_words(split.ids),
     epsilon.radii(problem_lib.signal_rms(split.pcm, split.spans)).astype(
       np.float32
     ),
@@ -420,11 +420,11 @@ def _judge_chunk(program, source, targets, seed, fitted, batch, radii):
     targets: For each module of targets its members' variables, stacked.
     seed: Of everything random, folded with each clip's id.
     fitted: [num_epsilons, time or 0].
-    batch: `pcm`, `span`, `goal` and `row_id` of the clips.
+    batch: `pcm`, `span`, `goal` and `id_words` of the clips.
     radii: [num_epsilons, batch].
   """
   clips, recorded = problem_lib.decode(batch['pcm'], batch['span'])
-  keys = problem_lib.keys_of(seed, batch['row_id'])
+  keys = problem_lib.streams(seed, batch['id_words'])
   problem = problem_lib.pose(
     program.source,
     source,
@@ -442,12 +442,12 @@ def _judge_chunk(program, source, targets, seed, fitted, batch, radii):
   def predict(x):
     """Returns [num_targets, batch] classes for clips [batch, time]."""
     if program.transform:
-      x = program.transform.apply(x, problem_lib.keys_for(keys, 1), recorded)
+      x = program.transform.apply(x, keys.transform, recorded)
     answers = [
       jax.lax.map(
         lambda variables, model=model: jnp.argmax(
           model.apply(variables, x, train=False), -1
-        ).astype(jnp.int16),
+        ).astype(jnp.int32),
         variables,
       )
       for model, variables in zip(program.targets, targets, strict=True)
@@ -459,8 +459,8 @@ def _judge_chunk(program, source, targets, seed, fitted, batch, radii):
       program.attack, problem, prepared, direction, radius
     )
     controls = [
-      _control(i, name, perturbed, problem, program.bounds)
-      for i, name in enumerate(cells_lib.CONTROLS)
+      _control(name, getattr(keys, name), perturbed, problem, program.bounds)
+      for name in cells_lib.CONTROLS
       if name in program.variants
     ]
     max_norm = jnp.abs(perturbed - clips).max(-1)
@@ -493,7 +493,7 @@ def _judge_chunk(program, source, targets, seed, fitted, batch, radii):
   return {'clean': predict(clips), **judged}
 
 
-def _control(index, name, perturbed, problem, bounds):
+def _control(name, keys, perturbed, problem, bounds):
   """Returns clips under noise as large as an attack's perturbation."""
   make = {
     'random_sign': attacks.random_sign_like,
@@ -502,7 +502,7 @@ def _control(index, name, perturbed, problem, bounds):
   }[name]
   clips = problem.audio
   noise = make(
-    problem_lib.keys_for(problem.keys, 1 + index),
+    keys,
     perturbed - clips,
     mask=problem.mask,
     band=problem.band,

@@ -43,7 +43,7 @@ def fit_universal(
     'pcm': split.pcm,
     'span': split.spans,
     'goal': dataclasses.replace(source, labels=split.labels).goal(attack),
-    'row_id': problem_lib.row_ids(split.ids),
+    'id_words': input_pipeline.id_words(split.ids),
     'radii': radii.T,
   }
   step = _universal_step(
@@ -78,7 +78,7 @@ def _universal_step(model, part, attack, settings, relative_step):
     clips, recorded = problem_lib.decode(batch['pcm'], batch['span'])
 
     def loss_fn(x, batch, recorded):
-      keys = problem_lib.keys_of(seed, batch['row_id'])
+      keys = problem_lib.streams(seed, batch['id_words'])
       posed = problem_lib.pose(
         model,
         variables,

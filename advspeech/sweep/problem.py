@@ -1,11 +1,10 @@
 """An attack's problem on some clips: what a sweep, an example and a fit share.
 
-Whatever is random comes from the source's seed and the clip's id alone.
+Whatever is random comes from the source's seed and the clip's id alone, and
+each purpose draws from a stream of its own.
 """
 
-import hashlib
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -35,12 +34,6 @@ def signal_rms(pcm: np.ndarray, spans: np.ndarray) -> np.ndarray:
   return np.concatenate([np.zeros(0, np.float32), *parts])
 
 
-def row_ids(ids: Sequence[str]) -> np.ndarray:
-  """Returns numbers of clips, [num_clips] uint32, from their ids alone."""
-  digests = [hashlib.sha256(str(x).encode()).digest() for x in ids]
-  return np.array([int.from_bytes(d[:4], 'little') for d in digests], np.uint32)
-
-
 def decode(pcm: jax.Array, span: jax.Array) -> tuple[jax.Array, jax.Array]:
   """Returns clips in model range and 1 on recorded samples, both [batch, time].
 
@@ -53,14 +46,51 @@ def decode(pcm: jax.Array, span: jax.Array) -> tuple[jax.Array, jax.Array]:
   return audio.from_pcm(pcm), recorded.astype(jnp.float32)
 
 
-def keys_of(seed: jax.Array, row_ids: jax.Array) -> jax.Array:
-  """Returns a typed key a clip, [batch], from its number [batch]."""
-  return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), row_ids)
+class Streams(NamedTuple):
+  """Typed PRNG keys of some clips, [batch] each, one stream a purpose.
+
+  Attributes:
+    attack: What an attack draws, its random starts above all.
+    transform: What the transform draws between attack and judgement.
+    known_transform: What an adaptive attack draws for that transform.
+    random_sign: The control of that name, as the two that follow.
+    gaussian: The same.
+    shuffled: The same.
+  """
+
+  attack: jax.Array
+  transform: jax.Array
+  known_transform: jax.Array
+  random_sign: jax.Array
+  gaussian: jax.Array
+  shuffled: jax.Array
 
 
-def keys_for(keys: jax.Array, purpose: int) -> jax.Array:
-  """Returns [batch] keys for one purpose: attack, a control, a transform."""
-  return jax.vmap(jax.random.fold_in, (0, None))(keys, purpose)
+def streams(seed: jax.Array, id_words: jax.Array) -> Streams:
+  """Returns the keys of clips, from a seed and their ids.
+
+  All are folded from a clip's own key side by side: one folded from another's
+  would be what that other's owner gets when it folds the same number.
+
+  Args:
+    seed: Of all clips.
+    id_words: [batch, 2] as `input_pipeline.id_words` returns.
+  """
+
+  def of_clip(key):
+    return [jax.random.fold_in(key, i) for i in range(len(Streams._fields))]
+
+  return Streams(*jax.vmap(of_clip)(clip_keys(seed, id_words)))
+
+
+def clip_keys(seed: jax.Array, id_words: jax.Array) -> jax.Array:
+  """Returns a typed key a clip, [batch]; arguments as `streams`'s."""
+
+  def of_clip(words):
+    key = jax.random.fold_in(jax.random.key(seed), words[0])
+    return jax.random.fold_in(key, words[1])
+
+  return jax.vmap(of_clip)(id_words)
 
 
 def pose(
@@ -69,7 +99,7 @@ def pose(
   clips: jax.Array,
   recorded: jax.Array,
   goal: jax.Array,
-  keys: jax.Array,
+  keys: Streams,
   attack: attacks.Attack,
   mask: masks.Mask,
   known: transforms.Transform | None,
@@ -83,7 +113,7 @@ def pose(
     clips: [batch, time] clean, in model range.
     recorded: [batch, time], 1 on recorded samples.
     goal: [batch] classes to leave, or to reach if the attack is targeted.
-    keys: [batch] as `keys_of` makes them.
+    keys: As `streams` makes them.
     attack: Which one.
     mask: What it may touch.
     known: Transform that it reckons with.
@@ -92,8 +122,7 @@ def pose(
 
   def logits_fn(x):
     if known:
-      # It draws noise of its own where the transform is noise.
-      x = known.straight_through(x, keys_for(keys, 2), recorded)
+      x = known.straight_through(x, keys.known_transform, recorded)
     return model.apply(variables, x, train=False)
 
   return attacks.Problem(
@@ -101,7 +130,7 @@ def pose(
     logits_fn=logits_fn,
     goal=goal,
     targeted=attack.targeted,
-    keys=keys_for(keys, 0),
+    keys=keys.attack,
     mask=mask.samples(recorded),
     band=mask.band(clips.shape[1]),
     bounds=bounds,

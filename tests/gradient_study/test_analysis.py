@@ -200,7 +200,7 @@ def test_no_more_gradients_are_held_than_are_computed_at_once():
       'audio': of(jnp.float32, TIME),
       'mask': of(jnp.float32, TIME),
       'label': of(jnp.int32),
-      'seed': of(jnp.uint32),
+      'id_words': of(jnp.uint32, 2),
     }
     variables = ({'w': jax.ShapeDtypeStruct((TIME,), jnp.float32)},)
     compiled = step.lower(variables, rows).compile()
@@ -232,6 +232,8 @@ def test_float64_is_the_reference_and_float16_underflows(classifiers, split):
   assert zeros[:, of['float16']].mean() > 0.1
   assert zeros[:, of['float64']].max() <= zeros[:, of['float16']].min()
   assert part['predictions'].shape == (NUM_CLIPS, 5, 2)
+  # As many classes as there may be.
+  assert part['predictions'].dtype == part['clean'].dtype == np.int32
   for d in range(5):
     np.testing.assert_array_equal(part['predictions'][:, d, 0], part['clean'])
 

@@ -64,8 +64,10 @@ def test_equals_a_plain_loop_over_clips_epsilons_and_models(
   for i in range(NUM_CLIPS):
     clip = audio.from_pcm(jnp.asarray(split.pcm[i : i + 1]))
     gradient = gradient_fn(clip, split.labels[i : i + 1])
-    key = jax.random.fold_in(seed_key, problem.row_ids(split.ids)[i])
-    key = jax.random.fold_in(jax.random.fold_in(key, 0), 1)
+    key = seed_key
+    for word in input_pipeline.id_words(split.ids)[i]:
+      key = jax.random.fold_in(key, word)
+    key = jax.random.fold_in(key, problem.Streams._fields.index('random_sign'))
     noise = jax.random.rademacher(key, gradient.shape[1:], jnp.int8)
     for e, epsilon in enumerate(EPSILONS):
       for name, direction in (
@@ -82,6 +84,10 @@ def test_equals_a_plain_loop_over_clips_epsilons_and_models(
           found = plain.predictions[e, names.index(name), t, i]
           assert found == logits.argmax(), (name, i, e, t)
   assert num_compared > 0.7 * 2 * 3 * NUM_CLIPS * len(EPSILONS)
+
+
+def test_answers_have_room_for_any_number_of_classes(plain):
+  assert plain.predictions.dtype == plain.clean.dtype == np.int32
 
 
 def test_attacked_clips_change_answers_more_with_epsilon(plain):
@@ -528,8 +534,30 @@ def test_a_targeted_attack_goes_for_the_class_after_the_label(members, split):
   assert after.mean() > before.mean()
 
 
-@pytest.mark.parametrize('index', range(len(sweep.CONTROLS)))
-def test_the_controls_of_an_attack_in_a_band_keep_to_it(index):
+def test_every_purpose_draws_from_a_stream_of_its_own():
+  """Also from what attacks fold from theirs, for restarts and queries."""
+  keys = problem.streams(np.uint32(3), input_pipeline.id_words(['a', 'b']))
+  drawn = [jax.random.key_data(k) for k in keys]
+  for i in range(64):
+    drawn.append(
+      jax.random.key_data(
+        jax.vmap(jax.random.fold_in, (0, None))(keys.attack, i)
+      )
+    )
+  drawn = np.concatenate(drawn)
+  assert len(np.unique(drawn, axis=0)) == len(drawn)
+
+
+def test_ids_that_share_32_bits_of_their_digest_share_no_key():
+  # Found by trying; the first words of their digests are the same.
+  words = input_pipeline.id_words(['clip-108616', 'clip-120569'])
+  assert words[0, 0] == words[1, 0]
+  first, second = jax.random.key_data(problem.clip_keys(np.uint32(0), words))
+  assert (first != second).any()
+
+
+@pytest.mark.parametrize('name', sweep.CONTROLS)
+def test_the_controls_of_an_attack_in_a_band_keep_to_it(name):
   clips = jnp.full((2, 1600), 0.5)
   band = attacks.band_weights(1600, 1000, 2000, 16_000)
   tone = jnp.sin(2 * jnp.pi * 1500 / 16_000 * jnp.arange(1600))[None]
@@ -544,7 +572,7 @@ def test_the_controls_of_an_attack_in_a_band_keep_to_it(index):
     bounds=(0.0, 1.0),
   )
   noisy = engine._control(
-    index, sweep.CONTROLS[index], clips + 0.01 * tone, problem, (0.0, 1.0)
+    name, problem.keys, clips + 0.01 * tone, problem, (0.0, 1.0)
   )
   power = np.abs(np.fft.rfft(noisy - clips)) ** 2
   assert power[:, np.asarray(band) == 0].sum() < 1e-4 * power.sum()
