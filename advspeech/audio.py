@@ -322,6 +322,12 @@ class Epsilon:
     """Whether it says nothing of samples."""
     return self.unit not in UNITS
 
+  def same(self) -> tuple[bool, float]:
+    """Returns what tells it from others, in whatever unit it is written."""
+    in_db = self.unit == 'dbsnr'
+    radius = self.value if in_db else float(self.radii(np.float32(0)))
+    return in_db, float(f'{radius:.6g}')
+
   def radii(self, signal_rms: jax.Array) -> jax.Array:
     """Returns the max-norm radius of each clip, [batch].
 

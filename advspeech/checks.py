@@ -285,6 +285,31 @@ def beyond_chance(
   ]
 
 
+def untouched_clips(num_touched: Sequence[int], mask: str) -> list[Finding]:
+  """Finds clips in which a mask leaves an attack nothing to touch.
+
+  They stay clean at every epsilon, which must not be read as robustness.
+
+  Args:
+    num_touched: [num_clips] samples that may be attacked.
+    mask: As the user wrote it.
+  """
+  num_touched = np.asarray(num_touched)
+  num_clean = int((num_touched == 0).sum())
+  if not num_clean:
+    return []
+  return [
+    Finding(
+      'untouched_clips',
+      'error' if num_clean == len(num_touched) else 'warning',
+      f'mask {mask} leaves no sample to attack in {num_clean} of '
+      f'{len(num_touched)} clips, which stay as they are at every epsilon: '
+      'take them for diluting its error rates, not for robust',
+      {'mask': mask, 'num_untouched': num_clean, 'num_clips': len(num_touched)},
+    )
+  ]
+
+
 def too_few_clips(
   num_clips: int, half_width: float, confidence: float = 0.95
 ) -> list[Finding]:

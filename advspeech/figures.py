@@ -9,7 +9,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib import figure, lines, patches, ticker
 
-from advspeech import audio, statistics
+from advspeech import audio, statistics, storage
 from advspeech.sweep import tables
 
 STYLE = os.path.join(os.path.dirname(__file__), 'advspeech.mplstyle')
@@ -29,6 +29,8 @@ _NUM_COLORS = 5
 _STRONGEST = {'color': '0', 'linestyle': (0, (1, 1))}
 # Epsilons that span more than this are drawn on a logarithmic axis.
 _LINEAR_RANGE = 50
+# Of a model's name, in a legend.
+_NAME_CHARS = 30
 
 
 def title(model: str) -> str:
@@ -316,13 +318,11 @@ def transfer_matrix(
             (x - 0.46, y - 0.44), 0.92, 0.88, fill=False, edgecolor='C1', lw=2
           )
         )
-    label = '{0}\nseed {1}'.format
-    panel.set_xticks(
-      range(len(targets)), [label(_short(m), s) for m, s in targets]
-    )
-    panel.set_yticks(
-      range(len(sources)), [label(_short(m), s) for m, s in sources]
-    )
+    short = storage.distinct_ends({name for name, _ in (*sources, *targets)})
+    for axis, models in ((panel.xaxis, targets), (panel.yaxis, sources)):
+      axis.set_ticks(
+        range(len(models)), [f'{_short(short[m])}\nseed {s}' for m, s in models]
+      )
     panel.tick_params(labelsize=8, length=0)
     panel.set_xlabel('judged by')
     panel.set_ylabel('made on')
@@ -388,12 +388,18 @@ def attacked_recording(
 
 def _short(model):
   words = {'wavernn_on_wavecnn': 'WaveRNN on\nCNN front'}
-  return words.get(model, _name(os.path.basename(model)))
+  return words.get(model, _name(model))
 
 
 def _name(model):
-  """Returns the title of a model that may be a folder somewhere."""
-  return plain(title(model), 30)
+  """Returns the title of a model that may be a folder somewhere.
+
+  Of a long path the end is left, which tells it from others.
+  """
+  text = title(model)
+  if len(text) > _NAME_CHARS:
+    text = f'…{text[1 - _NAME_CHARS :]}'
+  return plain(text)
 
 
 def _by_target(rows):

@@ -5,7 +5,7 @@ import json
 import os
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,27 +40,59 @@ def write_json(path: str, value: Any) -> None:
 def write_table(
   path: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]
 ) -> None:
-  """Writes rows as CSV, floats to six digits."""
+  """Writes rows as CSV, floats to six digits.
+
+  Text that a spreadsheet would take for a formula has a single quote in front;
+  `read_table` takes it off again.
+
+  Raises:
+    ValueError: If a column that is not known to be of text holds some.
+  """
   with open(f'{path}.tmp', 'w', encoding='utf-8', newline='') as file:
     writer = csv.DictWriter(file, columns, lineterminator='\n')
     writer.writeheader()
     for row in rows:
-      writer.writerow({key: _cell(row[key]) for key in columns})
+      writer.writerow({key: _cell(key, row[key]) for key in columns})
   os.replace(f'{path}.tmp', path)
 
 
-def _cell(value):
-  return f'{value:.6g}' if isinstance(value, float) else value
+# Columns of text: '0003' and '1e5' are ids there, and 'nan' is a class.
+_TEXT = frozenset(
+  (
+    *('id', 'small_id', 'large_id', 'label', 'file', 'note'),
+    *('prediction', 'clean_prediction', 'unperturbed_prediction'),
+    *('prediction_float32', 'prediction_int16'),
+    # Answers to one recording, by what was heard.
+    *('memory', 'float32', 'int16', 'repaired'),
+    *('random_sign', 'gaussian', 'shuffled'),
+    *('task', 'model', 'other', 'source', 'target'),
+    *('attack', 'mask', 'transform', 'control', 'success'),
+    *('epsilon_given', 'epsilon_unit'),
+    *('representation', 'method', 'through', 'kind'),
+    *('alignment', 'region', 'arithmetic', 'direction', 'varied'),
+    *('cell', 'training', 'part', 'setting', 'statistic', 'of'),
+  )
+)
+# A text that began with one of these would be a formula to a spreadsheet; it
+# gets the last of them in front.
+_FORMULA = ('=', '+', '-', '@', '\t', '\r', "'")
 
 
-# Columns that are names, whatever they look like: '0001' is no number.
-_NAMES = ('id', 'label', 'source', 'target', 'model', 'other')
-_NAMES += ('prediction', 'clean_prediction', 'unperturbed_prediction')
-_NAMES += ('prediction_float32', 'prediction_int16')
+def _cell(column, value):
+  if isinstance(value, float):
+    return f'{value:.6g}'
+  if not isinstance(value, str) or not value:
+    return value
+  if column not in _TEXT:
+    raise ValueError(
+      f'column {column} is of numbers and cannot hold {value!r}; name it among '
+      'the columns of text'
+    )
+  return f"'{value}" if value.startswith(_FORMULA) else value
 
 
 def read_table(path: str) -> list[dict[str, Any]]:
-  """Returns a CSV file's rows, numbers as numbers but ids and classes.
+  """Returns a CSV file's rows, as `write_table` was given them.
 
   Raises:
     errors.InputError: If it is no text, or a row has not a value for every
@@ -85,7 +117,7 @@ def _read_rows(path):
         )
       rows.append(
         {
-          key: value if key in _NAMES else _number(value)
+          key: value.removeprefix("'") if key in _TEXT else _number(value)
           for key, value in zip(columns, values, strict=True)
         }
       )
@@ -124,8 +156,35 @@ def grouped(
   return groups
 
 
-def claim_study(folder: str, settings: Mapping[str, Any]) -> None:
+def distinct_ends(paths: Iterable[str]) -> dict[str, str]:
+  """Returns for each path its shortest end that no other has.
+
+  `{'x/run/m': 'x/run/m', 'y/run/m': 'y/run/m', 'z/n': 'n'}`, for titles and for
+  the rows of tables.
+
+  Args:
+    paths: Different ones.
+  """
+  parts = {path: os.path.normpath(path).split(os.sep) for path in paths}
+
+  def end(path, num):
+    return os.sep.join(parts[path][-num:])
+
+  ends = {}
+  for path in parts:
+    num = 1
+    while num < len(parts[path]) and any(
+      end(other, num) == end(path, num) for other in parts if other != path
+    ):
+      num += 1
+    ends[path] = end(path, num)
+  return ends
+
+
+def claim_study(folder: str, settings: Mapping[str, Any]) -> dict[str, Any]:
   """Writes what a folder's study is of, or checks that it is this one.
+
+  Returns it as it stands there, with the models of earlier calls.
 
   Args:
     folder: Of the study.
@@ -153,7 +212,8 @@ def claim_study(folder: str, settings: Mapping[str, Any]) -> None:
         'remove it, or use another --workdir'
       )
     if models.keys() <= known.keys():
-      return
+      return found
     settings['models'] = {**known, **models}
   os.makedirs(folder, exist_ok=True)
   write_json(path, settings)
+  return settings

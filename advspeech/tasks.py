@@ -10,7 +10,14 @@ from advspeech import errors
 
 SPLITS = ('train', 'validation', 'test')
 FRACTIONS = (0.75, 0.05, 0.20)
-NAMES = ('gender', 'emotion', 'speaker', 'label')
+# What a corpus says of a clip that a task's classes are values of.
+COLUMNS = {
+  'gender': 'sex',
+  'emotion': 'emotion',
+  'speaker': 'speaker',
+  'label': 'label',
+}
+NAMES = tuple(COLUMNS)
 SPLIT_KINDS = (
   'stratified',
   'speaker_disjoint',
@@ -101,8 +108,18 @@ def select(
       + ('; name others in --config.speakers' if name == 'speaker' else '')
     )
   rows = np.flatnonzero(np.isin(column, classes))
-  labels = np.array([classes.index(c) for c in column[rows]], np.int32)
-  return Task(name, classes, rows, labels)
+  return Task(name, classes, rows, labels_in(classes, column[rows]))
+
+
+def labels_in(classes: Sequence[str], column: Sequence[str]) -> np.ndarray:
+  """Returns the classes of clips, [num_clips] int32; -1 for none of them.
+
+  Args:
+    classes: Names, as a model was trained with them.
+    column: [num_clips] what the corpus says of each clip; see `COLUMNS`.
+  """
+  index = {name: i for i, name in enumerate(classes)}
+  return np.array([index.get(str(value), -1) for value in column], np.int32)
 
 
 def split(

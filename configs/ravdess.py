@@ -76,6 +76,7 @@ def get_config(variant: str = 'gender') -> ml_collections.ConfigDict:
     sweep.epsilons = (0.0, 0.00005, 0.0002, 0.0005, 0.001, 0.005, 0.02)
     sweep.attacks = ('fgsm', 'pgd', 'apgd_margin', 'square', 'universal')
     sweep.sources = ('wavecnn', 'wavernn')
+    sweep.masks = ('all',)  # hardly a recording is shorter than 3 s
     sweep.transforms = ('lowpass4000', 'resample8000', 'mp3')
     sweep.iterative.epsilons = (0.0002,)
     sweep.iterative.num_steps = 10

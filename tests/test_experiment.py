@@ -18,7 +18,7 @@ from advspeech import (
   report,
   sweep,
 )
-from advspeech.experiment import attack, data
+from advspeech.experiment import attack, data, validation
 from configs import (
   crema_d,
   emodb,
@@ -78,6 +78,10 @@ def test_an_unknown_size_says_what_there_is():
     ravdess.get_config('gender,tiny')
 
 
+TWICE = 'must name everything once'
+NOTHING = 'leaves nothing to attack'
+
+
 @pytest.mark.parametrize(
   ('key', 'value', 'message'),
   [
@@ -93,7 +97,33 @@ def test_an_unknown_size_says_what_there_is():
     ('training.learning_rate', -1.0, 'must be positive, got -1'),
     ('seeds', (), 'must name at least one each'),
     ('models', (), 'must name at least one each'),
-    ('seeds', (-1,), 'must not be negative'),
+    ('seeds', (-1,), r'from 0 to 2\^32 - 1, got \(-1,\)'),
+    ('seeds', (2**32,), r'from 0 to 2\^32 - 1, got \(4294967296,\)'),
+    ('seeds', (0, 0), r'config\.seeds must name everything once, got 0 and 0'),
+    (
+      'models',
+      ('wavecnn', 'wavecnn'),
+      r"models must .*'wavecnn' and 'wavecnn'",
+    ),
+    ('studies', ('features',) * 2, f'config.studies {TWICE}'),
+    ('speakers', ('a', 'b', 'a'), f'config.speakers {TWICE}'),
+    ('sweep.attacks', ('fgsm', 'pgd', 'fgsm'), f'attacks {TWICE}'),
+    ('sweep.masks', ('all', ' ALL'), "once, got 'all' and ' ALL'"),
+    ('sweep.masks', ('recorded+1-2s', '1.0-2s + recorded'), TWICE),
+    ('sweep.transforms', ('mp3', 'mp3'), f'transforms {TWICE}'),
+    ('sweep.checkpoints', ('a/b', './a/b/'), f'checkpoints {TWICE}'),
+    ('sweep.checkpoints', ('wavernn',), r'write \./wavernn$'),
+    ('sweep.sources', ('wavecnn', 'wavecnn'), f'sources {TWICE}'),
+    ('sweep.epsilons', (0.0, 0.01, '0.02fs'), "once, got 0.01 and '0.02fs'"),
+    ('sweep.epsilons', (0.0, '0.01', 0.01), TWICE),
+    ('sweep.epsilons', (0.0, '20dbsnr', '20.0 dBSNR'), TWICE),
+    ('sweep.iterative.epsilons', (0.1, 0.10), TWICE),
+    ('sweep.feature_level.epsilons', (4, 4.0), TWICE),
+    ('sweep.masks', ('9000-9500hz',), f'mask 9000-9500hz {NOTHING}: a band'),
+    ('sweep.masks', ('7000-8001hz',), f'mask 7000-8001hz {NOTHING}: a band'),
+    ('sweep.masks', ('0.01-0.02hz',), f'{NOTHING}: .*widen the band'),
+    ('sweep.masks', ('30-40s',), f'mask 30-40s {NOTHING} in clips of 6 s;'),
+    ('sweep.masks', ('1.00001-1.00002s',), f'{NOTHING} in clips'),
     ('model.features', 0, 'features must be positive, got 0'),
     ('sweep.batch_size', 0, 'must be positive, got 0'),
     ('sweep.num_examples', -2, 'a number of clips, or -1 for all, got -2'),
@@ -313,6 +343,33 @@ def test_where_the_data_lies_is_no_other_config(tmp_path):
   experiment.claim_workdir(config, str(tmp_path))
 
 
+@pytest.mark.parametrize(
+  ('key', 'value'),
+  [
+    ('studies', ('features',)),
+    ('gradients.num_studied', 5),
+    ('corpus.folder', '/mnt/ravdess'),
+  ],
+)
+def test_config_json_says_what_was_run_last(tmp_path, key, value):
+  """Also where no result depends on it; the page that showed it is removed."""
+  config = quickstart.get_config()
+  experiment.claim_workdir(config, str(tmp_path))
+  (tmp_path / 'wavecnn-seed0' / 'checkpoints' / '1').mkdir(parents=True)
+  (tmp_path / 'attack').mkdir()
+  (tmp_path / 'attack' / 'sweep.csv').touch()
+  page = tmp_path / 'report' / 'index.html'
+  page.parent.mkdir()
+  page.touch()
+  experiment.claim_workdir(config, str(tmp_path))
+  assert page.exists()
+  config.update_from_flattened_dict({key: value})
+  experiment.claim_workdir(config, str(tmp_path))
+  found = json.loads((tmp_path / 'config.json').read_text())
+  assert found == json.loads(json.dumps(config.to_dict()))
+  assert not page.exists()
+
+
 def rows(attack_names=('fgsm',)):
   return [
     {
@@ -461,6 +518,8 @@ def test_a_run_is_complete_with_its_studies(tmp_path, monkeypatch):
       ('gradients', 'features'),
       [*stages[:3], 'run_gradients', 'run_features', 'run_report'],
     ),
+    # The page shows another study less; what is there is not made again.
+    (('features',), [*stages[:3], 'run_features', 'run_report']),
     (('features',), []),
   ):
     config.studies = studies
@@ -541,6 +600,47 @@ def test_a_model_of_another_task_gets_its_own_labels_where_it_has_any():
     {'task': 'emotion', 'classes': ['angry', 'sad']}, corpus, split
   )
   assert labels.tolist() == [0, -1, 1]
+
+
+@pytest.mark.parametrize(
+  ('task', 'classes', 'labels'),
+  [
+    # Its own names and column, in its own order; whoever else there is.
+    ('speaker', ['3', '2'], [1, 0, -1]),
+    ('speaker', ['1', '2', '4', '5'], [1, -1, 0]),
+    ('label', ['yes', 'no'], [1, -1, 0]),
+    ('gender', ['male', 'female'], [0, 0, 0]),
+    ('emotion', ['happy', 'calm'], [-1, 0, -1]),
+  ],
+)
+def test_a_model_is_asked_in_the_classes_it_was_trained_with(
+  task, classes, labels
+):
+  corpus = types.SimpleNamespace(
+    ids=np.array(['a', 'b', 'c', 'd']),
+    speaker=np.array(['1', '2', '3', '2']),
+    sex=np.array(['male'] * 4),
+    emotion=np.array(['sad', 'angry', 'happy', 'angry']),
+    label=np.array(['yes', '', '', 'no']),
+  )
+  split = types.SimpleNamespace(ids=np.array(['d', 'c', 'a']))
+  metadata = {'task': task, 'classes': classes}
+  assert attack.labels_of(metadata, corpus, split).tolist() == labels
+
+
+def test_a_model_of_other_clips_is_refused():
+  config = paper.get_config()
+  metadata = {'clip_samples': 96_000, 'clip': config.clip.to_dict()}
+  validation.check_clips('runs/a', metadata, config)
+  for change, told in (
+    ({'clip_samples': 48_000}, 'runs/a was trained with clip_s 3.0, .* 6.0;'),
+    (
+      {'clip': {'pad': 'end', 'cut': 'start', 'normalize': 'peak'}},
+      r'with clip\.normalize peak, the config says none;',
+    ),
+  ):
+    with pytest.raises(errors.InputError, match=told):
+      validation.check_clips('runs/a', {**metadata, **change}, config)
 
 
 def test_an_audit_says_what_is_in_each_split_and_what_is_not(caplog):

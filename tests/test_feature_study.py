@@ -353,6 +353,20 @@ def test_a_stopped_study_goes_on_with_the_next_seed(
   assert storage.read_json(tmp_path / 'examples.json') == []
   assert (tmp_path / 'norms.svg').exists()
 
+  # One of its seeds again, and another: nothing of the first is lost.
+  seeds[:] = [2]
+  before = {path.name: path.read_bytes() for path in tmp_path.glob('*.*')}
+  write(seeds={1: classifiers})
+  assert seeds == [2]
+  after = {path.name: path.read_bytes() for path in tmp_path.glob('*.*')}
+  assert after == before
+  write(seeds={5: classifiers})
+  assert seeds == [2, 5]
+  budgets = storage.read_table(tmp_path / 'budgets.csv')
+  assert {found['seed'] for found in budgets} == {0, 1, 5}
+  for name in ('norms.csv', 'norms_summary.csv', 'examples.json'):
+    assert (tmp_path / name).read_bytes() == before[name]
+
 
 def test_what_is_heard_is_the_answer_to_the_file(study, attacked, tmp_path):
   split, classifiers, settings = study

@@ -258,6 +258,28 @@ def test_a_table_is_copied_as_csv(opened):
   assert {len(row) for row in rows} == {7}
 
 
+def test_a_copied_cell_is_no_formula(opened):
+  page = opened(1280)
+  cells = ('=1+1', '-x', '@a', '-1.5 [-2.0, 0.5]', '-3', "'b", 'c')
+  text = page.execute_script(
+    """
+    const table = document.createElement('table');
+    for (const word of arguments) table.insertRow().insertCell().append(word);
+    return csv(table);
+    """,
+    *cells,
+  )
+  assert [row[0] for row in csv.reader(io.StringIO(text))] == [
+    "'=1+1",
+    "'-x",
+    "'@a",
+    '-1.5 [-2.0, 0.5]',
+    '-3',
+    "''b",
+    'c',
+  ]
+
+
 def test_where_nothing_may_be_copied_the_csv_is_shown_to_be_copied(opened):
   page = opened(1280)
   shown = page.execute_async_script("""

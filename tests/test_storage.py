@@ -1,19 +1,55 @@
 """Files are read as they were written, or refused in a sentence."""
 
+import csv
+
 import numpy as np
 import pytest
 
 from advspeech import errors, storage
 
+NAMES = ('0003', '1e5', '0_1', 'nan', 'NA', 'None', 'a,b', '"', "'", "''", ' ')
+NAMES += ('=1+1', '+1', '-1', '-inf', '@SUM(A1)', "'=1", '\tx', 'ü', '', 'TRUE')
 
-def test_ids_and_classes_stay_text_and_numbers_become_numbers(tmp_path):
+
+@pytest.mark.parametrize('column', ['id', 'small_id', 'label', 'target'])
+def test_names_stay_text_and_numbers_become_numbers(tmp_path, column):
   path = tmp_path / 'table.csv'
   rows = [
-    {'id': '0001', 'label': '1', 'prediction': '0_1', 'epsilon': 0.5, 'n': 3},
-    {'id': '0_01', 'label': 'nan', 'prediction': '2', 'epsilon': 1e-6, 'n': 4},
+    {column: name, 'error_rate': x, 'num_clips': 3, 'ci_low': ''}
+    for name, x in zip(NAMES, np.linspace(-0.6, -0.2, len(NAMES)), strict=True)
   ]
+  for row in rows:
+    row['error_rate'] = float(f'{row["error_rate"]:.6g}')
   storage.write_table(path, tuple(rows[0]), rows)
-  assert storage.read_table(path) == rows
+  back = storage.read_table(path)
+  assert back == rows
+  assert [type(x) for x in back[0].values()] == [str, float, int, str]
+
+
+def test_no_cell_begins_a_formula(tmp_path):
+  path = tmp_path / 'table.csv'
+  rows = [{'label': name, 'error_rate': -0.5} for name in NAMES]
+  storage.write_table(path, ('label', 'error_rate'), rows)
+  with open(path, encoding='utf-8', newline='') as file:
+    for label, _ in list(csv.reader(file))[1:]:
+      assert not label.startswith(('=', '+', '-', '@', '\t', '\r'))
+
+
+def test_a_column_of_numbers_refuses_names(tmp_path):
+  with pytest.raises(ValueError, match='column snr_db is of numbers'):
+    storage.write_table(tmp_path / 'a.csv', ('snr_db',), [{'snr_db': '0003'}])
+
+
+def test_ends_of_paths_tell_them_apart():
+  paths = ['x/run/m', 'y/run/m', 'z/run/m', 'z/run/n', '/abs/k', 'm']
+  assert storage.distinct_ends(paths) == {
+    'x/run/m': 'x/run/m',
+    'y/run/m': 'y/run/m',
+    'z/run/m': 'z/run/m',
+    'z/run/n': 'n',
+    '/abs/k': 'k',
+    'm': 'm',
+  }
 
 
 @pytest.mark.parametrize('text', ['', '{"a": 1', '\xff\xfe'])

@@ -88,6 +88,8 @@ class Attack(NamedTuple):
     apply: Maps (problem, those arrays, radii [batch]) to adversarial audio
       [batch, time]; for 'l2' radii are L2 norms, for attacks on features
       max-norms of the change of these.
+    counts: Steps, restarts and queries, of an iterative attack: what else tells
+      it from others of its name.
   """
 
   norm: str
@@ -98,6 +100,7 @@ class Attack(NamedTuple):
   fitted: bool
   prepare: Callable[[Problem], Any]
   apply: Callable[[Problem, Any, jax.Array], jax.Array]
+  counts: tuple[int, ...] = ()
 
 
 def names() -> tuple[str, ...]:
@@ -140,6 +143,7 @@ def make(
     raise ValueError(
       f'an attack must be one of {", ".join(names())}, got {name!r}'
     )
+  counts = _Counts(num_steps, num_restarts, num_queries)
   if base.removesuffix(_STEPS) in ON_FEATURES:
     representation = representations[base.removesuffix(_STEPS)]
     iterative = base.endswith(_STEPS)
@@ -151,11 +155,21 @@ def make(
       False,
       False,
       *_moving(representation, num_steps if iterative else 1),
+      tuple(counts) if iterative else (),
     )
-  counts = _Counts(num_steps, num_restarts, num_queries)
   norm, iterative, prepare, apply = _MAKERS[base](counts)
   in_band = base != 'square'
-  return Attack(norm, '', iterative, targeted, in_band, False, prepare, apply)
+  return Attack(
+    norm,
+    '',
+    iterative,
+    targeted,
+    in_band,
+    False,
+    prepare,
+    apply,
+    tuple(counts) if iterative else (),
+  )
 
 
 class _Counts(NamedTuple):

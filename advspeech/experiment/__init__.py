@@ -12,7 +12,12 @@ import ml_collections
 from advspeech import parallel, report
 from advspeech.experiment.attack import run_attack
 from advspeech.experiment.data import prepare
-from advspeech.experiment.folder import STUDIES, claim_workdir, exists
+from advspeech.experiment.folder import (
+  STUDIES,
+  claim_workdir,
+  exists,
+  page_path,
+)
 from advspeech.experiment.studies import run_features, run_gradients
 from advspeech.experiment.training import run_lr_search, run_training
 from advspeech.experiment.validation import check_devices, validate
@@ -34,7 +39,7 @@ __all__ = [
 
 def run_report(workdir: str) -> str:
   """Draws the figures and the page from the tables; returns its path."""
-  page = os.path.join(workdir, 'report', 'index.html')
+  page = page_path(workdir)
   parallel.on_lead(lambda: report.write(workdir), f'{page} is written')
   return page
 
@@ -61,7 +66,7 @@ def reproduce(
   validate(config)
   check_devices(config)
   claim_workdir(config, workdir)
-  page = os.path.join(workdir, 'report', 'index.html')
+  page = page_path(workdir)
   tables = (
     os.path.join(workdir, 'attack', 'sweep.csv'),
     *(os.path.join(workdir, name, STUDIES[name]) for name in config.studies),

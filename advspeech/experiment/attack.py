@@ -10,6 +10,7 @@ import numpy as np
 
 from advspeech import (
   checkpoint,
+  checks,
   corpora,
   errors,
   input_pipeline,
@@ -25,11 +26,12 @@ from advspeech.experiment.folder import (
   classifier_dir,
   exists,
   is_trained,
+  remove_page,
 )
 from advspeech.experiment.training import load_trained
 from advspeech.experiment.validation import (
+  check_clips,
   check_devices,
-  clip_samples,
   validate,
 )
 
@@ -52,9 +54,8 @@ def run_attack(config: ml_collections.ConfigDict, workdir: str) -> None:
   table = os.path.join(folder, 'sweep.csv')
   if exists(table):
     return
-  page = os.path.join(workdir, 'report', 'index.html')
-  if parallel.is_lead() and os.path.exists(page):
-    os.remove(page)  # it shows an attack that is no longer there
+  if parallel.is_lead():
+    remove_page(workdir)
   for seed in config.seeds:
     for name in config.models:
       if not is_trained(workdir, name, seed):
@@ -67,6 +68,7 @@ def run_attack(config: ml_collections.ConfigDict, workdir: str) -> None:
   members = _members(config, workdir, corpus, task, test)
   cells = sweep.plan(config, members)
   check_sources(config, cells, members, task.classes)
+  _check_masks(config.sweep.masks, test)
   work = sweep.Sweep(
     folder=folder,
     cells=cells,
@@ -102,14 +104,23 @@ def _members(config, workdir, corpus, task, split):
       path, precision=config.sweep.precision
     )
     metadata = classifier.metadata
-    if metadata['clip_samples'] != clip_samples(config):
-      raise errors.InputError(
-        f'{path} hears clips of {metadata["clip_samples"]} samples, this run '
-        f'has {clip_samples(config)}; name a model of the same clip_s'
-      )
+    check_clips(path, metadata, config)
     labels = labels_of(metadata, corpus, split)
     members.append(sweep.Member(path, metadata['seed'], classifier, labels))
   return members
+
+
+def _check_masks(masks, split):
+  """Refuses masks that leave nothing to attack; warns where some clips are."""
+  for mask in masks:
+    num_touched = sweep.num_touched(mask, split)
+    if not num_touched.any():
+      raise errors.InputError(
+        f'mask {mask} leaves no sample to attack in any of {len(split)} clips; '
+        'leave it out of config.sweep.masks'
+      )
+    for finding in checks.untouched_clips(num_touched, mask):
+      logger.warning('check: %s', finding.sentence)
 
 
 def check_sources(
@@ -156,19 +167,17 @@ def labels_of(
   corpus: corpora.Corpus,
   split: input_pipeline.Split,
 ) -> np.ndarray:
-  """Returns a split's labels in a model's own task, -1 where it has none."""
-  other = tasks.select(
-    metadata['task'],
-    speaker=corpus.speaker,
-    sex=corpus.sex,
-    emotion=corpus.emotion,
-  )
-  label_of = {}
-  for row, label in zip(other.rows, other.labels, strict=True):
-    name = other.classes[label]
-    if name in metadata['classes']:
-      label_of[corpus.ids[row]] = metadata['classes'].index(name)
-  return np.array([label_of.get(x, -1) for x in split.ids], np.int32)
+  """Returns a split's labels in a model's own classes, -1 where it has none.
+
+  Args:
+    metadata: The model's.
+    corpus: That the clips are of.
+    split: The clips.
+  """
+  column = getattr(corpus, tasks.COLUMNS[metadata['task']])
+  labels = tasks.labels_in(metadata['classes'], column)
+  label_of = dict(zip(corpus.ids, labels, strict=True))
+  return np.array([label_of[id_] for id_ in split.ids], np.int32)
 
 
 def _write_tables(config, work):

@@ -1,5 +1,6 @@
 """A run's folder: whose it is, and what in it is complete."""
 
+import contextlib
 import glob
 import os
 from collections.abc import Mapping
@@ -46,6 +47,17 @@ def is_trained(workdir: str, model_name: str, seed: int) -> bool:
   return exists(os.path.join(folder, 'summary.json'))
 
 
+def page_path(workdir: str) -> str:
+  """Returns where a run's page is."""
+  return os.path.join(workdir, 'report', 'index.html')
+
+
+def remove_page(workdir: str) -> None:
+  """Removes a page that is about to show what is no longer so."""
+  with contextlib.suppress(FileNotFoundError):
+    os.remove(page_path(workdir))
+
+
 def exists(path: str) -> bool:
   """Returns whether the lead process finds a file; all know the same."""
   return parallel.agree(lambda: os.path.exists(path))
@@ -53,6 +65,10 @@ def exists(path: str) -> bool:
 
 def claim_workdir(config: ml_collections.ConfigDict, workdir: str) -> None:
   """Writes `config.json`, or checks that the folder is this config's.
+
+  It says what was run last: keys that no result in the folder depends on, such
+  as another study, may change at any time, and the page, which shows the
+  config, is then drawn anew.
 
   Until the first checkpoint is there the folder is any config's, and until the
   first attack what concerns the attack alone (`config.sweep`), models and seeds
@@ -71,13 +87,11 @@ def _claim(config, workdir):
   if os.path.exists(path):
     ours = _flat(config.to_dict())
     theirs = {**_ONCE_ABSENT, **_flat(storage.read_json(path))}
-    different = [
-      key
-      for key in sorted({*ours, *theirs})
-      if key not in _LOCAL and ours.get(key) != theirs.get(key)
-    ]
-    if not different:
+    keys = sorted({*ours, *theirs})
+    changed = [key for key in keys if ours.get(key) != theirs.get(key)]
+    if not changed:
       return
+    different = [key for key in changed if key not in _LOCAL]
     attack = os.path.join(workdir, 'attack')
     only_sweep = all(
       key.startswith('sweep.') or key in _WHICH_MODELS for key in different
@@ -89,7 +103,7 @@ def _claim(config, workdir):
     attacked = os.path.isdir(attack) and (
       {*os.listdir(attack)} - {provenance.FILE}
     )
-    if attacked or (trained and not only_sweep):
+    if different and (attacked or (trained and not only_sweep)):
       changes = '; '.join(
         f'{key} is {theirs.get(key)!r} there and {ours.get(key)!r} now'
         for key in different
@@ -99,6 +113,7 @@ def _claim(config, workdir):
         f'{workdir} belongs to another config ({changes}); use another '
         f'--workdir or remove {what}'
       )
+    remove_page(workdir)
   os.makedirs(workdir, exist_ok=True)
   storage.write_json(path, config.to_dict())
 

@@ -13,19 +13,38 @@ from advspeech import (
   gradient_study,
   input_pipeline,
   parallel,
+  storage,
   sweep,
   tasks,
 )
 from advspeech.experiment.data import load
-from advspeech.experiment.folder import classifier_dir
+from advspeech.experiment.folder import (
+  STUDIES,
+  classifier_dir,
+  page_path,
+  remove_page,
+)
 from advspeech.experiment.training import load_trained
 from advspeech.experiment.validation import (
   check_choice,
-  clip_samples,
+  check_clips,
   validate,
 )
 
 logger = logging.getLogger(__name__)
+
+
+def _remove_page_without(folder, workdir):
+  """Removes a page that does not show the study which is about to be made."""
+  table = os.path.join(folder, STUDIES[os.path.basename(folder)])
+  page = page_path(workdir)
+  if parallel.is_lead() and os.path.exists(page) and not os.path.exists(table):
+    remove_page(workdir)
+    logger.info(
+      '%s lacks this study and is removed; python -m launch.report draws it '
+      'again',
+      page,
+    )
 
 
 def run_features(
@@ -55,6 +74,7 @@ def run_features(
   models_dir = models_dir or workdir
   settings = settings or feature_study.Settings()
   folder = os.path.join(workdir, 'features')
+  _remove_page_without(folder, workdir)
   _, task, splits = load(config)
   test = input_pipeline.spread(splits['test'], settings.num_clips)
   classifiers = {
@@ -113,27 +133,24 @@ def run_gradients(
       left_out,
     )
   folder = os.path.join(workdir, 'gradients')
+  _remove_page_without(folder, workdir)
   _, task, splits = load(config)
   classifiers = {}
+  errors.check_distinct('--checkpoint', checkpoints, os.path.realpath)
+  names = storage.distinct_ends(map(os.path.abspath, checkpoints))
   for path in checkpoints:
-    name = os.path.basename(os.path.normpath(path))
-    if name in classifiers:
-      run = os.path.dirname(os.path.abspath(path))
-      name = f'{os.path.basename(run)}/{name}'
+    name = names[os.path.abspath(path)]
     classifiers[name] = checkpoint.load_classifier(
       path, precision=config.sweep.precision
     )
     found = classifiers[name].metadata
-    expected = {
-      'task': config.task,
-      'classes': list(task.classes),
-      'clip_samples': clip_samples(config),
-    }
+    check_clips(path, found, config)
+    expected = {'task': config.task, 'classes': list(task.classes)}
     for key, value in expected.items():
       if found[key] != value:
         raise errors.InputError(
           f'{path} was trained with {key} {found[key]}, the config says '
-          f'{value}; name models and a --config of the same task and length'
+          f'{value}; name models and a --config of the same task'
         )
   clips = input_pipeline.spread(splits[split], config.gradients.num_clips)
   if parallel.is_lead():

@@ -145,6 +145,8 @@ def run_training(
   validate(config)
   for name in model_names or ():
     check_choice('models', name, config.models)
+  errors.check_distinct('--model', model_names or ())
+  errors.check_distinct('--seed', seeds or ())
   for seed in seeds or ():
     if seed not in config.seeds:
       raise errors.InputError(

@@ -1,6 +1,7 @@
 """Whether a config can be run, before any work is done."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import ml_collections
 from jax import sharding
@@ -76,10 +77,14 @@ def validate(config: ml_collections.ConfigDict) -> None:
       raise errors.InputError(
         f'config.{section}.{key} must be positive, got {config[section][key]}'
       )
-  if min(config.seeds) < 0:
-    raise errors.InputError(
-      f'config.seeds must not be negative, got {config.seeds}'
-    )
+  for seed in config.seeds:
+    if not isinstance(seed, int) or not 0 <= seed < 2**32:
+      raise errors.InputError(
+        'config.seeds must be whole numbers from 0 to 2^32 - 1, got '
+        f'{config.seeds}'
+      )
+  for key in ('models', 'seeds', 'studies', 'speakers'):
+    errors.check_distinct(f'config.{key}', config[key])
   sweep.validate(config)
   num_clips = config.gradients.num_clips
   num_studied = config.gradients.num_studied
@@ -174,3 +179,32 @@ def check_choice(key: str, value: str, choices: Iterable[str]) -> None:
 def clip_samples(config: ml_collections.ConfigDict) -> int:
   """Returns a clip's length in samples."""
   return round(config.clip_s * audio.SAMPLE_RATE_HZ)
+
+
+def check_clips(
+  path: str, metadata: Mapping[str, Any], config: ml_collections.ConfigDict
+) -> None:
+  """Refuses a model that was trained on clips of another shape or level.
+
+  Args:
+    path: Of the model.
+    metadata: Its own.
+    config: Whose clips it is to judge.
+
+  Raises:
+    errors.InputError: If length, padding, cut or level differ.
+  """
+  found = {
+    'clip_s': metadata['clip_samples'] / audio.SAMPLE_RATE_HZ,
+    **{f'clip.{key}': value for key, value in metadata['clip'].items()},
+  }
+  expected = {
+    'clip_s': clip_samples(config) / audio.SAMPLE_RATE_HZ,
+    **{f'clip.{key}': value for key, value in config.clip.items()},
+  }
+  for key, value in expected.items():
+    if found[key] != value:
+      raise errors.InputError(
+        f'{path} was trained with {key} {found[key]}, the config says {value}; '
+        'name a model of the same clips'
+      )

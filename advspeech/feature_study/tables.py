@@ -320,8 +320,9 @@ def write(
 ) -> None:
   """Makes the attacks; writes all tables, and clips to listen to.
 
-  Each seed's rows are kept, so that a study that was stopped goes on with the
-  next seed.
+  Each seed's rows are written as they are done, so that a study that was
+  stopped goes on with the next seed. Further seeds and judges may come to a
+  folder: its tables are of all that were ever studied there.
 
   Args:
     folder: Where they go.
@@ -337,7 +338,7 @@ def write(
       settings.
     preemption.Stopped: If a signal asked for it.
   """
-  storage.claim_study(
+  claimed = storage.claim_study(
     folder,
     {
       'task': task,
@@ -356,10 +357,10 @@ def write(
       },
     },
   )
-  rows = []
   for seed, of_seed in classifiers.items():
-    path = os.path.join(folder, f'clips-seed{seed}.csv')
-    if not os.path.exists(path):
+    path = _clips_path(folder, seed)
+    before = storage.read_table(path) if os.path.exists(path) else []
+    if of_seed.keys() - {row['target'] for row in before}:
       found = attack_clips(
         of_seed,
         source,
@@ -369,21 +370,53 @@ def write(
         classes=classes,
         settings=settings,
       )
-      storage.write_table(path, CLIP_COLUMNS, found)
-    rows += storage.read_table(path)
+      others = [row for row in before if row['target'] not in of_seed]
+      storage.write_table(path, CLIP_COLUMNS, [*found, *others])
+  seeds = {int(name.rpartition('-seed')[2]) for name in claimed['models']}
+  paths = [_clips_path(folder, seed) for seed in sorted(seeds)]
+  rows = [
+    row
+    for path in paths
+    if os.path.exists(path)  # one that is claimed may be stopped
+    for row in storage.read_table(path)
+  ]
+  if _judges(rows) != _judges(_table(folder, 'budgets')):
+    _write_rest(folder, classifiers, source, split, rows, task, settings)
+
+
+def _clips_path(folder, seed):
+  return os.path.join(folder, f'clips-seed{seed}.csv')
+
+
+def _table(folder, name):
+  path = os.path.join(folder, f'{name}.csv')
+  return storage.read_table(path) if os.path.exists(path) else []
+
+
+def _judges(rows):
+  return {(row['seed'], row['target']) for row in rows}
+
+
+def _write_rest(folder, classifiers, source, split, rows, task, settings):
+  """Writes all but the clips' rows; norms and sounds of the first seed."""
   seed = next(iter(classifiers))
   attacked = classifiers[seed][source]
-  norms = norm_rows(attacked, split, task=task, seed=seed, settings=settings)
-  examples = write_examples(
-    os.path.join(folder, 'audio'),
-    attacked,
-    split,
-    [row for row in rows if row['seed'] == seed],
-    source,
-    settings,
-  )
-  storage.write_json(os.path.join(folder, 'examples.json'), examples)
-  _write_all(folder, rows, norms, settings)
+  norms = os.path.join(folder, 'norms.csv')
+  if not os.path.exists(norms):
+    found = norm_rows(attacked, split, task=task, seed=seed, settings=settings)
+    storage.write_table(norms, NORM_COLUMNS, found)
+  examples = os.path.join(folder, 'examples.json')
+  if not os.path.exists(examples):
+    entries = write_examples(
+      os.path.join(folder, 'audio'),
+      attacked,
+      split,
+      [row for row in rows if row['seed'] == seed],
+      source,
+      settings,
+    )
+    storage.write_json(examples, entries)
+  _write_all(folder, rows, storage.read_table(norms), settings)
 
 
 def _write_all(
@@ -395,7 +428,6 @@ def _write_all(
   """Writes what the clips' rows say, the last table last."""
   confidence = settings.confidence
   for name, columns, table in (
-    ('norms', NORM_COLUMNS, norms),
     ('norms_examples', NORM_EXAMPLE_COLUMNS, norm_example_rows(norms)),
     (
       'norms_summary',

@@ -372,6 +372,7 @@ def privacy(run: run_lib.Run) -> claim.Claim:
   )
   epsilon = run.telling_epsilon
   answers, words = [], []
+  titles = storage.distinct_ends({row['target'] for row in run.others})
   for row in run.others:
     judge = run.tasks.get(row['target'])
     if (
@@ -393,7 +394,7 @@ def privacy(run: run_lib.Run) -> claim.Claim:
     works = spared or (False if row['excess_low'] > 0 else None)
     answers.append(works if hidden or works is False else None)
     words.append(
-      f'{os.path.basename(row["target"])} ({judge["task"]}): '
+      f'{titles[row["target"]]} ({judge["task"]}): '
       f'{claim.points(row, "excess")}'
       + ('' if knows else ', at chance without any attack')
     )

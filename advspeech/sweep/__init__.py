@@ -31,6 +31,7 @@ from advspeech.sweep.examples import (
 )
 from advspeech.sweep.examples import write as write_examples
 from advspeech.sweep.findings import findings
+from advspeech.sweep.masks import num_touched
 from advspeech.sweep.problem import signal_rms
 from advspeech.sweep.tables import (
   EPSILON_COLUMNS,
@@ -70,6 +71,7 @@ __all__ = [
   'make_attack',
   'make_settings',
   'minimal_rows',
+  'num_touched',
   'parse_epsilons',
   'plan',
   'quality_rows',

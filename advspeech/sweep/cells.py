@@ -1,8 +1,9 @@
 """What a sweep consists of: models, and cells of attacks made on them."""
 
 import dataclasses
+import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -89,13 +90,26 @@ class Cell:
     """Returns whether its epsilons are those of an attack on features."""
     return any(epsilon.is_of_features for epsilon in self.epsilons)
 
-  def name(self, members: Sequence[Member]) -> str:
-    """Returns a name for files, unique within a sweep."""
+  def describe(self, members: Sequence[Member]) -> dict[str, Any]:
+    """Returns what it is as JSON, which tells it from any other of a sweep."""
     source = members[self.source]
-    words = [f'{source.name}-seed{source.seed}', self.attack, self.mask]
+    return {
+      'source': source.name,
+      'seed': source.seed,
+      'attack': self.attack,
+      'mask': self.mask,
+      'transform': self.transform,
+      'adaptive': self.adaptive,
+      'epsilons': [epsilon.text for epsilon in self.epsilons],
+    }
+
+  def title(self, members: Sequence[Member]) -> str:
+    """Returns what it is in a few words, for progress."""
+    source = members[self.source]
+    words = [self.attack, 'on', f'{source.name} seed {source.seed}', self.mask]
     if self.transform:
-      words.append(self.transform + ('-adaptive' if self.adaptive else ''))
-    return '.'.join(words).replace('/', '_')
+      words += [self.transform, *(['adaptive'] if self.adaptive else [])]
+    return ' '.join(words)
 
 
 def plan(
@@ -168,9 +182,13 @@ def parse_epsilons(
       taken; '' for one on the waveform.
 
   Raises:
-    errors.InputError: If a value is no epsilon, or none of features.
+    errors.InputError: If a value is no epsilon, or none of features, or two are
+      the same.
   """
   parsed = tuple(audio.parse_epsilon(value) for value in values)
+  errors.check_distinct(
+    'a list of epsilons', values, lambda x: audio.parse_epsilon(x).same()
+  )
   if not unit:
     return parsed
   for epsilon in parsed:
@@ -215,19 +233,36 @@ def validate(config: 'ml_collections.ConfigDict') -> None:
       f'name at least one each, got {sweep.epsilons}, {sweep.attacks} and '
       f'{sweep.masks}'
     )
-  for epsilon in parse_epsilons(
-    (*sweep.epsilons, *sweep.iterative.epsilons, sweep.example_epsilon)
+  for epsilon in (
+    *parse_epsilons(sweep.epsilons),
+    *parse_epsilons(sweep.iterative.epsilons),
+    *parse_epsilons([sweep.example_epsilon]),
   ):
     if epsilon.unit != 'dbsnr' and not 0 <= epsilon.radii(1.0) <= 1:
       raise errors.InputError(
         'an epsilon must lie in [0, 1] (the model hears [0, 1]), got '
         f'{epsilon.text}; the paper uses 0 to 0.032'
       )
+  num_samples = round(config.clip_s * audio.SAMPLE_RATE_HZ)
   for name in sweep.masks:
-    masks.parse(name)
+    masks.check(name, num_samples)
   _validate_attacks(config)
   for name in sweep.transforms:
     transforms.make(name)
+  for key, meaning in (
+    ('attacks', str),
+    ('masks', masks.parse),
+    ('transforms', transforms.make),
+    ('sources', str),
+    ('checkpoints', os.path.realpath),
+  ):
+    errors.check_distinct(f'config.sweep.{key}', sweep[key], meaning)
+  for name in sweep.checkpoints:
+    if name in config.models:
+      raise errors.InputError(
+        f'config.sweep.checkpoints names the folder {name}, as a model of this '
+        f'run is named; write ./{name}'
+      )
   for name in sweep.sources:
     if name not in (*config.models, *sweep.checkpoints):
       raise errors.InputError(
@@ -286,7 +321,8 @@ def _validate_attacks(config):
       'config.sweep.feature_level.epsilons must name at least one, got ()'
     )
   unit = next((attack.unit for attack in made if attack.unit), 'MFCC or dB')
-  parse_epsilons((*feature_level.epsilons, feature_level.example_epsilon), unit)
+  parse_epsilons(feature_level.epsilons, unit)
+  parse_epsilons([feature_level.example_epsilon], unit)
   for attack in made:
     check_mask(attack, sweep.masks[0])
   for mask in sweep.masks:

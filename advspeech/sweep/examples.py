@@ -72,10 +72,13 @@ def write(
     answer = _answers(source)
     for i, utterance_id in enumerate(some.ids):
       recorded = slice(*some.spans[i])
+      # The numbers tell the files apart, the names are for who lists them.
+      clip = f'{i:03d}-{utterance_id}'
+      made = f'{clip}-cell-{sweep.cells.index(cell):04d}-{cell.attack}'
       files = {
-        'original': f'{utterance_id}-original.wav',
-        'adversarial': f'{utterance_id}-{_word(sweep, cell)}.wav',
-        'adversarial_float32': f'{utterance_id}-{_word(sweep, cell)}-float.wav',
+        'original': f'{clip}-original.wav',
+        'adversarial': f'{made}.wav',
+        'adversarial_float32': f'{made}-float.wav',
       }
 
       def heard_from(kind, files=files):
@@ -152,11 +155,6 @@ def _listened_to(sweep):
     and first[sweep.members[cell.source].name]
     == (sweep.members[cell.source].seed, cell.mask)
   ]
-
-
-def _word(sweep, cell):
-  source = sweep.members[cell.source].name.replace('/', '_')
-  return f'{source}-{cell.attack}'
 
 
 def _answers(member):

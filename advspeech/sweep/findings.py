@@ -9,7 +9,7 @@ import numpy as np
 
 from advspeech import attacks, audio, checks, input_pipeline
 from advspeech.sweep import cells as cells_lib
-from advspeech.sweep import engine, problem, work
+from advspeech.sweep import engine, masks, problem, work
 
 # Clips whose logits are looked at.
 _NUM_LOOKED_AT = 16
@@ -34,6 +34,11 @@ def findings(sweep: work.Sweep, confidence: float) -> list[dict[str, Any]]:
       num_clips, _CLAIMED_HALF_WIDTH, confidence
     )
   ]
+  for mask in dict.fromkeys(cell.mask for cell in sweep.cells):
+    num_touched = masks.num_touched(mask, sweep.split)
+    found += [
+      _as_json('all', f) for f in checks.untouched_clips(num_touched, mask)
+    ]
   for i in dict.fromkeys(cell.source for cell in sweep.cells):
     member = sweep.members[i]
     where = f'{member.name} seed {member.seed}'

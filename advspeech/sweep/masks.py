@@ -1,12 +1,14 @@
 """Which part of a clip an attack may touch, from a word to arrays."""
 
 import dataclasses
+import math
 import re
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from advspeech import attacks, audio, errors
+from advspeech import attacks, audio, errors, input_pipeline
 
 _PARTS = ('all', 'recorded', 'padding')
 _NUMBER = r'\d+(?:\.\d*)?|\.\d+'
@@ -27,6 +29,17 @@ class Mask:
   interval_s: tuple[float, float] | None = None
   band_hz: tuple[float, float] | None = None
 
+  def window(self, num_samples: int) -> tuple[int, int]:
+    """Returns the first sample of the interval, and the one behind its last."""
+    if not self.interval_s:
+      return 0, num_samples
+    # Less a hair, so that 0.7 s is sample 11,200 and not the one behind it.
+    first, end = (
+      math.ceil(seconds * audio.SAMPLE_RATE_HZ - 1e-6)
+      for seconds in self.interval_s
+    )
+    return min(first, num_samples), min(end, num_samples)
+
   def samples(self, recorded: jax.Array) -> jax.Array | None:
     """Returns [batch, time], 1 on samples to attack; None for every sample.
 
@@ -37,9 +50,9 @@ class Mask:
     if self.part != 'all':
       mask = recorded if self.part == 'recorded' else 1 - recorded
     if self.interval_s:
-      seconds = jnp.arange(recorded.shape[1]) / audio.SAMPLE_RATE_HZ
-      start, end = self.interval_s
-      inside = ((seconds >= start) & (seconds < end)).astype(recorded.dtype)
+      first, end = self.window(recorded.shape[1])
+      time = jnp.arange(recorded.shape[1])
+      inside = ((time >= first) & (time < end)).astype(recorded.dtype)
       mask = inside[None] * (jnp.ones_like(recorded) if mask is None else mask)
     return mask
 
@@ -82,3 +95,40 @@ def parse(text: str) -> Mask:
       )
     values[key] = value
   return Mask(**values)
+
+
+def check(text: str, num_samples: int) -> None:
+  """Refuses a mask that leaves nothing to attack in clips of a length.
+
+  Args:
+    text: As `parse` reads it.
+    num_samples: Length of a clip.
+
+  Raises:
+    errors.InputError: If it is no mask, its time lies behind the clips' end or
+      between two samples, or its band beyond half the sample rate or between
+      two bins of the clips' spectrum.
+  """
+  mask = parse(text)
+  first, end = mask.window(num_samples)
+  if first >= end:
+    raise errors.InputError(
+      f'mask {text} leaves nothing to attack in clips of '
+      f'{num_samples / audio.SAMPLE_RATE_HZ:g} s; name a time within them'
+    )
+  try:
+    mask.band(num_samples)
+  except ValueError as e:
+    raise errors.InputError(f'mask {text} leaves nothing to attack: {e}') from e
+
+
+def num_touched(text: str, split: input_pipeline.Split) -> np.ndarray:
+  """Returns how many samples of each clip a mask lets touch, [num_clips]."""
+  mask = parse(text)
+  first, end = mask.window(split.pcm.shape[1])
+  starts, ends = np.clip(split.spans, first, end).T
+  return {
+    'all': np.full(len(split), end - first),
+    'recorded': ends - starts,
+    'padding': end - first - (ends - starts),
+  }[mask.part]

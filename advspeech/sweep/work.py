@@ -68,11 +68,11 @@ def run(sweep: Sweep) -> None:
   shards = _shards(sweep)
   _claim(sweep, shards)
   units = [(cell, rows) for cell in sweep.cells for rows in shards]
-  missing = [
-    unit
-    for unit in units
-    if not parallel.agree(lambda unit=unit: _is_whole(_path(sweep, *unit)))
-  ]
+  missing = []
+  for unit in units:
+    path = _shard_path(sweep, *unit)
+    if not parallel.agree(lambda path=path: _is_whole(path)):
+      missing.append(unit)
   if len(missing) < len(units):
     logger.info(
       'attack: %d of %d parts are there', len(units) - len(missing), len(units)
@@ -99,15 +99,16 @@ def run(sweep: Sweep) -> None:
         fitted=fitted(sweep, cell),
       )
       if parallel.is_lead():
-        _write(_path(sweep, cell, rows), judgements._asdict())
-      told.update(cell.name(sweep.members))
+        _write(_shard_path(sweep, cell, rows), judgements._asdict())
+      told.update(cell.title(sweep.members))
   parallel.on_lead(lambda: None, f'{sweep.folder} is judged')
 
 
 def judgements(sweep: Sweep, cell: cells_lib.Cell) -> engine.Judgements:
   """Returns a cell's verdicts on all clips, from disk."""
   parts = [
-    storage.read_arrays(_path(sweep, cell, rows)) for rows in _shards(sweep)
+    storage.read_arrays(_shard_path(sweep, cell, rows))
+    for rows in _shards(sweep)
   ]
   return engine.Judgements(
     **{
@@ -127,9 +128,18 @@ def _shards(sweep):
   ]
 
 
-def _path(sweep, cell, rows):
-  name = f'{cell.name(sweep.members)}.{rows.start:06d}-{rows.stop:06d}.npz'
+def _path(sweep, cell, part):
+  """Returns the file of a cell's part, named by the cell's number.
+
+  The manifest says which cell that is: the names of sources are paths, too long
+  for a file's name and not unique once they are made fit for one.
+  """
+  name = f'cell-{sweep.cells.index(cell):04d}.{part}.npz'
   return os.path.join(sweep.folder, 'parts', name)
+
+
+def _shard_path(sweep, cell, rows):
+  return _path(sweep, cell, f'{rows.start:06d}-{rows.stop:06d}')
 
 
 def _write(path: str, arrays: dict[str, Any]) -> None:
@@ -158,7 +168,7 @@ def _claim(sweep, shards):
   """
   manifest = {
     'fingerprint': _fingerprint(sweep),
-    'cells': [cell.name(sweep.members) for cell in sweep.cells],
+    'cells': [cell.describe(sweep.members) for cell in sweep.cells],
     'shards': [[rows.start, rows.stop] for rows in shards],
   }
 
@@ -178,41 +188,38 @@ def _claim(sweep, shards):
 def _fingerprint(sweep):
   """Returns a digest of all that the judgements depend on."""
   digest = hashlib.sha256()
-  split = sweep.split
+  settings, made = sweep.settings, sweep.attacks
   for cell in sweep.cells:
-    digest.update(
-      repr(
-        (cell, sweep.attacks[cell.attack]._replace(prepare=None, apply=None))
-      ).encode()
-    )
-  digest.update(
-    json.dumps(
-      [
-        [str(x) for x in split.ids],
-        sweep.settings.bounds,
-        sweep.settings.repair,
-        sweep.num_passes,
-        len(sweep.fitting),
-      ]
-    ).encode()
-  )
-  for i in range(0, len(split), _DIGESTED):
-    digest.update(np.asarray(split.pcm[i : i + _DIGESTED]).tobytes())
+    # Not its functions, which have another address in every process.
+    told = made[cell.attack]._replace(prepare=None, apply=None)
+    digest.update(repr((cell, told)).encode())
+  digest.update(repr((settings.bounds, settings.repair)).encode())
+  _add_clips(digest, sweep.split)
+  if any(made[cell.attack].fitted for cell in sweep.cells):
+    digest.update(repr((sweep.num_passes, settings.batch_size)).encode())
+    _add_clips(digest, sweep.fitting)
   for member in sweep.members:
-    digest.update(f'{member.name} {member.seed}'.encode())
+    model = member.classifier.model  # its precision too
+    digest.update(f'{member.name} {member.seed} {model!r}'.encode())
     digest.update(member.labels.tobytes())
     for leaf in jax.tree.leaves(member.classifier.variables):
       digest.update(np.asarray(leaf.addressable_data(0)).tobytes())
   return digest.hexdigest()
 
 
+def _add_clips(digest, split):
+  digest.update(json.dumps([str(x) for x in split.ids]).encode())
+  for column in (split.spans, split.labels):
+    digest.update(np.asarray(column, np.int64).tobytes())
+  for i in range(0, len(split), _DIGESTED):
+    digest.update(np.asarray(split.pcm[i : i + _DIGESTED]).tobytes())
+
+
 def fitted(sweep, cell):
   """Returns a cell's learnt directions, [num_epsilons, time], or None."""
   if not sweep.attacks[cell.attack].fitted:
     return None
-  path = os.path.join(
-    sweep.folder, 'parts', f'{cell.name(sweep.members)}.directions.npz'
-  )
+  path = _path(sweep, cell, 'directions')
   if not parallel.agree(lambda: _is_whole(path)):
     directions = fitting.fit_universal(
       cell,

@@ -10,7 +10,15 @@ import pytest
 import sweep_subjects
 from sweep_subjects import CLASSES, NUM_CLIPS, make_cell, make_settings
 
-from advspeech import audio, errors, preemption, statistics, storage, sweep
+from advspeech import (
+  attacks,
+  audio,
+  errors,
+  preemption,
+  statistics,
+  storage,
+  sweep,
+)
 from advspeech.sweep import engine, tables
 from advspeech.sweep import work as work_lib
 
@@ -104,18 +112,70 @@ def test_what_is_done_is_not_done_again(work, monkeypatch):
   sweep.run(work)
 
 
-@pytest.mark.parametrize('change', ['clips', 'models', 'epsilons'])
-def test_a_folder_of_another_sweep_is_refused(work, change):
+def _changed(work, what):
+  """Returns a sweep that differs in one thing from another."""
   split, members, cells = work.split, work.members, work.cells
-  if change == 'clips':
-    split = dataclasses.replace(split, pcm=split.pcm + np.int16(1))
-  elif change == 'models':
-    members = [*members[1:], members[0]]
-  else:
-    cells = (dataclasses.replace(cells[0], epsilons=cells[1].epsilons),)
-  other = dataclasses.replace(work, split=split, members=members, cells=cells)
+  if what == 'clips':
+    return {'split': dataclasses.replace(split, pcm=split.pcm + np.int16(1))}
+  if what == 'models':
+    return {'members': [*members[1:], members[0]]}
+  if what == 'epsilons':
+    other = dataclasses.replace(cells[0], epsilons=cells[1].epsilons)
+    return {'cells': (other, *cells[1:])}
+  if what in ('num_steps', 'num_restarts', 'num_queries'):
+    counts = {**sweep_subjects.COUNTS, what: 7}
+    pgd = attacks.make('pgd', **counts, representations={})
+    return {'attacks': {**work.attacks, 'pgd': pgd}}
+  if what == 'precision':
+    model = members[0].classifier.model
+    front = model.frontend.clone(dtype=jnp.bfloat16)
+    classifier = dataclasses.replace(
+      members[0].classifier, model=model.clone(frontend=front)
+    )
+    first = dataclasses.replace(members[0], classifier=classifier)
+    return {'members': [first, *members[1:]]}
+  fitting = dataclasses.replace(work.fitting, labels=work.fitting.labels[::-1])
+  return {'fitting': fitting}
+
+
+@pytest.mark.parametrize(
+  'what',
+  [
+    *('clips', 'models', 'epsilons', 'precision', 'fitting clips'),
+    *('num_steps', 'num_restarts', 'num_queries'),
+  ],
+)
+def test_a_folder_of_another_sweep_is_refused(work, what):
+  other = dataclasses.replace(work, **_changed(work, what))
   with pytest.raises(errors.InputError, match='of other models, clips or'):
     sweep.run(other)
+
+
+def test_sources_that_look_alike_share_no_file(tmp_path, members, split):
+  """Names are paths; made fit for files they were one and the same."""
+  names = ('runs/a/wavecnn-seed0', 'runs_a/wavecnn-seed0', 'x' * 210)
+  many = [
+    dataclasses.replace(member, name=name)
+    for member, name in zip(members, names, strict=True)
+  ]
+  cells = [make_cell(source=i, epsilons=(0.0, 0.1)) for i in range(3)]
+  made = make_work(tmp_path, many, split, cells)
+  sweep.run(made)
+  apart = [work_lib.judgements(made, cell).predictions for cell in cells]
+  expected = [
+    sweep_subjects.judge(
+      cell, many, split, make_settings(repair=True)
+    ).predictions
+    for cell in cells
+  ]
+  for found, wanted in zip(apart, expected, strict=True):
+    np.testing.assert_array_equal(found, wanted)
+  files = [
+    entry[kind]
+    for entry in sweep.write_examples(made, 1, 0.1, 8.0)
+    for kind in ('adversarial', 'adversarial_float32')
+  ]
+  assert len(set(files)) == len(files) == 6
 
 
 def test_universal_directions_are_learnt_once_and_within_the_ball(work):

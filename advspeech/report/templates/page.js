@@ -27,12 +27,17 @@ function sortBy(table, column, header) {
 }
 
 function csv(table) {
+  // No name may become a formula in a spreadsheet; "-1.2 [-3.0, 0.6]" is none.
+  const harmless = (text) =>
+    /^[=+@\-']/.test(text) && !/^[-+]?[\d.]+( \[[-\d., ]*\])?$/.test(text)
+      ? `'${text}` : text;
   const quoted = (text) =>
     /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   return [...table.rows]
     .map((row) =>
       [...row.cells]
-        .map((cell) => quoted(cell.textContent.trim().replace(/\s+/g, ' ')))
+        .map((cell) => cell.textContent.trim().replace(/\s+/g, ' '))
+        .map((text) => quoted(harmless(text)))
         .join(','))
     .join('\n') + '\n';
 }
