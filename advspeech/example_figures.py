@@ -1,6 +1,5 @@
 """The paper's Figure 7: one recording before and after, from its files."""
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib import figure
 
@@ -28,7 +27,7 @@ def waveform_and_spectrograms(
     adversarial: [time], the same clip.
     note: What the figure must say to be read alone.
   """
-  with mpl.rc_context(fname=figures.STYLE):
+  with figures.house_style():
     fig = figure.Figure(figsize=(11, 5.4))
     grid = fig.subplots(2, 3, sharex='col', sharey='col')
     first_s = _loudest_second(original)

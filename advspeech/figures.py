@@ -1,5 +1,8 @@
 """Figures, drawn from the tables alone."""
 
+import contextlib
+import functools
+import logging
 import os
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -7,12 +10,24 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib import figure, lines, patches, ticker
+from matplotlib import figure, font_manager, lines, patches, ticker
 
 from advspeech import audio, statistics, storage
 from advspeech.sweep import tables
 
-STYLE = os.path.join(os.path.dirname(__file__), 'advspeech.mplstyle')
+logger = logging.getLogger(__name__)
+
+_STYLE = os.path.join(os.path.dirname(__file__), 'advspeech.mplstyle')
+_FONT = 'DejaVu Sans'  # matplotlib brings it
+# Asked, where they are installed, for what that one lacks: Chinese, Japanese,
+# Korean.
+_FALLBACKS = (
+  *('Noto Sans CJK SC', 'Noto Sans CJK JP', 'Noto Sans CJK KR'),
+  *('Noto Sans SC', 'Noto Sans JP', 'Noto Sans KR', 'Source Han Sans SC'),
+  *('WenQuanYi Zen Hei', 'WenQuanYi Micro Hei', 'Droid Sans Fallback'),
+  *('NanumGothic', 'Unifont', 'Arial Unicode MS', 'PingFang SC'),
+  *('Hiragino Sans', 'Microsoft YaHei', 'Malgun Gothic'),
+)
 _TITLES = {
   'wavecnn': 'WaveCNN',
   'wavernn': 'WaveRNN',
@@ -33,6 +48,43 @@ _LINEAR_RANGE = 50
 _NAME_CHARS = 30
 
 
+def house_style() -> contextlib.AbstractContextManager:
+  """Returns the context in which every figure is drawn."""
+  return mpl.rc_context({'font.family': list(_families())}, _STYLE)
+
+
+@functools.cache
+def _families():
+  """Returns the fonts that text is drawn in, the first that has a character."""
+  installed = {font.name for font in font_manager.fontManager.ttflist}
+  return (_FONT, *(name for name in _FALLBACKS if name in installed))
+
+
+@functools.cache
+def drawable() -> frozenset[int]:
+  """Returns the code points that some font of the figures has."""
+  return frozenset().union(
+    *(
+      font_manager.get_font(font_manager.findfont(name)).get_charmap()
+      for name in _families()
+    )
+  )
+
+
+@functools.cache
+def _warn_of(character):
+  logger.warning(
+    'no font of the figures has %s, shown as %s there; install one that has, '
+    'such as Noto Sans CJK (Debian: fonts-noto-cjk)',
+    character,
+    _code(character),
+  )
+
+
+def _code(character):
+  return f'U+{ord(character):04X}'
+
+
 def title(model: str) -> str:
   """Returns what a figure calls a model; a folder is called by its name."""
   return _TITLES.get(model, model)
@@ -49,11 +101,20 @@ def attack_title(name: str) -> str:
 def plain(text: str, width: int = 60) -> str:
   """Returns a name as a figure shows it: shortened, and never as mathematics.
 
+  Characters that no font has are shown by their codes, so that two names do not
+  become the same boxes.
+
   Args:
     text: Of a clip, a class, a corpus or a folder, whatever signs are in it.
     width: Characters that are left.
   """
-  text = ' '.join(text.split())
+  shown = []
+  for character in ' '.join(text.split()):
+    is_drawn = ord(character) in drawable()
+    if not is_drawn:
+      _warn_of(character)
+    shown.append(character if is_drawn else _code(character))
+  text = ''.join(shown)
   short = text if len(text) <= width else f'{text[: width - 1]}…'
   return short.replace('$', r'\$')
 
@@ -100,7 +161,7 @@ def error_against_epsilon(
       with `num_classes`; targets of the source's seed.
     confidence: Of the table's intervals, for the note.
   """
-  with mpl.rc_context(fname=STYLE):
+  with house_style():
     fig, panels = _panels(rows)
     for i, (panel, of_target) in enumerate(
       zip(panels, _by_target(rows), strict=True)
@@ -139,7 +200,7 @@ def error_by_attack(rows: Sequence[Mapping[str, Any]]) -> figure.Figure:
     rows: Rows of `sweep.csv` of one task, source and mask, each with
       `num_classes`; targets of the source's seed.
   """
-  with mpl.rc_context(fname=STYLE):
+  with house_style():
     fig, panels = _panels(rows)
     styles = _attack_styles(rows)
     for panel, of_target in zip(panels, _by_target(rows), strict=True):
@@ -206,7 +267,7 @@ def error_over_runs(
     confidence: Of the bands: Wilson intervals of the mean rate, as if of one
       seed's clips.
   """
-  with mpl.rc_context(fname=STYLE):
+  with house_style():
     across = min(3, len(runs))
     down = -(-len(runs) // across)
     fig = figure.Figure(figsize=(4.2 * across + 0.4, 4.4 * down))
@@ -288,7 +349,7 @@ def transfer_matrix(
     rows: Rows of `sweep.csv` of one task, attack, mask and epsilon.
     confidence: Of the table's intervals, for the note.
   """
-  with mpl.rc_context(fname=STYLE):
+  with house_style():
 
     def names(model, seed):
       pairs = dict.fromkeys((row[model], row[seed]) for row in rows)
@@ -359,7 +420,7 @@ def attacked_recording(
     shown: The row whose clip is drawn.
     label: Class that the attack is to leave.
   """
-  with mpl.rc_context(fname=STYLE):
+  with house_style():
     fig = figure.Figure(figsize=(9, 3.4))
     wave, belief = fig.subplots(1, 2, width_ratios=(3, 2))
     seconds = np.arange(len(clean)) / audio.SAMPLE_RATE_HZ
@@ -528,7 +589,7 @@ def accuracy_against_learning_rate(
     rows: Of the table of one model's search (`lr_search.COLUMNS`).
     model_name: For the title.
   """
-  with mpl.rc_context(fname=STYLE):
+  with house_style():
     fig = figure.Figure(figsize=(5, 3.6))
     panel = fig.subplots()
     rows = sorted(rows, key=lambda row: row['learning_rate'])
@@ -583,6 +644,6 @@ def accuracy_against_learning_rate(
 
 def save(fig: figure.Figure, path: str) -> None:
   """Writes a figure as `path`.png and `path`.svg, the same bytes each time."""
-  with mpl.rc_context(fname=STYLE):
+  with house_style():
     fig.savefig(f'{path}.png', metadata={'Software': None})
     fig.savefig(f'{path}.svg', metadata={'Date': None})

@@ -13,12 +13,14 @@ from advspeech import (
   errors,
   experiment,
   figures,
+  gradient_study,
   input_pipeline,
   parallel,
   report,
   sweep,
 )
 from advspeech.experiment import attack, data, validation
+from advspeech.experiment import studies as studies_stage
 from configs import (
   crema_d,
   emodb,
@@ -462,6 +464,20 @@ def test_the_transfer_matrix_frames_the_model_attacked():
   assert [(round(x), round(y)) for x, y in frames] == [(0, 0), (2, 1)]
 
 
+def test_names_in_any_script_are_told_apart(monkeypatch, recwarn):
+  """Boxes, which all names would become, are not drawn."""
+  names = ('愤怒', '悲伤', '행복', 'ärgerlich', '$x$')
+  assert len({figures.plain(name) for name in names}) == len(names)
+  named = [{**row, 'target': names[0]} for row in rows()]
+  figures.transfer_matrix(
+    [row for row in named if row['epsilon'] and not row['control']][:1]
+  ).canvas.draw()
+  assert not [w for w in recwarn if 'Glyph' in str(w.message)]
+  latin = frozenset(range(0x20, 0x250))
+  monkeypatch.setattr(figures, 'drawable', lambda: latin)
+  assert figures.plain('愤怒a') == 'U+6124U+6012a'
+
+
 def test_figures_are_the_same_bytes_each_time(tmp_path):
   for name in ('a', 'b'):
     figures.save(figures.error_against_epsilon(rows()), str(tmp_path / name))
@@ -553,6 +569,41 @@ def test_a_model_or_seed_of_no_config_is_refused(tmp_path):
     experiment.run_training(config, str(tmp_path), ['wavenet'])
   with pytest.raises(errors.InputError, match=r'one of config.seeds \(0, 1\)'):
     experiment.run_training(config, str(tmp_path), None, [7])
+
+
+def test_models_of_one_name_are_all_studied(tmp_path, monkeypatch):
+  config = paper.get_config()
+  task = types.SimpleNamespace(classes=('female', 'male'))
+  metadata = {
+    'task': 'gender',
+    'classes': ['female', 'male'],
+    'clip_samples': 96_000,
+    'clip': config.clip.to_dict(),
+  }
+  monkeypatch.setattr(
+    studies_stage, 'load', lambda c: (None, task, {'test': []})
+  )
+  monkeypatch.setattr(
+    checkpoint,
+    'load_classifier',
+    lambda path, precision: checkpoint.Classifier(None, path, metadata, 1),
+  )
+  studied = {}
+  monkeypatch.setattr(
+    gradient_study,
+    'write',
+    lambda folder, found, *_, **__: studied.update(found),
+  )
+  monkeypatch.setattr(gradient_study, 'draw', lambda folder: None)
+  paths = [str(tmp_path / name / 'run' / 'm') for name in 'xyz']
+  experiment.run_gradients(config, str(tmp_path), checkpoints=paths)
+  assert {name: c.variables for name, c in studied.items()} == dict(
+    zip(('x/run/m', 'y/run/m', 'z/run/m'), paths, strict=True)
+  )
+  with pytest.raises(errors.InputError, match='--checkpoint must name every'):
+    experiment.run_gradients(
+      config, str(tmp_path), checkpoints=[paths[0], f'{paths[0]}/']
+    )
 
 
 def test_a_features_study_is_refused_to_several_processes(

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
-import matplotlib as mpl
 import numpy as np
 from matplotlib import figure, lines
 
@@ -80,7 +79,7 @@ def error_against_snr(rows: Sequence[Mapping[str, Any]]) -> figure.Figure:
   Args:
     rows: Of `budgets.csv`, of one task and one seed.
   """
-  with mpl.rc_context(fname=figures.STYLE):
+  with figures.house_style():
     targets = list(dict.fromkeys(row['target'] for row in rows))
     fig = figure.Figure(figsize=(4.2 * len(targets) + 0.6, 4.7))
     panels = fig.subplots(1, len(targets), sharey=True, squeeze=False)[0]
@@ -180,7 +179,7 @@ def spectrograms(
     folder: Of the WAV files.
     examples: Entries of `examples.json` of one clip.
   """
-  with mpl.rc_context(fname=figures.STYLE):
+  with figures.house_style():
     shown = [e for kind in _TITLES for e in examples if e['kind'] == kind]
     fig = figure.Figure(figsize=(3.1 * len(shown), 3.3))
     panels = fig.subplots(1, len(shown), sharey=True, squeeze=False)[0]
@@ -227,7 +226,7 @@ def norms(rows: Sequence[Mapping[str, Any]]) -> figure.Figure:
   Args:
     rows: Of `norms.csv`.
   """
-  with mpl.rc_context(fname=figures.STYLE):
+  with figures.house_style():
     names = list(dict.fromkeys(row['representation'] for row in rows))
     fig = figure.Figure(figsize=(3.0 * len(names) + 0.6, 3.4))
     panels = fig.subplots(1, len(names), sharey=True, squeeze=False)[0]

@@ -5,7 +5,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib import figure, lines, patches, ticker
 
@@ -83,7 +82,7 @@ def gradient_traces(examples: Mapping[str, Any], index: int) -> figure.Figure:
       examples.npz.
     index: Which clip.
   """
-  with mpl.rc_context(fname=figures.STYLE):
+  with figures.house_style():
     names = [str(name) for name in examples['model']]
     wave = examples['audio'][index] - audio.SILENCE
     seconds = np.arange(len(wave)) / audio.SAMPLE_RATE_HZ
@@ -186,7 +185,7 @@ def profiles(
     recorded_s: [clips] length of the recordings.
     alignment: Where they lie in the clips, 'start' or 'end'.
   """
-  with mpl.rc_context(fname=figures.STYLE):
+  with figures.house_style():
     fig = figure.Figure(figsize=(7.2, 4.2))
     panel = fig.subplots()
     frame_s = frontend.FRAME_MS / 1000
@@ -226,7 +225,7 @@ def comparison(
     rows: Of clips.csv.
     names: Models; the first is put beside each of the others.
   """
-  with mpl.rc_context(fname=figures.STYLE):
+  with figures.house_style():
     others = names[1:]
     fig = figure.Figure(figsize=(7.6, 3.5 * len(others)))
     grid = fig.subplots(len(others), 2, squeeze=False)
@@ -283,7 +282,7 @@ def jacobian_decay(
     rows: Of jacobians.csv.
     num_clips: Over which the quartiles are.
   """
-  with mpl.rc_context(fname=figures.STYLE):
+  with figures.house_style():
     fig = figure.Figure(figsize=(7.4, 6.2))
     norm, gate = fig.subplots(
       2, 1, sharex=True, gridspec_kw={'height_ratios': [2.2, 1]}
@@ -350,7 +349,7 @@ def accumulation(rows: Sequence[Mapping[str, Any]]) -> figure.Figure:
   Args:
     rows: Of accumulation.csv.
   """
-  with mpl.rc_context(fname=figures.STYLE):
+  with figures.house_style():
     # What has one length only shows no growth.
     varied = [
       v
@@ -473,7 +472,7 @@ def arithmetics(
     fidelity: Rows of fidelity.csv.
     fgsm: Rows of fgsm.csv.
   """
-  with mpl.rc_context(fname=figures.STYLE):
+  with figures.house_style():
     names = list(dict.fromkeys(row['model'] for row in fidelity))
     kinds = list(dict.fromkeys(row['arithmetic'] for row in fidelity))
     fig = figure.Figure(figsize=(8.2, 3.3 * len(names)))
