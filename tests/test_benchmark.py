@@ -36,7 +36,10 @@ def test_wavecnn_takes_8_gflop_a_clip_forward():
 @pytest.mark.slow
 def test_computations_are_timed_against_the_matrix_product(tiny_config):
   results = benchmark.measure_models(
-    tiny_config, num_clips=2, rounds=1, extra={'nothing extra': lambda: 0}
+    tiny_config,
+    num_clips=2,
+    rounds=1,
+    extra={'nothing extra': lambda: 0, 'Foolbox forward': lambda: 0},
   )
   rows = results['computations']
   peak = results['matmul_gflop_per_s']
@@ -54,6 +57,9 @@ def test_computations_are_timed_against_the_matrix_product(tiny_config):
         row['ratio_to_roofline'], peak / row['gflop_per_s'], rtol=1e-6
       )
   assert 'ratio_to_roofline' not in rows['nothing extra']
+  # Other tools are given our WaveCNN.
+  flops = 'direct_gflop_per_clip'
+  assert rows['Foolbox forward'][flops] == rows['wavecnn forward'][flops]
   assert 'wavernn FGSM sweep' in benchmark.format_models(results)
 
 
