@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib import figure, font_manager, lines, patches, ticker
 
 from advspeech import audio, statistics, storage
-from advspeech.sweep import tables
+from advspeech.sweep import cells, tables
 
 logger = logging.getLogger(__name__)
 
@@ -98,6 +98,15 @@ def attack_title(name: str) -> str:
   return ' '.join(w.upper() if w in _INITIALS else w for w in words)
 
 
+def control_title(name: str) -> str:
+  """Returns what noise a control is, and in what it is as large."""
+  return {
+    'random_sign': 'random signs of the same max-norm',
+    'gaussian': 'Gaussian noise of the same L2 norm',
+    'shuffled': 'the same values shuffled in time',
+  }[name]
+
+
 def plain(text: str, width: int = 60) -> str:
   """Returns a name as a figure shows it: shortened, and never as mathematics.
 
@@ -153,11 +162,11 @@ def error_against_epsilon(
 ) -> figure.Figure:
   """Returns the paper's Figure 6 for one task, with what it lacks.
 
-  A panel a model that is tried; solid lines FGSM, dashed ones random signs of
-  the same size, one line a seed, bands the intervals of the table.
+  A panel a model that is tried; solid lines the attack, dashed ones noise of
+  its size, one line a seed, bands the intervals of the table.
 
   Args:
-    rows: Rows of `sweep.csv` of one task and one source, FGSM's alone, each
+    rows: Rows of `sweep.csv` of one task, source and attack, each
       with `num_classes`; targets of the source's seed.
     confidence: Of the table's intervals, for the note.
   """
@@ -168,9 +177,11 @@ def error_against_epsilon(
     ):
       _error_panel(panel, of_target, color=f'C{i}')
     seeds = sorted({row['seed'] for row in rows})
+    attack = rows[0]['attack']
+    noise = control_title(cells.control_of(attack))
     handles = [
-      lines.Line2D([], [], color='0.2', label=attack_title(rows[0]['attack'])),
-      lines.Line2D([], [], color='0.2', linestyle='--', label='random sign'),
+      lines.Line2D([], [], color='0.2', label=attack_title(attack)),
+      lines.Line2D([], [], color='0.2', linestyle='--', label=noise),
     ] + [
       lines.Line2D(
         [],
@@ -259,7 +270,7 @@ def error_over_runs(
 ) -> figure.Figure:
   """Returns the paper's Figure 6: a panel a run, a curve a model.
 
-  Lines are means over seeds, dashed under random signs of the same size.
+  Lines are means over seeds, dashed under noise of the attack's size.
 
   Args:
     runs: Rows of each run by its title; of one source and attack each, with
@@ -292,7 +303,9 @@ def error_over_runs(
       for target, look in looks.items()
     ]
     handles.append(
-      lines.Line2D([], [], color='0.2', linestyle='--', label='random sign')
+      lines.Line2D(
+        [], [], color='0.2', linestyle='--', label='noise of the same size'
+      )
     )
     counts = '; '.join(count_note(rows) for rows in runs.values())
     note(
@@ -332,7 +345,7 @@ def _by_curve(rows):
   """Returns {(target, control): {epsilon: rows of the seeds}}."""
   curves: dict[tuple[str, str], dict[float, list[Any]]] = {}
   for row in rows:
-    if row['control'] in ('', 'random_sign'):
+    if row['control'] in ('', cells.control_of(row['attack'])):
       points = curves.setdefault((row['target'], row['control']), {})
       points.setdefault(row['epsilon'], []).append(row)
   return curves
@@ -515,7 +528,8 @@ def _marker(seeds, seed):
 
 def _error_panel(panel, rows, color):
   seeds = sorted({row['seed'] for row in rows})
-  for control, style in (('', '-'), ('random_sign', '--')):
+  noise = cells.control_of(rows[0]['attack'])
+  for control, style in (('', '-'), (noise, '--')):
     for seed in seeds:
       curve = [r for r in rows if (r['control'], r['seed']) == (control, seed)]
       curve.sort(key=lambda r: r['epsilon'])

@@ -30,6 +30,7 @@ from advspeech.attacks.registry import (
   Problem,
   make,
   names,
+  norm_of,
 )
 from advspeech.attacks.square import square
 from advspeech.attacks.universal import (
@@ -59,6 +60,7 @@ __all__ = [
   'mi_fgsm',
   'minimal_perturbation',
   'names',
+  'norm_of',
   'perturb',
   'perturb_all',
   'pgd',

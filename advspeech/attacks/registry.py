@@ -172,6 +172,16 @@ def make(
   )
 
 
+def norm_of(name: str) -> str:
+  """Returns the norm that an attack is bounded in, 'linf' or 'l2'.
+
+  Args:
+    name: One of `names()`.
+  """
+  maker = _MAKERS.get(name.removesuffix(_TARGETED))
+  return maker(_Counts(1, 1, 1))[0] if maker else 'linf'
+
+
 class _Counts(NamedTuple):
   num_steps: int
   num_restarts: int

@@ -36,9 +36,9 @@ def compare(workdir: str, run_folders: Sequence[str]) -> str:
       min(run.confidence for run in runs.values()),
     ),
     'Error rate against epsilon, a panel for each run, a line for each model, '
-    'dashed under random signs of the same size.',
-    "The paper's Figure 6. Solid: the first attack of each run; dashed: random "
-    'signs of the same size; dotted: a blind guess.',
+    'dashed under noise of the same size.',
+    "The paper's Figure 6. Solid: the first attack of each run; dashed: noise "
+    'of the same size in its norm; dotted: a blind guess.',
   )
   rows = fragility(runs)
   return page.render(

@@ -127,6 +127,7 @@ def render(template: str, folder: str, **context: Any) -> str:
     points=_points,
     title=figures.title,
     attack=figures.attack_title,
+    control=figures.control_title,
     member=gradient_study.member_title,
     representation=feature_study.representation_title,
   )

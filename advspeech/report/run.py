@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from advspeech import errors, figures, provenance, storage
+from advspeech import errors, figures, provenance, storage, sweep
 
 Row = dict[str, Any]
 _CORPORA = {
@@ -132,12 +132,17 @@ class Run:
     """Returns the first attack's name."""
     return self.config['sweep']['attacks'][0]
 
+  @property
+  def control(self) -> str:
+    """Returns the noise that is as large as the first attack, in its norm."""
+    return sweep.control_of(self.attack)
+
   @functools.cached_property
   def telling_epsilon(self) -> float:
-    """Returns where the first attack exceeds random signs by most, in all."""
+    """Returns where the first attack exceeds its noise by most, in all."""
     excess: dict[float, list[float]] = {}
     for row in self.first:
-      if row['control'] == 'random_sign':
+      if row['control'] == self.control and row['epsilon'] > 0:
         excess.setdefault(row['epsilon'], []).append(row['excess'])
     return max(excess, key=lambda e: sum(excess[e]) / len(excess[e]))
 

@@ -70,7 +70,7 @@ def in_short(run: run_lib.Run) -> list[dict[str, Any]]:
     points = {
       'clean': run.at(name, seed, 0),
       'attacked': run.at(name, seed, epsilon),
-      'noise': run.at(name, seed, epsilon, 'random_sign'),
+      'noise': run.at(name, seed, epsilon, run.control),
     }
     if all(points.values()):
       p = min(1.0, points['noise']['mcnemar_p'] * run.num_tried)
@@ -143,7 +143,7 @@ def beside_the_paper(run: run_lib.Run) -> list[dict[str, Any]]:
         'seed': seed,
         'clean': run.at(name, seed, 0),
         'attacked': run.at(name, seed, nearest),
-        'noise': run.at(name, seed, nearest, 'random_sign'),
+        'noise': run.at(name, seed, nearest, run.control),
       }
       for name, seed in run.judges
       if name == target
@@ -160,12 +160,13 @@ def curve_figure(run: run_lib.Run) -> Figure:
     f'figure6-{run.task}',
     lambda: figures.error_against_epsilon(run.first, run.confidence),
     'Error rate against epsilon, a panel for each model: the attack as solid '
-    'lines, random signs of the same size dashed, one line a seed, with '
-    'interval bands and the chance level. Its numbers are the table under '
+    f'lines, {figures.control_title(run.control)} dashed, one line a seed, '
+    'with interval bands and the chance level. Its numbers are the table under '
     '“Every point”.',
     f"The paper's Figure 6 for {run.task}. Solid: "
     f'{figures.attack_title(run.attack)} made on '
-    f'{figures.title(run.source)}. Dashed: random signs of the same size. Only '
+    f'{figures.title(run.source)}. Dashed: '
+    f'{figures.control_title(run.control)}. Only '
     "what rises above the dashed line is the attack's doing. The axis above "
     'says how loud the speech is over the perturbation; dotted is a blind '
     'guess. One unit of epsilon is half of full scale: 0.001 moves a sample by '
@@ -204,7 +205,7 @@ def attack_figures(run: run_lib.Run) -> list[Figure]:
         'each column one that judged them; the numbers stand in the cells.',
         'Who breaks whom: error in % of every model (columns) under examples '
         'made on every source (rows), at the epsilon at which the attack '
-        'exceeds random signs by most. Framed: judged by the model attacked.',
+        'exceeds its noise by most. Framed: judged by the model attacked.',
       )
     )
   return found

@@ -21,6 +21,8 @@ if TYPE_CHECKING:  # a bare accelerator machine need not have it
   import ml_collections
 
 CONTROLS = ('random_sign', 'gaussian', 'shuffled')
+# The one that is as large as an attack in the attack's own norm.
+_CONTROL_OF_NORM = {'linf': 'random_sign', 'l2': 'gaussian'}
 # Beyond it powers leave float32.
 _LARGEST_OF_FEATURES = 100.0
 
@@ -110,6 +112,15 @@ class Cell:
     if self.transform:
       words += [self.transform, *(['adaptive'] if self.adaptive else [])]
     return ' '.join(words)
+
+
+def control_of(attack: str) -> str:
+  """Returns the control of an attack's own size, one of `CONTROLS`.
+
+  Random signs have the max-norm of FGSM and its L2 norm too; beside an attack
+  in L2, whose few large samples set the max-norm, they are 20 dB louder.
+  """
+  return _CONTROL_OF_NORM[attacks.norm_of(attack)]
 
 
 def plan(
