@@ -14,7 +14,7 @@ LEVELS = [
   {'storage'},
   {'audio', 'statistics', 'tasks', 'parallel', 'training_log'},
   {'attacks', 'features', 'gradients', 'models', 'corpora', 'preemption'}
-  | {'provenance'}
+  | {'provenance', 'ownership'}
   | {'transforms', 'quality', 'checks'},
   {'checkpoint', 'input_pipeline', 'train_step', 'side_by_side'},
   {'train', 'sweep'},

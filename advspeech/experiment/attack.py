@@ -14,6 +14,7 @@ from advspeech import (
   corpora,
   errors,
   input_pipeline,
+  ownership,
   parallel,
   provenance,
   storage,
@@ -55,6 +56,16 @@ def run_attack(config: ml_collections.ConfigDict, workdir: str) -> None:
   if exists(table):
     return
   if parallel.is_lead():
+    os.makedirs(folder, exist_ok=True)
+  with ownership.owned(folder):
+    if not exists(table):  # nobody else has made it meanwhile
+      _attack(config, workdir, folder)
+  parallel.on_lead(lambda: None, f'{table} is written')
+
+
+def _attack(config, workdir, folder):
+  """Makes the sweep in `folder`, from what of it is there."""
+  if parallel.is_lead():
     remove_page(workdir)
   for seed in config.seeds:
     for name in config.models:
@@ -83,13 +94,11 @@ def run_attack(config: ml_collections.ConfigDict, workdir: str) -> None:
     ),
     num_passes=config.sweep.universal.num_passes,
   )
-  os.makedirs(folder, exist_ok=True)
   mesh = parallel.make_mesh(config.sweep.epsilon_devices)
   with provenance.recorded(folder, parallel.device_summary(mesh)):
     sweep.run(work)
     if parallel.is_lead():
       _write_tables(config, work)
-  parallel.on_lead(lambda: None, f'{table} is written')
 
 
 def _members(config, workdir, corpus, task, split):

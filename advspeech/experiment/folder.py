@@ -8,7 +8,7 @@ from typing import Any
 
 import ml_collections
 
-from advspeech import errors, parallel, provenance, storage
+from advspeech import errors, ownership, parallel, provenance, storage
 
 # Every model's folder tells by itself what it is.
 _WHICH_MODELS = ('models', 'seeds', 'source')
@@ -101,7 +101,7 @@ def _claim(config, workdir):
       *glob.glob(os.path.join(workdir, 'lr_search', '*', 'checkpoints')),
     ]
     attacked = os.path.isdir(attack) and (
-      {*os.listdir(attack)} - {provenance.FILE}
+      {*os.listdir(attack)} - {provenance.FILE, ownership.FILE}
     )
     if different and (attacked or (trained and not only_sweep)):
       changes = '; '.join(

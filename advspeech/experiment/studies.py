@@ -12,6 +12,7 @@ from advspeech import (
   feature_study,
   gradient_study,
   input_pipeline,
+  ownership,
   parallel,
   storage,
   sweep,
@@ -84,16 +85,18 @@ def run_features(
     }
     for seed in config.seeds
   }
-  feature_study.write(
-    folder,
-    classifiers,
-    config.source,
-    test,
-    task=config.task,
-    classes=task.classes,
-    settings=settings,
-  )
-  feature_study.draw(folder)
+  os.makedirs(folder, exist_ok=True)
+  with ownership.owned(folder):
+    feature_study.write(
+      folder,
+      classifiers,
+      config.source,
+      test,
+      task=config.task,
+      classes=task.classes,
+      settings=settings,
+    )
+    feature_study.draw(folder)
   return folder
 
 
@@ -157,26 +160,29 @@ def run_gradients(
     logger.info(
       'gradients: %d clips (%s), %d models', len(clips), split, len(classifiers)
     )
-  gradient_study.write(
-    folder,
-    classifiers,
-    clips,
-    origin={
-      'task': config.task,
-      'split': split,
-      'models': {
-        name: {**c.metadata, 'epoch': c.epoch}
-        for name, c in classifiers.items()
+  if parallel.is_lead():
+    os.makedirs(folder, exist_ok=True)
+  with ownership.owned(folder):
+    gradient_study.write(
+      folder,
+      classifiers,
+      clips,
+      origin={
+        'task': config.task,
+        'split': split,
+        'models': {
+          name: {**c.metadata, 'epoch': c.epoch}
+          for name, c in classifiers.items()
+        },
       },
-    },
-    batch_size=config.sweep.batch_size,
-    epsilons=epsilons,
-    clip_to_range=config.sweep.clip_to_range,
-    confidence=config.sweep.confidence,
-    num_studied=config.gradients.num_studied,
-    examples=examples,
-  )
-  parallel.on_lead(
-    lambda: gradient_study.draw(folder), f'{folder} has its figures'
-  )
+      batch_size=config.sweep.batch_size,
+      epsilons=epsilons,
+      clip_to_range=config.sweep.clip_to_range,
+      confidence=config.sweep.confidence,
+      num_studied=config.gradients.num_studied,
+      examples=examples,
+    )
+    parallel.on_lead(
+      lambda: gradient_study.draw(folder), f'{folder} has its figures'
+    )
   return folder

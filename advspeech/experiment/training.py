@@ -11,6 +11,7 @@ from advspeech import (
   errors,
   figures,
   lr_search,
+  ownership,
   parallel,
   provenance,
   side_by_side,
@@ -171,7 +172,10 @@ def run_training(
     name, seed = member
     folder = classifier_dir(workdir, name, seed)
     os.makedirs(folder, exist_ok=True)
-    with provenance.recorded(folder, parallel.device_summary(mesh)):
+    with (
+      ownership.owned(folder),
+      provenance.recorded(folder, parallel.device_summary(mesh)),
+    ):
       summary = train.train_and_evaluate(
         _with_found_rate(config, workdir, name),
         folder,
