@@ -55,6 +55,8 @@ def row(**changes):
     'ci_low': low,
     'ci_high': high,
     'flip_rate': rate,
+    'flip_ci_low': low,
+    'flip_ci_high': high,
   }
 
 
@@ -334,6 +336,7 @@ def write_gradients(folder):
         'alignment': 'start',
         'region': 'all',
         'l1': 1.0 + i,
+        'early_l1_share': 0.01 + i / 2,
         'index_50': 8000 + i,
         'num_samples': TIME,
       }
@@ -412,7 +415,7 @@ def write_gradients(folder):
 SUMMARY = (
   ('clips', 'wavecnn-seed0', 'start, all', 'early_l1_share', 0.6, 0.5, 0.7),
   ('clips', 'wavernn-seed0', 'start, all', 'early_l1_share', 0.01, 0.0, 0.02),
-  ('jacobians', 'wavernn-seed0', 'trained', 'halvings_per_s', 3.0, 2.5, 3.5),
+  ('jacobians', 'wavernn-seed0', 'trained', 'halvings_per_s', 12.0, 11.0, 13.0),
   ('jacobians', 'wavernn-seed0', 'trained', 'forget_gate', 0.7, 0.7, 0.7),
   (
     *('accumulation', 'wavecnn-seed0', 'samples, epsilon 1e-06'),

@@ -492,12 +492,57 @@ def test_no_model_of_another_task_tells_nothing_of_privacy(tmp_path):
 
 def test_the_smallest_perturbation_is_told_of_the_models_own_answer(tmp_path):
   found = sweep_claims.smallest(read(tmp_path))
-  assert found.verdict == claim.CONFIRMED
-  assert found.found[0] == 'WaveCNN, seed 0: 60.0 % of clips, median 0.01'
+  assert found.verdict == claim.REFUTED
+  assert found.found[0] == (
+    'WaveCNN, seed 0: 22.0 % of the answers change at epsilon 0.01 (20 dB '
+    'SNR), 2.0 % under noise; median of the smallest that do: 0.01'
+  )
+
+
+@pytest.mark.parametrize(
+  ('flips', 'noisy', 'verdict'),
+  [
+    ((0, 0.4, 0.8, 1.0), (0, 0.1, 0.1, 0.1), claim.CONFIRMED),
+    ((0, 0.4, 0.8, 1.0), (0, 0.4, 0.8, 1.0), claim.NOT_SHOWN),  # as noise does
+    ((0, 0.1, 0.2, 1.0), (0, 0.1, 0.1, 0.1), claim.REFUTED),  # at 10 dB only
+    ((0, 0.1, 0.48, 1.0), (0, 0.1, 0.1, 0.1), claim.NOT_SHOWN),
+  ],
+)
+def test_a_perturbation_is_small_if_it_is_quiet_and_noise_does_less(
+  tmp_path, flips, noisy, verdict
+):
+  rows = runs.sweep(rates(wavecnn=flips, wavernn=flips, noise=noisy))
+  assert sweep_claims.smallest(read(tmp_path, rows=rows)).verdict == verdict
+
+
+@pytest.mark.parametrize(
+  ('curve', 'verdict'),
+  [
+    ((0.02, 0.02, 0.03, 0.4), claim.CONFIRMED),
+    ((0.02, 0.2, 0.3, 0.5), claim.REFUTED),
+    ((0.02, 0.03, 0.4, 0.4), claim.CONFIRMED),
+    ((0.02, 0.4, 0.4, 0.4), claim.NOT_SHOWN),  # below the first epsilon
+  ],
+)
+def test_a_jump_does_not_depend_on_how_fine_the_grid_is(
+  tmp_path, curve, verdict
+):
+  rows = runs.sweep(rates(wavecnn=NONE, wavernn=curve, noise=NONE))
+  run = read(tmp_path, rows=rows)
+  assert sweep_claims.flat_then_jump(run).verdict == verdict
+  # The same curve, asked at points between as well.
+  finer = []
+  for row in run.rows:
+    finer.append(row)
+    if row['epsilon'] == 0.01:
+      between = dict(row, epsilon=0.0099, epsilon_given='0.0099')
+      finer.append(between)
+  found = sweep_claims.flat_then_jump(dataclasses.replace(run, rows=finer))
+  assert found.verdict == verdict
 
 
 def test_studies_decide_on_their_intervals(tmp_path):
-  run = read(tmp_path)
+  run = read(tmp_path, clip_s=6.0)
   runs.write_everything_else(tmp_path / 'run')
   assert study_claims.accumulation(run).verdict == claim.CONFIRMED
   assert study_claims.vanishing(run).verdict == claim.CONFIRMED
@@ -544,7 +589,7 @@ def test_conversion_is_decided_by_intervals(tmp_path, shares, verdict):
 def test_a_gradient_vanishes_in_a_wavernn_that_learned_and_no_wavecnn(
   tmp_path, cnn, rnn, error_rate, verdict
 ):
-  run = read(tmp_path)
+  run = read(tmp_path, clip_s=6.0)
   folder = tmp_path / 'run' / 'gradients'
   folder.mkdir()
   shares = {'wavecnn-seed0': cnn, 'wavernn-seed0': rnn}
@@ -582,6 +627,25 @@ def test_a_gradient_vanishes_in_a_wavernn_that_learned_and_no_wavecnn(
   ):
     storage.write_table(folder / f'{name}.csv', tuple(table[0]), table)
   assert study_claims.early_gradient(run).verdict == verdict
+  # The claim is about six seconds.
+  shorter = dataclasses.replace(run, config={**run.config, 'clip_s': 1.6})
+  found = study_claims.early_gradient(shorter)
+  assert found.verdict == claim.NOT_TESTED
+  assert found.found == [
+    'It is about clips of 6 s; those of this run have 1.6 s.'
+  ]
+
+
+def test_the_early_share_is_shown_with_its_spread(tmp_path):
+  run = read(tmp_path, clip_s=6.0)
+  runs.write_everything_else(tmp_path / 'run')
+  path = tmp_path / 'run' / 'gradients' / 'clips.csv'
+  rows = storage.read_table(path)
+  shares = iter([0.01, 0.02, 0.03, 0.9] * len(rows))
+  rows = [{**row, 'early_l1_share': next(shares)} for row in rows]
+  storage.write_table(path, tuple(rows[0]), rows)
+  found = study_claims.early_gradient(run).found
+  assert all('quartiles' in x and 'clips below the limit' in x for x in found)
 
 
 def test_an_influence_that_hardly_falls_does_not_vanish(tmp_path):
@@ -590,7 +654,10 @@ def test_an_influence_that_hardly_falls_does_not_vanish(tmp_path):
   path = tmp_path / 'run' / 'gradients' / 'summary.csv'
   for low, high, verdict in (
     (0.0001, 0.01, claim.REFUTED),
-    (0.1, 9.0, claim.NOT_SHOWN),
+    # One halving in the clip of a second: half of it is left.
+    (0.9, 1.1, claim.REFUTED),
+    (0.1, 10.5, claim.NOT_SHOWN),
+    (10.0, 10.5, claim.CONFIRMED),
   ):
     row = runs.estimate(
       *('jacobians', 'wavernn-seed0', 'trained', 'halvings_per_s'),

@@ -127,23 +127,27 @@ def linear(run: run_lib.Run) -> claim.Claim:
       answers.append(None)
       words.append(f'seed {seed}: {reason}')
       continue
-    slope = np.polyfit(
-      [r['epsilon'] for r in rows], [r['error_rate'] for r in rows], 1
-    )
-    line = np.polyval(slope, [r['epsilon'] for r in rows])
     # All of them at once are to hold the line with the run's confidence.
     each = 1 - (1 - run.confidence) / len(rows)
-    missed = sum(
-      not low <= at <= high
-      for (low, high), at in zip(
-        (
-          statistics.wilson_interval(r['num_errors'], r['num_clips'], each)
-          for r in rows
-        ),
-        line,
-        strict=True,
-      )
+    intervals = np.array(
+      [
+        statistics.wilson_interval(r['num_errors'], r['num_clips'], each)
+        for r in rows
+      ]
     )
+    epsilons = [r['epsilon'] for r in rows]
+    line = np.polyval(
+      np.polyfit(
+        epsilons,
+        [r['error_rate'] for r in rows],
+        1,
+        # A rate near 0 or 1 is known better than one near a half.
+        w=1 / np.ptp(intervals, axis=1),
+      ),
+      epsilons,
+    )
+    low, high = intervals.T
+    missed = int(((line < low) | (line > high)).sum())
     answers.append(not missed)
     words.append(
       f'seed {seed}: the best line misses the widened intervals of {missed} '
@@ -153,9 +157,9 @@ def linear(run: run_lib.Run) -> claim.Claim:
     "WaveCNN's error rises in a straight line with epsilon.",
     claim.verdict(answers),
     words or ['No WaveCNN was judged.'],
-    'The error rises beyond the intervals, and the least-squares line passes '
-    'through the interval of every point, level shared out among the points '
-    '(Bonferroni).',
+    'The error rises beyond the intervals, and the least-squares line, each '
+    'point weighted by the width of its interval, passes through the interval '
+    'of every point, level shared out among the points (Bonferroni).',
   )
 
 
@@ -188,29 +192,45 @@ def flat_then_jump(run: run_lib.Run) -> claim.Claim:
       answers.append(None)
       words.append(f'seed {seed}: {reason}')
       continue
-    rates = np.array([row['error_rate'] for row in rows])
-    steps = np.diff(rates)
-    share = steps.max() / (rates.max() - rates[0])
-    at = int(steps.argmax())
-    jumps = share > 0.5 and rates[at] <= rows[0]['ci_high']
-    control = run.at(name, seed, rows[at + 1]['epsilon'], run.control)
+    # Each is reached beyond the first of its two epsilons, and by the second.
+    begins, ends = (_reached(rows, share) for share in (_BEGUN, _DONE))
+    jumps = None
+    if begins[0] >= _JUMP * ends[1]:
+      jumps = True
+    elif begins[1] <= _JUMP * ends[0]:
+      jumps = False
+    control = run.at(name, seed, ends[1], run.control)
     by_noise = control is not None and control['excess_low'] <= 0
     answers.append(None if jumps and by_noise else jumps)
     words.append(
-      f'seed {seed}: the steepest step, from epsilon '
-      f'{rows[at]["epsilon_given"]} to {rows[at + 1]["epsilon_given"]}, makes '
-      f'{claim.percent(share)} of the whole rise, from '
-      f'{claim.percent(rates[at])}'
+      f'seed {seed}: {claim.percent(_BEGUN)} of the rise is reached between '
+      f'epsilon {begins[0]:g} and {begins[1]:g}, {claim.percent(_DONE)} '
+      f'between {ends[0]:g} and {ends[1]:g}'
       + ('; under noise it comes as far' if jumps and by_noise else '')
+      + ('; the epsilons lie too far apart to tell' if jumps is None else '')
     )
   return claim.Claim(
     "WaveRNN's error stays flat under small perturbations, then jumps.",
     claim.verdict(answers),
     words or ['No WaveRNN was judged.'],
-    'One step between neighbouring epsilons makes more than half of the rise, '
-    'begins inside the interval of the clean error, and ends above noise of '
-    'the same size.',
+    f'The epsilon at which {claim.percent(_BEGUN)} of the rise is reached is '
+    f'at least {_JUMP:g} times that of {claim.percent(_DONE)} (on a straight '
+    f'line {_BEGUN / _DONE:.2f} times), wherever between the epsilons tried '
+    'they lie, and the error ends above noise of the same size.',
   )
+
+
+# Of a rise in error: where it begins and is done, and how near these lie to
+# each other, as epsilons, where it is a jump.
+_BEGUN, _DONE, _JUMP = 0.1, 0.9, 0.5
+
+
+def _reached(rows, share):
+  """Returns the epsilons between which a share of the rise is first reached."""
+  rates = np.array([row['error_rate'] for row in rows])
+  level = rates[0] + share * (rates.max() - rates[0])
+  at = int(np.argmax(rates >= level))
+  return rows[max(0, at - 1)]['epsilon'], rows[at]['epsilon']
 
 
 def fluctuates(run: run_lib.Run) -> claim.Claim:
@@ -455,14 +475,57 @@ def privacy(run: run_lib.Run) -> claim.Claim:
 
 
 def smallest(run: run_lib.Run) -> claim.Claim:
-  """Returns how small a perturbation changes a model's answer."""
+  """Returns whether a small perturbation changes a model's answer."""
   text = (
     "A small perturbation changes the model's own answer (equation 1: the "
     'smallest one that does).'
   )
   rule = (
-    'Some epsilon tried changes the answer for more than half of the clips.'
+    f'At some epsilon that leaves {_SMALL_DB:g} dB SNR or more in the mean the '
+    'answer changes for more than half of the clips, and for fewer under '
+    f'{_noise(run)} (intervals apart); refuted where it changes for less than '
+    'half at every such epsilon.'
   )
+  medians = _median_smallest(run)
+  answers, words = [], []
+  for name, seed in run.judges:
+    small = []
+    for noise in _noise_rows(run, name, seed):
+      attacked = run.at(name, seed, noise['epsilon'])
+      if attacked['mean_snr_db'] >= _SMALL_DB:
+        small.append((attacked, noise))
+    if not small:
+      continue
+    changed = [
+      (a, n)
+      for a, n in small
+      if a['flip_rate'] > 0.5 and a['flip_ci_low'] > n['flip_ci_high']
+    ]
+    never = all(a['flip_ci_high'] < 0.5 for a, _ in small)
+    answers.append(True if changed else False if never else None)
+    attacked, noise = max(changed or small, key=lambda x: x[0]['flip_rate'])
+    words.append(
+      f'{run_lib.member_title(name, seed)}: '
+      f'{claim.percent(attacked["flip_rate"])} of the answers change at '
+      f'epsilon {attacked["epsilon_given"]} '
+      f'({attacked["mean_snr_db"]:.0f} dB SNR), '
+      f'{claim.percent(noise["flip_rate"])} under noise; median of the '
+      f'smallest that do: {medians.get((name, seed), "not known")}'
+    )
+  return claim.Claim(
+    text,
+    claim.verdict(answers),
+    words or [f'No epsilon tried leaves {_SMALL_DB:g} dB SNR.'],
+    rule,
+  )
+
+
+# A perturbation is called small where the recording is louder by so much.
+_SMALL_DB = 20.0
+
+
+def _median_smallest(run):
+  """Returns by model and seed the median epsilon that changes an answer."""
   path = run.path('attack', 'minimal.csv')
   by_judge = collections.defaultdict(list)
   mask = run.config['sweep']['masks'][0]
@@ -475,15 +538,9 @@ def smallest(run: run_lib.Run) -> claim.Claim:
       and row['target'] in run.config['models']
     ):
       by_judge[row['target'], row['seed']].append(row['epsilon'])
-  answers, words = [], []
-  for (name, seed), epsilons in by_judge.items():
-    changed = np.isfinite(epsilons)
-    answers.append(bool(changed.mean() > 0.5))
-    median = f'{np.median(epsilons):g}' if answers[-1] else 'beyond those tried'
-    words.append(
-      f'{run_lib.member_title(name, seed)}: {claim.percent(changed.mean())} of '
-      f'clips, median {median}'
-    )
-  return claim.Claim(
-    text, claim.verdict(answers), words or ['There is no minimal.csv.'], rule
-  )
+  return {
+    judge: f'{np.median(epsilons):g}'
+    if np.isfinite(epsilons).mean() > 0.5
+    else 'beyond those tried'
+    for judge, epsilons in by_judge.items()
+  }
