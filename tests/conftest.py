@@ -5,7 +5,12 @@ import pathlib
 import sys
 import tempfile
 
-os.environ['XLA_FLAGS'] = '--xla_force_host_platform_device_count=4'
+# Compiling takes most of the tests' time, running what was compiled hardly any.
+# Flags of one's own come last and win.
+os.environ['XLA_FLAGS'] = (
+  '--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0 '
+  '--xla_llvm_disable_expensive_passes=true '
+) + os.environ.get('XLA_FLAGS', '')
 os.environ['JAX_PLATFORMS'] = 'cpu'
 # Tests compile the same tiny steps again and again, in processes of their own.
 if 'PYTEST_XDIST_WORKER' not in os.environ:  # the workers share their parent's
