@@ -95,8 +95,6 @@ NOTHING = 'leaves nothing to attack'
     ('source', 'wavenet', 'must be one of wavecnn, wavernn'),
     ('clip_s', 1.01, 'whole frames of 40 ms, got 1.01 s'),
     ('model.input_pool', 3, 'must divide a frame of 640 samples, got 3'),
-    ('training.num_epochs', 0, 'num_epochs must be positive, got 0'),
-    ('training.learning_rate', -1.0, 'must be positive, got -1'),
     ('seeds', (), 'must name at least one each'),
     ('models', (), 'must name at least one each'),
     ('seeds', (-1,), r'from 0 to 2\^32 - 1, got \(-1,\)'),
@@ -126,10 +124,6 @@ NOTHING = 'leaves nothing to attack'
     ('sweep.masks', ('0.01-0.02hz',), f'{NOTHING}: .*widen the band'),
     ('sweep.masks', ('30-40s',), f'mask 30-40s {NOTHING} in clips of 6 s;'),
     ('sweep.masks', ('1.00001-1.00002s',), f'{NOTHING} in clips'),
-    ('model.features', 0, 'features must be positive, got 0'),
-    ('sweep.batch_size', 0, 'must be positive, got 0'),
-    ('sweep.num_examples', -2, 'a number of clips, or -1 for all, got -2'),
-    ('sweep.num_clips', 0, 'a number of clips, or -1 for all, got 0'),
     ('sweep.epsilons', (0.0, 1.5), r'must lie in \[0, 1\].*got 1.5'),
     ('sweep.epsilons', (-0.1,), r'not negative.*got -0.1'),
     ('sweep.epsilons', (), 'must name at least one each'),
@@ -146,19 +140,15 @@ NOTHING = 'leaves nothing to attack'
     ('sweep.masks', ('3-1s',), "a mask must be all, .*got '3-1s'"),
     ('sweep.transforms', ('echo',), "a transform must be one of .*got 'echo'"),
     ('sweep.sources', ('wavenet',), "must be among config.models.*'wavenet'"),
-    ('gradients.num_studied', 1, 'must be two clips or more, .*got 1 and -1'),
-    ('gradients.num_clips', 0, 'must be two clips or more, .*got 32 and 0'),
     ('studies', ('gradient',), "one of gradients, features, got 'gradient'"),
-    ('sweep.iterative.num_steps', 0, 'num_steps must be positive, got 0'),
     ('models', ('wavernn_on_wavecnn',), 'needs wavecnn beside it'),
-    ('sweep.confidence', 1.0, 'between 0 and 1, got 1.0'),
     ('clip.pad', 'left', 'must be one of end, center, front, got'),
     ('clip.cut', 'end', 'must be one of start, center, got'),
     ('clip.normalize', 'rms', 'must be one of none, peak, got'),
     ('corpus.channels', 'left', "'mean' or the number of a channel, .*'left'"),
     ('corpus.channels', '-1', "'mean' or the number of a channel, .*'-1'"),
     ('split.kind', 'leave_one_session_out', 'needs the session to test on'),
-    ('input.memory_budget_mb', -1, 'must not be negative, got -1 and'),
+    ('lr_search.low', 0.01, 'must be below config.lr_search.high, got 0.01 a'),
   ],
 )
 def test_a_value_that_cannot_be_run_is_named(key, value, message):
@@ -166,6 +156,114 @@ def test_a_value_that_cannot_be_run_is_named(key, value, message):
   config.update_from_flattened_dict({key: value})
   with pytest.raises(errors.InputError, match=message):
     experiment.validate(config)
+
+
+# Of every number in a config: values it may have, and values it may not.
+NUMBERS = {
+  'clip_s': ((0.04, 3600), (0.0, -6.0, 3601)),
+  'split.seed': ((0, 2**32 - 1), (-1, 2**32, 1.0)),
+  'input.memory_budget_mb': ((0, 0.5), (-1,)),
+  'input.device_budget_mb': ((0, 0.5), (-1,)),
+  'gradients.num_clips': ((2, -1), (1, 0, -2, 4.0)),
+  'gradients.num_studied': ((2,), (1, 0, -1, 4.0)),
+  'model.features': ((1, 65536), (0, -1, 1.5, 65537)),
+  'model.hidden_features': ((1, 65536), (0, -1, 1.5, 65537)),
+  'model.input_pool': ((1, 640), (0, -1, 2.0, 1280)),
+  'model.norm_momentum': ((0.0, 0.99), (-0.1, 1.0, 2)),
+  'model.forget_bias': ((-100, 0, 1.0), (-101, 1e30)),
+  'training.batch_size': ((1, 65536), (0, -8, 8.0, 65537)),
+  'training.num_epochs': ((1, 1000), (0, -1, 3.0, 10**7)),
+  'training.learning_rate': ((1e-5, 1.0), (0.0, -1.0, 1.5, 1e-40)),
+  'training.decay_factor': ((0.1, 1.0), (0.0, -0.1, 5.0)),
+  'training.save_every_s': ((1e-9, 1e9), (0.0, -60.0)),
+  'lr_search.low': ((1e-6,), (0.0, -1e-5, 1.5)),
+  'lr_search.high': ((1.0,), (0.0, -1e-5, 1.5)),
+  'lr_search.num_epochs': ((1, 1000), (0, -1, 3.0, 10**7)),
+  'lr_search.num_rounds': ((1, 20), (0, -1, 3.0, 21)),
+  'sweep.num_clips': ((1, -1), (0, -2, 4.0)),
+  'sweep.iterative.num_steps': ((1, 1000), (0, -1, 4.0)),
+  'sweep.iterative.num_restarts': ((1, 100), (0, -1, 4.0)),
+  'sweep.iterative.num_queries': ((1, 10**6), (0, -1, 4.0)),
+  'sweep.universal.num_clips': ((1, 10**6), (0, -1, 4.0)),
+  'sweep.universal.num_passes': ((1, 100), (0, -1, 4.0)),
+  'sweep.confidence': ((0.5, 0.999), (0.0, 1.0, 95)),
+  'sweep.batch_size': ((1, 65536), (0, -8, 8.0, 65537)),
+  'sweep.memory_mb': ((1, 0.5), (0, -1)),
+  'sweep.epsilon_devices': ((1, 8), (0, -1, 2.0)),
+  'sweep.num_examples': ((0, 5, -1), (-2, 4.0)),
+  'sweep.num_quality_clips': ((0, 5, -1), (-2, 4.0)),
+}
+NO_NUMBERS = (float('nan'), float('inf'), -float('inf'), True, '1', None)
+
+
+def with_value(key, value):
+  """The recipe with one value of any type."""
+  config = section = paper.get_config()
+  *names, last = key.split('.')
+  for name in names:
+    section = section[name]
+  del section[last]  # and with it its type
+  section[last] = value
+  return config
+
+
+@pytest.mark.parametrize('key', validation.NUMBERS)
+def test_a_number_that_cannot_be_meant_is_named(key):
+  good, bad = NUMBERS[key]
+  for value in good:
+    experiment.validate(with_value(key, value))
+  allowed = validation.NUMBERS[key]
+  kind = 'whole number' if allowed.startswith('whole') else 'number'
+  for value in (*bad, *NO_NUMBERS):
+    with pytest.raises(errors.InputError) as raised:
+      experiment.validate(with_value(key, value))
+    assert str(raised.value) == (
+      f'config.{key} must be a {kind} in {allowed.removeprefix("whole ")}, '
+      f'got {value!r}'
+    )
+
+
+def test_a_key_that_is_missing_is_named():
+  config = paper.get_config()
+  del config.training.decay_factor
+  with pytest.raises(
+    errors.InputError, match=r'config\.training\.decay_factor is missing; begin'
+  ):
+    experiment.validate(config)
+
+
+@pytest.mark.parametrize(
+  ('key', 'message'),
+  [
+    *((key, 'True or False') for key in validation.SWITCHES),
+    *((key, 'text') for key in validation.TEXTS),
+  ],
+)
+def test_a_switch_is_true_or_false_and_a_text_is_text(key, message):
+  with pytest.raises(
+    errors.InputError, match=rf'config.{key} must be {message}, got 5$'
+  ):
+    experiment.validate(with_value(key, 5))
+
+
+def test_no_key_of_the_recipe_goes_unchecked():
+  def flat(tree, prefix=''):
+    for key, value in tree.items():
+      if isinstance(value, dict):
+        yield from flat(value, f'{prefix}{key}.')
+      else:
+        yield prefix + key, value
+
+  found = {int: set(), float: set(), bool: set(), str: set(), tuple: set()}
+  for key, value in flat(paper.get_config().to_dict()):
+    found[type(value)].add(key)
+  epsilons = {'sweep.example_epsilon', 'sweep.feature_level.example_epsilon'}
+  assert found[int] | found[float] == {*validation.NUMBERS} | epsilons
+  assert found[bool] == {*validation.SWITCHES}
+  choices = {'task', 'source', 'corpus.name', 'split.kind', 'model.norm'}
+  choices |= {f'clip.{key}' for key in ('pad', 'cut', 'normalize')}
+  choices |= {'training.precision', 'sweep.precision'}
+  assert found[str] == {*validation.TEXTS} | choices
 
 
 def test_features_cannot_be_attacked_in_a_band():

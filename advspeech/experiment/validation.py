@@ -1,5 +1,6 @@
 """Whether a config can be run, before any work is done."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -19,9 +20,71 @@ from advspeech import (
 from advspeech.experiment.folder import STUDIES
 from advspeech.models import frontend
 
+# What the numbers of a config must be, as it is printed: whole or any, in an
+# interval whose round ends are not in it, or one value besides.
+NUMBERS = {
+  'clip_s': '(0, 3600]',
+  'split.seed': 'whole [0, 4294967295]',
+  'input.memory_budget_mb': '[0, inf)',
+  'input.device_budget_mb': '[0, inf)',
+  'gradients.num_clips': 'whole [2, inf) or -1',
+  'gradients.num_studied': 'whole [2, inf)',
+  'model.features': 'whole [1, 65536]',
+  'model.hidden_features': 'whole [1, 65536]',
+  'model.input_pool': 'whole [1, 640]',
+  'model.norm_momentum': '[0, 1)',
+  'model.forget_bias': '[-100, 100]',
+  'training.batch_size': 'whole [1, 65536]',
+  'training.num_epochs': 'whole [1, 1000000]',
+  'training.learning_rate': '[1e-12, 1]',
+  'training.decay_factor': '[1e-12, 1]',
+  'training.save_every_s': '(0, inf)',
+  'lr_search.low': '[1e-12, 1]',
+  'lr_search.high': '[1e-12, 1]',
+  'lr_search.num_epochs': 'whole [1, 1000000]',
+  'lr_search.num_rounds': 'whole [1, 20]',
+  'sweep.num_clips': 'whole [1, inf) or -1',
+  'sweep.iterative.num_steps': 'whole [1, 1000000]',
+  'sweep.iterative.num_restarts': 'whole [1, 1000000]',
+  'sweep.iterative.num_queries': 'whole [1, 100000000]',
+  'sweep.universal.num_clips': 'whole [1, inf)',
+  'sweep.universal.num_passes': 'whole [1, 1000000]',
+  'sweep.confidence': '(0, 1)',
+  'sweep.batch_size': 'whole [1, 65536]',
+  'sweep.memory_mb': '(0, inf)',
+  'sweep.epsilon_devices': 'whole [1, 65536]',
+  'sweep.num_examples': 'whole [0, inf) or -1',
+  'sweep.num_quality_clips': 'whole [0, inf) or -1',
+}
+SWITCHES = (
+  'model.center_input',
+  'training.rematerialize',
+  'training.side_by_side',
+  'lr_search.enabled',
+  'sweep.repair',
+  'sweep.clip_to_range',
+)
+TEXTS = (
+  'corpus.folder',
+  'corpus.manifest',
+  'corpus.channels',
+  'data_dir',
+  'split.session',
+)
+
 
 def validate(config: ml_collections.ConfigDict) -> None:
   """Raises errors.InputError at the first value that cannot be run."""
+  for key, allowed in NUMBERS.items():
+    _check_number(key, _value(config, key), allowed)
+  for keys, kind, what in (
+    (SWITCHES, bool, 'True or False'),
+    (TEXTS, str, 'text'),
+  ):
+    for key in keys:
+      value = _value(config, key)
+      if not isinstance(value, kind):
+        raise errors.InputError(f'config.{key} must be {what}, got {value!r}')
   check_choice('task', config.task, tasks.NAMES)
   check_choice('corpus.name', config.corpus.name, corpora.BUILDERS)
   check_choice('split.kind', config.split.kind, tasks.SPLIT_KINDS)
@@ -49,34 +112,16 @@ def validate(config: ml_collections.ConfigDict) -> None:
     )
   check_choice('source', config.source, config.models)
   frame_samples = audio.SAMPLE_RATE_HZ * frontend.FRAME_MS // 1000
-  if clip_samples(config) % frame_samples or config.clip_s <= 0:
+  if not clip_samples(config) or clip_samples(config) % frame_samples:
     raise errors.InputError(
       f'config.clip_s must be whole frames of {frontend.FRAME_MS} ms, got '
       f'{config.clip_s} s; use a multiple of {frontend.FRAME_MS / 1000}'
     )
-  if config.model.input_pool < 1 or frame_samples % config.model.input_pool:
+  if frame_samples % config.model.input_pool:
     raise errors.InputError(
       'config.model.input_pool must divide a frame of '
       f'{frame_samples} samples, got {config.model.input_pool}'
     )
-  for section, key in (
-    ('model', 'features'),
-    ('model', 'hidden_features'),
-    ('training', 'num_epochs'),
-    ('training', 'batch_size'),
-    ('training', 'learning_rate'),
-    ('training', 'decay_factor'),
-    ('training', 'save_every_s'),
-    ('sweep', 'batch_size'),
-    ('sweep', 'memory_mb'),
-    ('sweep', 'epsilon_devices'),
-    ('lr_search', 'num_epochs'),
-    ('lr_search', 'num_rounds'),
-  ):
-    if config[section][key] <= 0:
-      raise errors.InputError(
-        f'config.{section}.{key} must be positive, got {config[section][key]}'
-      )
   for seed in config.seeds:
     if not isinstance(seed, int) or not 0 <= seed < 2**32:
       raise errors.InputError(
@@ -86,20 +131,46 @@ def validate(config: ml_collections.ConfigDict) -> None:
   for key in ('models', 'seeds', 'studies', 'speakers'):
     errors.check_distinct(f'config.{key}', config[key])
   sweep.validate(config)
-  num_clips = config.gradients.num_clips
-  num_studied = config.gradients.num_studied
-  if num_studied < 2 or (num_clips != -1 and num_clips < 2):
-    raise errors.InputError(
-      'config.gradients.num_studied and config.gradients.num_clips must be two '
-      f'clips or more, or -1 for all of num_clips, got {num_studied} and '
-      f'{num_clips}'
-    )
   for name in config.studies:
     check_choice('studies', name, STUDIES)
-  if not 0 < config.lr_search.low < config.lr_search.high:
+  if config.lr_search.low >= config.lr_search.high:
     raise errors.InputError(
-      'config.lr_search.low must be positive and below config.lr_search.high, '
-      f'got {config.lr_search.low} and {config.lr_search.high}'
+      'config.lr_search.low must be below config.lr_search.high, got '
+      f'{config.lr_search.low} and {config.lr_search.high}'
+    )
+
+
+def _value(config: ml_collections.ConfigDict, key: str) -> Any:
+  """Returns the value of a dotted key."""
+  for name in key.split('.'):
+    if name not in config:
+      raise errors.InputError(
+        f'config.{key} is missing; begin with configs/paper.py, which has '
+        'every key'
+      )
+    config = config[name]
+  return config
+
+
+def _check_number(key: str, value: Any, allowed: str) -> None:
+  """Raises errors.InputError at a number that is not as `NUMBERS` says."""
+  whole, opening, low, high, closing, other = re.fullmatch(
+    r'(whole )?([\[(])(.+), (.+)([\])])(?: or (.+))?', allowed
+  ).groups()
+  low, high = float(low), float(high)
+  if (
+    isinstance(value, bool)
+    or not isinstance(value, int if whole else (int, float))
+    or not (
+      (low < value < high)
+      or (value == low and opening == '[')
+      or (value == high and closing == ']')
+      or (other and value == float(other))
+    )
+  ):
+    interval = allowed.removeprefix('whole ')
+    raise errors.InputError(
+      f'config.{key} must be a {whole or ""}number in {interval}, got {value!r}'
     )
 
 
@@ -121,13 +192,6 @@ def _check_split(config):
     raise errors.InputError(
       "config.corpus.channels must be 'mean' or the number of a channel, from "
       f'0, got {channels!r}'
-    )
-  if min(config.input.values()) < 0:
-    raise errors.InputError(
-      'config.input.memory_budget_mb and config.input.device_budget_mb must '
-      f'not be negative, got {config.input.memory_budget_mb} and '
-      f'{config.input.device_budget_mb}; 0 reads from disk and keeps no clip '
-      'on the device'
     )
 
 

@@ -280,29 +280,6 @@ def validate(config: 'ml_collections.ConfigDict') -> None:
         'config.sweep.sources must be among config.models and '
         f'config.sweep.checkpoints, got {name!r}'
       )
-  for section, key in (
-    ('iterative', 'num_steps'),
-    ('iterative', 'num_restarts'),
-    ('iterative', 'num_queries'),
-    ('universal', 'num_clips'),
-    ('universal', 'num_passes'),
-  ):
-    if sweep[section][key] <= 0:
-      raise errors.InputError(
-        f'config.sweep.{section}.{key} must be positive, got '
-        f'{sweep[section][key]}'
-      )
-  for key in ('num_clips', 'num_examples', 'num_quality_clips'):
-    if sweep[key] < -1 or (key == 'num_clips' and not sweep[key]):
-      raise errors.InputError(
-        f'config.sweep.{key} must be a number of clips, or -1 for all, got '
-        f'{sweep[key]}'
-      )
-  if not 0 < sweep.confidence < 1:
-    raise errors.InputError(
-      'config.sweep.confidence must lie between 0 and 1, got '
-      f'{sweep.confidence}'
-    )
 
 
 def _validate_attacks(config):
