@@ -8,10 +8,10 @@ beside them, and nothing is read that does not agree with it.
 
 import concurrent.futures
 import dataclasses
-import glob
 import hashlib
 import logging
 import os
+import re
 import shutil
 import threading
 from collections.abc import Callable, Mapping
@@ -31,10 +31,24 @@ logger = logging.getLogger(__name__)
 _NUM_LATEST = 2
 RANKING = ('validation_accuracy', 'validation_loss')
 _DIGESTS = 'digests.json'
-# `config.clip` of a model that was saved without it.
-_PAPER_CLIP = {'pad': 'end', 'cut': 'start', 'normalize': 'none'}
 # Of a state that was not validated; Orbax complains at each without metrics.
 _UNRANKED = {'validation_accuracy': -1.0, 'validation_loss': 0.0}
+
+
+# In a path Orbax reads the first four as a pattern, for which it finds nothing
+# or a neighbour's files, a backslash as a slash, and gs:/ as a bucket.
+_MISREAD = re.compile(r'[*?\[\]\\]|gs:/|://')
+
+
+def check_path(workdir: str) -> None:
+  """Raises errors.InputError at a folder that Orbax could not read back."""
+  path = os.path.join(os.getcwd(), workdir)
+  found = ' '.join(sorted(set(_MISREAD.findall(path))))
+  if found:
+    raise errors.InputError(
+      f'{path} cannot hold checkpoints, because of {found} in it; use a '
+      r'--workdir on a local path without * ? [ ] \ and gs:/'
+    )
 
 
 def rank(metrics: Mapping[str, float]) -> tuple[float, float]:
@@ -60,8 +74,10 @@ class Checkpoints:
     """Opens (and creates) `<workdir>/checkpoints`.
 
     Raises:
-      errors.InputError: If there are checkpoints and all are damaged.
+      errors.InputError: If there are checkpoints and all are damaged, or the
+        path is one that Orbax misreads.
     """
+    check_path(workdir)
     self._path = _folder(workdir)
     parallel.on_lead(
       lambda: _set_damaged_aside(workdir),
@@ -159,11 +175,15 @@ class Checkpoints:
       return None
     return best
 
+  @property
+  def best_rank(self) -> tuple[float, float] | None:
+    """The `rank` of the best step, None if there is none."""
+    best = self.best_step
+    return None if best is None else rank(self._manager.metrics(best))
+
   def progress(self, step: int) -> dict[str, Any]:
     """Returns the `progress` saved with `step`."""
-    return storage.read_json(
-      os.path.join(self._path, str(step), 'progress', 'metadata')
-    )
+    return _read(os.path.join(self._path, str(step)), 'progress', 'metadata')
 
   def restore(
     self, step: int, metadata: Mapping[str, Any], **like: Any
@@ -187,7 +207,7 @@ def _folder(workdir):
 
 
 def _restore(folder, metadata, like):
-  _check(folder, _metadata(folder), metadata)
+  _check(folder, _read(folder, 'metadata', 'metadata'), metadata)
   with ocp.StandardCheckpointer() as checkpointer:
     return {
       name: checkpointer.restore(os.path.join(folder, name), tree)
@@ -195,10 +215,9 @@ def _restore(folder, metadata, like):
     }
 
 
-def _metadata(folder):
-  """Returns a checkpoint's metadata; old ones had the paper's clips."""
-  found = storage.read_json(os.path.join(folder, 'metadata', 'metadata'))
-  return {'clip': _PAPER_CLIP, **found}
+def _read(folder, item, name):
+  """Returns one of the JSON files of a checkpoint."""
+  return storage.read_json(os.path.join(folder, item, name))
 
 
 def _steps(folder):
@@ -208,12 +227,12 @@ def _steps(folder):
 
 
 def _write_digests(folder):
-  files = sorted(glob.glob('**', root_dir=folder, recursive=True))
-  digests = {
-    name: _sha256(os.path.join(folder, name))
-    for name in files
-    if os.path.isfile(os.path.join(folder, name))
-  }
+  paths = sorted(
+    os.path.join(where, name)
+    for where, _, names in os.walk(folder)
+    for name in names
+  )
+  digests = {os.path.relpath(path, folder): _sha256(path) for path in paths}
   storage.write_json(os.path.join(folder, _DIGESTS), digests)
 
 
@@ -226,8 +245,22 @@ def _is_finished(folder):
   return os.path.exists(os.path.join(folder, _DIGESTS))
 
 
+def _damages(folder):
+  """Returns what is wrong with each checkpoint of a folder, by step."""
+  return {
+    step: _damage(os.path.join(folder, str(step))) for step in _steps(folder)
+  }
+
+
+def _listed(damages):
+  """Returns what is wrong, as text; '' if nothing."""
+  return '; '.join(f'{step}: {text}' for step, text in damages.items() if text)
+
+
 def _damage(folder):
-  """Returns what is wrong with a finished checkpoint, '' if nothing."""
+  """Returns what is wrong with a checkpoint, '' if nothing."""
+  if not _is_finished(folder):
+    return 'its save did not end'
   try:
     digests = storage.read_json(os.path.join(folder, _DIGESTS))
     items = sorted(digests.items())
@@ -247,14 +280,10 @@ def _damage(folder):
 def _set_damaged_aside(workdir):
   """Moves what must not be read to `damaged`; says what is used instead."""
   folder = _folder(workdir)
-  found = {}
-  for step in _steps(folder):
-    path = os.path.join(folder, str(step))
-    finished = _is_finished(path)
-    found[step] = _damage(path) if finished else 'its save did not end'
+  found = _damages(folder)
   good = [step for step, damage in found.items() if not damage]
-  bad = {step: damage for step, damage in found.items() if damage}
-  listed = '; '.join(f'{step}: {damage}' for step, damage in bad.items())
+  bad = [step for step, damage in found.items() if damage]
+  listed = _listed(found)
   if any(_is_finished(os.path.join(folder, str(s))) for s in bad) and not good:
     raise errors.InputError(
       f'{folder} holds no checkpoint that can be used ({listed}); put them '
@@ -277,8 +306,7 @@ def _set_damaged_aside(workdir):
 def _check(path, found, expected):
   """Raises errors.InputError unless a checkpoint is the one expected."""
   found, expected = (
-    {'clip': _PAPER_CLIP, **x, **x['model'], **x.get('training', {})}
-    for x in (found, expected)
+    {**x, **x['model'], **x.get('training', {})} for x in (found, expected)
   )
   different = ', '.join(
     f'{key}={found.get(key)!r} where {expected.get(key)!r} is expected'
@@ -324,6 +352,8 @@ def load_classifier(
 ) -> Classifier:
   """Returns the best classifier of a training run, replicated on all devices.
 
+  Of a training that has not ended it is the best so far, with a warning.
+
   Args:
     workdir: The folder of one model, such as `runs/quickstart/wavecnn-seed0`.
     expected: Metadata it must have been saved with; None for any.
@@ -333,39 +363,48 @@ def load_classifier(
 
   Raises:
     errors.InputError: If the folder holds no checkpoint, another model's, or
-      the best one is damaged.
+      the best one is damaged or is not the one that `summary.json` is of.
   """
-  folder = _folder(workdir)
-  if not os.path.isdir(folder):
-    raise errors.InputError(
-      f'{workdir} holds no checkpoints; name the folder of a trained model, '
-      'such as runs/quickstart/wavecnn-seed0'
+  classifier = load_best(workdir, expected, precision=precision, mesh=mesh)
+  path = os.path.join(workdir, 'summary.json')
+  if not os.path.exists(path):
+    logger.warning(
+      '%s is not trained to its end; its best epoch so far, %d, is used',
+      workdir,
+      classifier.epoch,
     )
-  finished = [
-    path
-    for path in (os.path.join(folder, str(step)) for step in _steps(folder))
-    if _is_finished(path)
-  ]
-  for path in finished:
-    damage = _damage(path)
-    if damage:
-      raise errors.InputError(
-        f'{path} is damaged ({damage}); put it back from a copy, or remove '
-        f'{workdir} and train again'
-      )
-  metrics = {
-    path: storage.read_json(os.path.join(path, 'metrics', 'metrics'))
-    for path in finished
-  }
-  ranked = {
-    p: rank(values) for p, values in metrics.items() if values != _UNRANKED
-  }
-  if not ranked:
+    return classifier
+  summary = storage.read_json(path)
+  described = {**classifier.metadata, 'best_epoch': classifier.epoch}
+  different = ', '.join(
+    f'{key} {summary.get(key)!r} and {value!r}'
+    for key, value in described.items()
+    if summary.get(key) != value
+  )
+  if different:
+    damages = _listed(_damages(_folder(workdir)))
     raise errors.InputError(
-      f'{workdir} holds no finished checkpoint; train it first'
+      f'{path} and the best whole checkpoint beside it are not of the same '
+      f'training or epoch ({different}{"; " + damages if damages else ""}); '
+      f'put {_folder(workdir)} back from a copy, or remove {workdir} and train '
+      'again'
     )
-  best = max(ranked, key=ranked.get)
-  metadata = _metadata(best)
+  return classifier
+
+
+def load_best(
+  workdir: str,
+  expected: Mapping[str, Any] | None = None,
+  *,
+  precision: str = 'float32',
+  mesh: jax.sharding.Mesh | None = None,
+) -> Classifier:
+  """Returns the best of the checkpoints, whatever `summary.json` says.
+
+  Takes and raises what `load_classifier` does.
+  """
+  best = _best(workdir)
+  metadata = _read(best, 'metadata', 'metadata')
   model = models.create_model(**metadata['model'], precision=precision)
   like = parallel.abstract_replicated(
     lambda: model.init(
@@ -376,5 +415,41 @@ def load_classifier(
     mesh or parallel.make_mesh(),
   )
   trees = _restore(best, expected or metadata, {'variables': like})
-  progress = storage.read_json(os.path.join(best, 'progress', 'metadata'))
+  progress = _read(best, 'progress', 'metadata')
   return Classifier(model, trees['variables'], metadata, progress['num_epochs'])
+
+
+def _best(workdir):
+  """Returns the path of the best checkpoint; it alone must be whole."""
+  check_path(workdir)
+  folder = _folder(workdir)
+  if not os.path.isdir(folder):
+    raise errors.InputError(
+      f'{workdir} holds no checkpoints; name the folder of a trained model, '
+      'such as runs/quickstart/wavecnn-seed0'
+    )
+  damages = _damages(folder)
+  paths = [
+    os.path.join(folder, str(step))
+    for step, text in damages.items()
+    if not text
+  ]
+  ranks = {path: rank(_read(path, 'metrics', 'metrics')) for path in paths}
+  ranks = {path: r for path, r in ranks.items() if r != rank(_UNRANKED)}
+  listed = _listed(damages)
+  if not ranks:
+    raise errors.InputError(
+      f'{folder} holds no checkpoint that can be used ({listed}); put them '
+      f'back from a copy, or remove {workdir} and train again'
+      if listed
+      else f'{workdir} holds no finished checkpoint; train it first'
+    )
+  best = max(ranks, key=ranks.get)
+  if listed:
+    logger.warning(
+      '%s: not usable (%s); %s is whole and is used',
+      folder,
+      listed,
+      os.path.basename(best),
+    )
+  return best

@@ -9,7 +9,7 @@ import concurrent.futures
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -153,21 +153,28 @@ def make_splits(
   }
 
 
-def place(split: Split, mesh: sharding.Mesh, budget_bytes: float) -> Split:
-  """Returns the split with its clips on every device, if they fit there.
+def place(
+  splits: Mapping[str, Split], mesh: sharding.Mesh, budget_bytes: float
+) -> dict[str, Split]:
+  """Returns the splits with their clips on every device, those that fit there.
 
   Batches are then gathered where they are needed; no clip crosses from the host
   again. Where the devices are the host's own processors nothing would be
-  gained, and the split comes back as it is.
+  gained, and the splits come back as they are.
 
   Args:
-    split: The clips.
+    splits: The clips, those that are to be placed before others first.
     mesh: Devices that get a copy each.
-    budget_bytes: What the clips may take on one of them.
+    budget_bytes: What all clips together may take on one of them.
   """
-  if split.pcm.nbytes > budget_bytes or parallel.is_host(mesh):
-    return split
-  return put_on_devices(split, mesh)
+  placed = dict(splits)
+  if parallel.is_host(mesh):
+    return placed
+  for name, split in splits.items():
+    if split.pcm.nbytes <= budget_bytes:
+      budget_bytes -= split.pcm.nbytes
+      placed[name] = put_on_devices(split, mesh)
+  return placed
 
 
 def put_on_devices(split: Split, mesh: sharding.Mesh) -> Split:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
+import numpy as np
 import optax
 from jax import sharding
 
@@ -106,6 +107,34 @@ def describe(
   }
 
 
+def check_frontend(
+  workdir: str,
+  variables: Mapping[str, Any],
+  other: checkpoint.Classifier,
+) -> None:
+  """Raises errors.InputError unless a model has the front end of another.
+
+  Args:
+    workdir: Of the model on the other's front end, for the message.
+    variables: Its parameters and running statistics.
+    other: Whose front end it took over.
+  """
+  trees = _frontend(variables), _frontend(other.variables)
+  same = jax.tree.map(lambda a, b: bool(np.array_equal(a, b)), *trees)
+  if not jax.tree.all(same):
+    name, seed = other.metadata['model']['name'], other.metadata['seed']
+    raise errors.InputError(
+      f'{workdir} has another front end than {name} of seed {seed}, which was '
+      f'trained anew since; remove {workdir} and train it again, or put the '
+      f'earlier {name} back'
+    )
+
+
+def _frontend(variables):
+  """Returns the part of a model's variables that is its front end."""
+  return {kind: tree['frontend'] for kind, tree in variables.items()}
+
+
 def train_and_evaluate(
   config: 'ml_collections.ConfigDict',
   workdir: str,
@@ -115,6 +144,7 @@ def train_and_evaluate(
   splits: Mapping[str, input_pipeline.Split],
   classes: tuple[str, ...],
   mesh: sharding.Mesh | None = None,
+  frontend: checkpoint.Classifier | None = None,
 ) -> dict[str, Any]:
   """Trains one classifier to its last epoch and returns its summary.
 
@@ -126,22 +156,23 @@ def train_and_evaluate(
     config: See configs/paper.py.
     workdir: Folder of this classifier: checkpoints, `metrics.jsonl`,
       TensorBoard events, and at the end `summary.json`.
-    model_name: One of `NAMES`. One on another's front end takes that from the
-      folder beside `workdir`, `<other>-seed<seed>`, where it must be trained.
+    model_name: One of `NAMES`.
     seed: Of initialisation and of the order of clips.
     splits: Clips to train, validate and test on.
     classes: Class names.
     mesh: Devices to train on; all if None.
+    frontend: The trained model whose front end is taken over, where the name
+      asks for one.
 
   Raises:
     errors.InputError: If the batch size does not fit the device count, or the
-      folder holds another model.
+      folder holds another model, or one on another front end.
     errors.NonFiniteLossError: If the loss stops being finite.
     preemption.Stopped: If a signal asked for it; everything is saved.
   """
   mesh = mesh or parallel.make_mesh()
   what = {'model_name': model_name, 'seed': seed, 'classes': classes}
-  train(config, workdir, **what, splits=splits, mesh=mesh)
+  train(config, workdir, **what, splits=splits, mesh=mesh, frontend=frontend)
   metadata = describe(config, **what, clip_samples=splits['train'].pcm.shape[1])
   return _summarise(workdir, config, metadata, splits, mesh)
 
@@ -155,6 +186,7 @@ def train(
   splits: Mapping[str, input_pipeline.Split],
   classes: Sequence[str],
   mesh: sharding.Mesh,
+  frontend: checkpoint.Classifier | None = None,
 ) -> dict[str, float]:
   """Trains one classifier to its last epoch, without a look at the test clips.
 
@@ -166,13 +198,18 @@ def train(
   parallel.check_batch_size(
     'config.training.batch_size', config.training.batch_size, mesh
   )
+  if frontend_of(model_name) and not frontend:
+    raise errors.InputError(
+      f'{model_name} takes over the front end of a trained '
+      f'{frontend_of(model_name)}, got none; give that as `frontend`'
+    )
   clip_samples = splits['train'].pcm.shape[1]
   metadata = describe(config, model_name, seed, classes, clip_samples)
   with (
     preemption.deferred(),
     checkpoint.Checkpoints(workdir) as checkpoints,
   ):
-    run = _Run(config, workdir, metadata, splits, mesh, checkpoints)
+    run = _Run(config, workdir, metadata, splits, mesh, checkpoints, frontend)
     return run.to_the_end()
 
 
@@ -183,6 +220,7 @@ class _Progress:
   Attributes:
     num_epochs: Epochs trained and validated.
     sums: Of this epoch's steps so far, by metric.
+    seconds: They took, saves not counted.
     best: Rank of the best epoch.
     best_epoch: Which it is; 0 before the first.
   """
@@ -191,6 +229,7 @@ class _Progress:
   sums: dict[str, float] = dataclasses.field(
     default_factory=lambda: dict.fromkeys(_METRICS, 0.0)
   )
+  seconds: float = 0.0
   best: list[float] | None = None
   best_epoch: int = 0
 
@@ -198,17 +237,21 @@ class _Progress:
 class _Run:
   """One classifier's way from its last checkpoint to its last epoch."""
 
-  def __init__(self, config, workdir, metadata, splits, mesh, checkpoints):
+  def __init__(
+    self, config, workdir, metadata, splits, mesh, checkpoints, frontend
+  ):
     self._training = config.training
     self._workdir = workdir
     self._metadata = metadata
     budget_bytes = config.input.device_budget_mb * 1e6
-    self._splits = {
-      name: input_pipeline.place(splits[name], mesh, budget_bytes)
-      for name in ('train', 'validation')
-    }
+    self._splits = input_pipeline.place(
+      {name: splits[name] for name in ('train', 'validation')},
+      mesh,
+      budget_bytes,
+    )
     self._mesh = mesh
     self._checkpoints = checkpoints
+    self._frontend = frontend
     self._steps_an_epoch = input_pipeline.num_batches(
       splits['train'], self._training.batch_size
     )
@@ -239,34 +282,57 @@ class _Run:
         variables=trees['variables'], **trees['optimizer']
       )
       self._progress = _Progress(**self._checkpoints.progress(step))
-      if self._checkpoints.best_step is None:  # it was damaged
-        self._progress.best = None
       logger.info('%s: going on from step %d', self._workdir, step)
+      self._measure_by_the_best_left()
     else:
       self._state = self._steps.init(key)
-      if 'frontend_of' in self._metadata:
-        self._take_over_frontend()
       self._progress = _Progress()
+      if self._frontend:
+        self._take_over_frontend()
+    if self._frontend:
+      check_frontend(self._workdir, self._state.variables, self._frontend)
     self._step = self._saved_step = self._first_step = step
     self._pending = None
 
   def _take_over_frontend(self):
     """Replaces the new front end by the trained one of another model."""
-    other, seed = self._metadata['frontend_of'], self._metadata['seed']
-    trained = checkpoint.load_classifier(
-      os.path.join(os.path.dirname(self._workdir), f'{other}-seed{seed}'),
-      mesh=self._mesh,
+    # A copy: what training steps are given they overwrite.
+    frontend = parallel.replicate(
+      jax.device_get(_frontend(self._frontend.variables)), self._mesh
     )
     variables = {
-      kind: {**tree, 'frontend': trained.variables[kind]['frontend']}
+      kind: {**tree, 'frontend': frontend[kind]}
       for kind, tree in self._state.variables.items()
     }
     self._state = self._state._replace(variables=variables)
+
+  def _measure_by_the_best_left(self):
+    """Makes the best checkpoint that is left the one to surpass."""
+    step, rank, epoch = self._checkpoints.best_step, None, 0
+    if step is not None:
+      rank = list(self._checkpoints.best_rank)
+      epoch = self._checkpoints.progress(step)['num_epochs']
+    if rank != self._progress.best:
+      if rank:
+        successor = f'epoch {epoch}, the best one left,'
+      elif self._progress.num_epochs < self._training.num_epochs:
+        successor = 'the best one from here on'
+      else:
+        successor = 'the last one, validated again,'
+      logger.warning(
+        '%s: its best epoch, %d, is lost; %s takes its place',
+        self._workdir,
+        self._progress.best_epoch,
+        successor,
+      )
+    self._progress.best, self._progress.best_epoch = rank, epoch
 
   def to_the_end(self) -> dict[str, float]:
     """Trains to the last epoch; returns what the best one reached."""
     if self._progress.num_epochs < self._training.num_epochs:
       self._train()
+    elif self._progress.best is None:  # it was damaged
+      self._save_best(self._evaluate(), self._progress.num_epochs)
     accuracy, minus_loss = self._progress.best
     return {
       'validation_accuracy': accuracy,
@@ -327,7 +393,7 @@ class _Run:
       len(split), self._metadata['seed'], epoch
     )
     done = self._step - epoch * self._steps_an_epoch
-    self._epoch_started, self._epoch_first_step = time.monotonic(), self._step
+    self._clock = time.monotonic()
     for batch in input_pipeline.batches(
       split,
       self._training.batch_size,
@@ -359,6 +425,9 @@ class _Run:
     self._check_finite(loss)
     for key in _METRICS:
       self._progress.sums[key] += values[key]
+    now = time.monotonic()
+    self._progress.seconds += now - self._clock
+    self._clock = now
     self._told.update(f'loss {loss:.3f}')
 
   def _plan_saves(self):
@@ -369,22 +438,27 @@ class _Run:
         lambda: max(1, round(self._training.save_every_s / step_s))
       )
 
-  def _validate(self):
-    """Validates, ends the epoch and returns its metrics."""
-    validation = evaluate(
+  def _evaluate(self):
+    """Returns the metrics of validation that checkpoints are ranked by."""
+    found = evaluate(
       self._steps.evaluate,
       self._state.variables,
       self._splits['validation'],
       self._training.batch_size,
       self._mesh,
     )
-    self._check_finite(validation['loss'])
-    sums, steps = self._progress.sums, self._step - self._epoch_first_step
+    self._check_finite(found['loss'])
+    return {f'validation_{key}': found[key] for key in ('accuracy', 'loss')}
+
+  def _validate(self):
+    """Validates, ends the epoch and returns its metrics."""
+    validation = self._evaluate()
+    sums, seconds = self._progress.sums, self._progress.seconds
     self._progress.num_epochs += 1
-    self._progress.sums = _Progress().sums
+    self._progress.sums, self._progress.seconds = _Progress().sums, 0.0
     trained = _means(sums)
-    now = time.monotonic()
-    steps_s = (now - self._started) / max(1, self._step - self._first_step)
+    elapsed_s = time.monotonic() - self._started
+    step_s = elapsed_s / max(1, self._step - self._first_step)
     return {
       'epoch': self._progress.num_epochs,
       'step': self._step,
@@ -392,28 +466,22 @@ class _Run:
       'accuracy': trained['accuracy'],
       'grad_norm': sums['grad_norm'] / self._steps_an_epoch,
       'learning_rate': float(self._schedule(self._step - 1)),
-      'validation_accuracy': validation['accuracy'],
-      'validation_loss': validation['loss'],
-      'clips_per_s': len(self._splits['train'])
-      * (steps / self._steps_an_epoch)
-      / (now - self._epoch_started),
-      'seconds_left': (self._num_steps - self._step) * steps_s,
+      **validation,
+      # Of the training steps alone.
+      'clips_per_s': sums['num_clips'] / seconds,
+      'seconds_left': (self._num_steps - self._step) * step_s,
     }
 
   def _save_epoch(self, metrics):
     """Saves the end of an epoch if it is the best, the last, or due."""
-    ranking = list(checkpoint.rank(metrics))
     best = self._progress.best
-    is_best = best is None or ranking > best
-    if is_best:
-      self._progress.best = ranking
-      self._progress.best_epoch = metrics['epoch']
     due = self._step - self._saved_step >= self._save_every
-    if is_best or due or self._step == self._num_steps:
+    if best is None or list(checkpoint.rank(metrics)) > best:
+      ranking = {key: metrics[key] for key in checkpoint.RANKING}
+      self._save_best(ranking, metrics['epoch'])
+    elif due or self._step == self._num_steps:
       # Only a new best is ranked: what else is saved depends on the clock.
-      self._save(
-        {key: metrics[key] for key in checkpoint.RANKING} if is_best else None
-      )
+      self._save(None)
     name, total = os.path.basename(self._workdir), self._training.num_epochs
     logger.info(
       f'{name}: epoch {metrics["epoch"]}/{total}, '
@@ -422,6 +490,11 @@ class _Run:
       f'{metrics["clips_per_s"]:.0f} clips/s, '
       f'{metrics["seconds_left"]:.0f} s left'
     )
+
+  def _save_best(self, ranking, epoch):
+    self._progress.best = list(checkpoint.rank(ranking))
+    self._progress.best_epoch = epoch
+    self._save(ranking)
 
   def _save(self, metrics):
     self._read_metrics()
@@ -433,6 +506,7 @@ class _Run:
       **_trees(self._state),
     )
     self._saved_step = self._step
+    self._clock = time.monotonic()
 
   def _check_finite(self, loss):
     if not math.isfinite(loss):
@@ -463,7 +537,7 @@ def _log(workdir, first_epoch):
 
 def _summarise(workdir, config, metadata, splits, mesh):
   """Tests the best epoch; writes and returns `summary.json`."""
-  classifier = checkpoint.load_classifier(workdir, metadata, mesh=mesh)
+  classifier = checkpoint.load_best(workdir, metadata, mesh=mesh)
   evaluate_step = train_step.make_eval_step(classifier.model, mesh)
   results = {
     name: evaluate(

@@ -2,6 +2,7 @@
 
 import logging
 import pathlib
+import re
 import shutil
 
 import jax
@@ -10,7 +11,16 @@ import numpy as np
 import pytest
 import tiny
 
-from advspeech import checkpoint, errors, parallel
+from advspeech import (
+  checkpoint,
+  errors,
+  experiment,
+  models,
+  parallel,
+  storage,
+  train,
+)
+from configs import paper
 
 MODEL = {'name': 'wavecnn', 'features': 4}
 
@@ -187,7 +197,7 @@ def test_with_none_left_it_says_so_and_loses_nothing(tmp_path):
   ):
     checkpoint.Checkpoints(str(tmp_path))
   with pytest.raises(
-    errors.InputError, match=r'is damaged \(metadata/metadata'
+    errors.InputError, match=r'can be used \(1: metadata/metadata was changed'
   ):
     checkpoint.load_classifier(str(tmp_path))
   assert files(root) == before
@@ -201,6 +211,118 @@ def test_a_first_save_that_did_not_end_is_begun_again(tmp_path, caplog):
   with checkpoint.Checkpoints(str(tmp_path)) as checkpoints:
     assert checkpoints.latest_step is None
   assert 'going on from the beginning' in caplog.text
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+  """A folder as training leaves it: epochs 2 and 3, the best, are there."""
+  folder = tmp_path_factory.mktemp('trained') / 'wavecnn-seed0'
+  metadata = train.describe(
+    tiny.get_config(), 'wavecnn', 0, tiny.CLASSES, tiny.TIME
+  )
+  model = models.create_model(**metadata['model'])
+  clip = jnp.zeros((1, tiny.TIME))
+  variables = model.init(jax.random.key(0), clip, train=False)
+  with checkpoint.Checkpoints(str(folder)) as checkpoints:
+    for epoch, accuracy in ((1, None), (2, 0.5), (3, 0.9)):
+      checkpoints.save(
+        6 * epoch,
+        metadata,
+        {'num_epochs': epoch},
+        accuracy and {'validation_accuracy': accuracy, 'validation_loss': 1.0},
+        variables=variables,
+      )
+  summary = {**metadata, 'best_epoch': 3}
+  storage.write_json(str(folder / 'summary.json'), summary)
+  return folder
+
+
+@pytest.fixture
+def folder(trained, tmp_path):
+  return shutil.copytree(trained, tmp_path / 'wavecnn-seed0')
+
+
+@pytest.mark.parametrize('damage', [delete, flip])
+@pytest.mark.parametrize(
+  'name', ['metadata/metadata', 'metrics/metrics', 'digests.json']
+)
+def test_only_the_best_must_be_whole(folder, damage, name, caplog):
+  caplog.set_level(logging.WARNING, 'advspeech')
+  assert checkpoint.load_classifier(str(folder)).epoch == 3
+  assert not caplog.text
+  damage(folder / 'checkpoints' / '12' / name)
+  assert checkpoint.load_classifier(str(folder)).epoch == 3
+  assert re.search(
+    r'checkpoints: not usable \(12: .*\); 18 is whole and is used', caplog.text
+  )
+
+
+@pytest.mark.parametrize('damage', [delete, flip])
+@pytest.mark.parametrize(
+  'name', ['metadata/metadata', 'metrics/metrics', 'digests.json']
+)
+def test_no_other_takes_the_place_of_the_best(folder, damage, name):
+  damage(folder / 'checkpoints' / '18' / name)
+  with pytest.raises(
+    errors.InputError,
+    match=r'summary.json and the best whole checkpoint beside it are not of '
+    r'the same training or epoch \(best_epoch 3 and 2; 18: .*\); put .*'
+    r'checkpoints back from a copy, or remove .*wavecnn-seed0 and train again',
+  ):
+    checkpoint.load_classifier(str(folder))
+
+
+def test_a_summary_of_another_training_is_refused(folder):
+  path = str(folder / 'summary.json')
+  storage.write_json(path, {**storage.read_json(path), 'seed': 1})
+  with pytest.raises(errors.InputError, match=r'epoch \(seed 1 and 0\); put'):
+    checkpoint.load_classifier(str(folder))
+
+
+def test_a_training_that_has_not_ended_is_used_with_a_warning(folder, caplog):
+  caplog.set_level(logging.WARNING, 'advspeech')
+  (folder / 'summary.json').unlink()
+  assert checkpoint.load_classifier(str(folder)).epoch == 3
+  assert 'not trained to its end; its best epoch so far, 3, is' in caplog.text
+
+
+@pytest.mark.parametrize(
+  ('name', 'found'),
+  [
+    ('lr[1e-3]', r'\[ \]'),
+    ('a\\b', r'\\'),
+    ('a*b', r'\*'),
+    ('a?', r'\?'),
+    ('gs://bucket/run', 'gs:/'),
+    ('s3://bucket/run', '://'),
+  ],
+)
+def test_a_path_that_is_misread_is_refused_before_any_work(
+  tmp_path, monkeypatch, name, found
+):
+  monkeypatch.chdir(tmp_path)
+  for use in (
+    checkpoint.Checkpoints,
+    checkpoint.load_classifier,
+    lambda path: experiment.run_training(paper.get_config(), path),
+    lambda path: experiment.run_lr_search(paper.get_config(), path),
+    lambda path: experiment.run_attack(paper.get_config(), path),
+    lambda path: experiment.reproduce(paper.get_config(), path),
+  ):
+    with pytest.raises(
+      errors.InputError,
+      match=rf'cannot hold checkpoints, because of .*{found} in it; use a',
+    ):
+      use(name)
+  assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('name', ['a{1,2}b', 'a b', "a'b", '~', '#é', '!a'])
+def test_any_other_path_holds_checkpoints(tmp_path, name):
+  with checkpoint.Checkpoints(str(tmp_path / name)) as checkpoints:
+    save(checkpoints, 1, 0.5)
+    checkpoints.wait()
+    np.testing.assert_array_equal(restore(checkpoints, 1)['w'], [1, 1, 1])
 
 
 def test_training_goes_on_from_the_step_before_to_the_same_bits(tmp_path):

@@ -1,8 +1,10 @@
 """Configs are checked, folders belong to one config, figures come of tables."""
 
 import contextlib
+import functools
 import json
 import logging
+import os
 import types
 
 import numpy as np
@@ -15,11 +17,12 @@ from advspeech import (
   figures,
   gradient_study,
   input_pipeline,
+  lr_search,
   parallel,
   report,
   sweep,
 )
-from advspeech.experiment import attack, data, validation
+from advspeech.experiment import attack, data, training, validation
 from advspeech.experiment import studies as studies_stage
 from configs import (
   crema_d,
@@ -375,34 +378,6 @@ def test_speakers_cannot_be_told_apart_that_were_never_heard(kind):
     experiment.validate(config)
 
 
-def test_a_folder_made_before_there_were_clip_settings_is_still_its_config(
-  tmp_path,
-):
-  config = quickstart.get_config()
-  experiment.claim_workdir(config, str(tmp_path))
-  path = tmp_path / 'config.json'
-  saved = json.loads(path.read_text())
-  for section, keys in (
-    ('corpus', ('channels', 'manifest')),
-    ('split', ('session',)),
-    ('clip', ('pad', 'cut', 'normalize')),
-    ('input', ('memory_budget_mb', 'device_budget_mb')),
-  ):
-    for key in keys:
-      del saved[section][key]
-  del saved['clip'], saved['input']
-  path.write_text(json.dumps(saved))
-  (tmp_path / 'wavecnn-seed0' / 'checkpoints' / '1').mkdir(parents=True)
-  experiment.claim_workdir(config, str(tmp_path))
-  config.input.device_budget_mb = 1
-  experiment.claim_workdir(config, str(tmp_path))
-  config.clip.pad = 'front'
-  with pytest.raises(
-    errors.InputError, match=r"clip\.pad is 'end' there and 'front' now"
-  ):
-    experiment.claim_workdir(config, str(tmp_path))
-
-
 def test_a_folder_belongs_to_the_config_that_made_it(tmp_path):
   config = quickstart.get_config()
   experiment.claim_workdir(config, str(tmp_path))
@@ -665,7 +640,7 @@ def test_a_model_or_seed_of_no_config_is_refused(tmp_path):
   config = quickstart.get_config()
   with pytest.raises(errors.InputError, match='one of wavecnn, wavernn'):
     experiment.run_training(config, str(tmp_path), ['wavenet'])
-  with pytest.raises(errors.InputError, match=r'one of config.seeds \(0, 1\)'):
+  with pytest.raises(errors.InputError, match=r'one of 0, 1 \(config.seeds\)'):
     experiment.run_training(config, str(tmp_path), None, [7])
 
 
@@ -702,6 +677,81 @@ def test_models_of_one_name_are_all_studied(tmp_path, monkeypatch):
     experiment.run_gradients(
       config, str(tmp_path), checkpoints=[paths[0], f'{paths[0]}/']
     )
+
+
+def test_a_rate_is_searched_for_every_architecture(tmp_path, monkeypatch):
+  config = quickstart.get_config()
+  config.models = ('wavecnn', 'wavernn_on_wavecnn')
+  searched = []
+
+  def search(config, workdir, *, model_name, splits, classes):
+    searched.append(model_name)
+    row = {'validation_accuracy': 0.9, 'validation_loss': 0.5, 'seed': 0}
+    row.update(num_clips=9, round=0, note='')
+    rows = [{**row, 'learning_rate': rate} for rate in (1e-4, 1e-3)]
+    return 1e-3, rows
+
+  monkeypatch.setattr(lr_search, 'search', search)
+  monkeypatch.setattr(
+    training, 'load', lambda *_: (None, types.SimpleNamespace(classes=()), {})
+  )
+  (tmp_path / 'lr_search').mkdir()
+  asked = ['wavernn_on_wavecnn']
+  found = experiment.run_lr_search(config, str(tmp_path), asked)
+  assert found == {'wavernn': 1e-3}
+  found = experiment.run_lr_search(config, str(tmp_path))
+  assert found == {'wavecnn': 1e-3, 'wavernn': 1e-3}
+  assert searched == ['wavernn', 'wavecnn']
+  with pytest.raises(
+    errors.InputError,
+    match=r'--model must be one of wavecnn, wavernn_on_wavecnn '
+    r'\(config.models\), got wavernn; name one',
+  ):
+    experiment.run_lr_search(config, str(tmp_path), ['wavernn'])
+
+
+def test_a_front_end_is_taken_from_a_training_that_ended(tmp_path):
+  config = quickstart.get_config()
+  config.models = (*config.models, 'wavernn_on_wavecnn')
+  # Begun, but not ended.
+  (tmp_path / 'wavecnn-seed0' / 'checkpoints' / '1').mkdir(parents=True)
+  for use in (
+    lambda: experiment.run_training(
+      config, str(tmp_path), ['wavernn_on_wavecnn'], [0]
+    ),
+    lambda: training.load_trained(config, str(tmp_path), 'wavecnn', 0, ()),
+    lambda: experiment.run_gradients(config, str(tmp_path)),
+  ):
+    with pytest.raises(
+      errors.InputError,
+      match=r'wavecnn-seed0 is not trained to its end; run python -m '
+      r'launch\.train --model=wavecnn --seed=0 with the same --config and',
+    ):
+      use()
+
+
+def test_a_front_end_that_was_trained_anew_is_no_shared_one(
+  tmp_path, monkeypatch
+):
+  config = quickstart.get_config()
+  config.models = (*config.models, 'wavernn_on_wavecnn')
+  weights = {'wavecnn': 1.0, 'wavernn_on_wavecnn': 1.0}
+  for name in weights:
+    (tmp_path / f'{name}-seed0').mkdir()
+    (tmp_path / f'{name}-seed0' / 'summary.json').touch()
+
+  def load_classifier(path, metadata, precision):
+    name = os.path.basename(path).removesuffix('-seed0')
+    variables = {'params': {'frontend': np.full(3, weights[name])}}
+    return checkpoint.Classifier(None, variables, metadata, 1)
+
+  monkeypatch.setattr(checkpoint, 'load_classifier', load_classifier)
+  load = functools.partial(training.load_trained, config, str(tmp_path))
+  assert load('wavernn_on_wavecnn', 0, ('a', 'b'))
+  weights['wavecnn'] = 1.5
+  assert load('wavecnn', 0, ('a', 'b'))
+  with pytest.raises(errors.InputError, match='has another front end than wav'):
+    load('wavernn_on_wavecnn', 0, ('a', 'b'))
 
 
 def test_a_features_study_is_refused_to_several_processes(

@@ -220,13 +220,32 @@ def test_batches_that_are_not_asked_for_leave_no_thread(split):
 
 
 def test_clips_are_placed_only_where_they_fit_and_it_helps(split, monkeypatch):
-  mesh = parallel.make_mesh()
-  assert input_pipeline.place(split, mesh, 1e9).pcm is split.pcm  # a CPU
+  mesh, size = parallel.make_mesh(), split.pcm.nbytes
+  splits = {'train': split, 'validation': split}
+  assert input_pipeline.place(splits, mesh, 1e9) == splits  # a CPU
   monkeypatch.setattr(parallel, 'is_host', lambda mesh: False)
-  assert input_pipeline.place(split, mesh, split.pcm.nbytes - 1) is split
-  placed = input_pipeline.place(split, mesh, split.pcm.nbytes)
-  assert placed.pcm.sharding.is_fully_replicated
-  np.testing.assert_array_equal(placed.pcm, split.pcm)
+  assert input_pipeline.place(splits, mesh, size - 1) == splits
+  both = input_pipeline.place(splits, mesh, 2 * size)
+  for placed in both.values():
+    assert placed.pcm.sharding.is_fully_replicated
+    np.testing.assert_array_equal(placed.pcm, split.pcm)
+
+
+def test_the_splits_on_a_device_share_its_budget(split, monkeypatch):
+  monkeypatch.setattr(parallel, 'is_host', lambda mesh: False)
+  size = split.pcm.nbytes
+  some = input_pipeline.subset(split, np.arange(2))
+  for budget, on_device in (
+    (size + some.pcm.nbytes, ['train', 'validation']),
+    (size + some.pcm.nbytes - 1, ['train']),
+    (size - 1, ['validation']),
+  ):
+    placed = input_pipeline.place(
+      {'train': split, 'validation': some}, parallel.make_mesh(), budget
+    )
+    assert [
+      name for name, s in placed.items() if isinstance(s.pcm, jax.Array)
+    ] == on_device
 
 
 def test_a_batch_is_gathered_without_communication(split):

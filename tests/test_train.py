@@ -1,9 +1,12 @@
 """Training: exact resume, sharding, the last batch, a loss that explodes."""
 
+import dataclasses
 import json
+import logging
 import re
 import shutil
 import signal
+import types
 
 import jax
 import jax.numpy as jnp
@@ -398,16 +401,23 @@ def test_a_batch_that_does_not_fit_the_devices_is_refused(tmp_path, config):
     tiny.run(config, tmp_path)
 
 
+def untrained(config, seed=0):
+  """A WaveCNN to take the front end of, as it begins."""
+  metadata = train.describe(config, 'wavecnn', seed, tiny.CLASSES, tiny.TIME)
+  model = models.create_model(**metadata['model'])
+  clip = jnp.zeros((1, tiny.TIME))
+  variables = model.init(jax.random.key(seed), clip, train=False)
+  return checkpoint.Classifier(model, variables, metadata, 1)
+
+
 @pytest.mark.slow
 def test_a_model_on_anothers_front_end_keeps_it_bit_for_bit(tmp_path):
   config = tiny.get_config()
   config.training.num_epochs = 1
-  tiny.run(config, tmp_path / 'wavecnn-seed0')
-  folder = tmp_path / 'wavernn_on_wavecnn-seed0'
-  summary = tiny.run(config, folder, 'wavernn_on_wavecnn')
+  own, folder = untrained(config), tmp_path / 'wavernn_on_wavecnn-seed0'
+  summary = tiny.run(config, folder, 'wavernn_on_wavecnn', frontend=own)
   assert summary['model']['name'] == 'wavernn'
   assert summary['frontend_of'] == 'wavecnn'
-  own = checkpoint.load_classifier(str(tmp_path / 'wavecnn-seed0'))
   taken = checkpoint.load_classifier(str(folder))
   for kind in ('params', 'batch_stats'):
     jax.tree.map(
@@ -420,11 +430,145 @@ def test_a_model_on_anothers_front_end_keeps_it_bit_for_bit(tmp_path):
   gradient = jax.grad(lambda x: taken.logits_fn(x)[:, 0].sum())(clips)
   assert bool((gradient != 0).any())
 
-
-def test_a_front_end_that_is_not_trained_is_asked_for(tmp_path):
-  with pytest.raises(errors.InputError, match='wavecnn-seed0 holds no check'):
+  # Nor does it go on, if it was stopped, on one that was trained anew.
+  with pytest.raises(
+    errors.InputError,
+    match=r'wavernn_on_wavecnn-seed0 has another front end than wavecnn of '
+    r'seed 0, which was trained anew since; remove .*seed0 and train it again',
+  ):
     tiny.run(
-      tiny.get_config(),
-      tmp_path / 'wavernn_on_wavecnn-seed0',
+      config,
+      folder,
       'wavernn_on_wavecnn',
+      frontend=dataclasses.replace(
+        own, variables=untrained(config, 1).variables
+      ),
     )
+
+
+def test_a_front_end_that_is_not_there_is_asked_for(tmp_path):
+  with pytest.raises(errors.InputError, match='of a trained wavecnn, got none'):
+    tiny.run(tiny.get_config(), tmp_path, 'wavernn_on_wavecnn')
+
+
+def scripted(monkeypatch, accuracies):
+  """Has every validation find the next of some accuracies."""
+  found = iter(accuracies)
+  monkeypatch.setattr(
+    train,
+    'evaluate',
+    lambda *_: {'accuracy': next(found), 'loss': 1.0, 'num_clips': 10},
+  )
+
+
+def damage(workdir, step):
+  (workdir / 'checkpoints' / str(step) / 'metrics' / 'metrics').write_text('')
+
+
+@pytest.fixture(scope='module')
+def stopped(tmp_path_factory):
+  """Stopped in the last of three epochs; the second was the best so far.
+
+  `first` holds the first epoch's checkpoint, which is no longer there.
+  """
+  folder = tmp_path_factory.mktemp('stopped')
+  workdir = folder / 'wavecnn-seed0'
+  config = tiny.get_config()
+  with pytest.MonkeyPatch.context() as monkeypatch:
+    scripted(monkeypatch, [0.5, 0.9])
+    for number, kept in ((8, '6'), (7, None)):
+      calls = iter(range(1, 10**6))
+
+      def check(number=number, calls=calls):
+        if next(calls) == number:
+          raise preemption.Stopped(signal.SIGTERM)
+
+      monkeypatch.setattr(preemption, 'check', check)
+      with pytest.raises(preemption.Stopped):
+        tiny.run(config, workdir)
+      if kept:
+        shutil.copytree(workdir / 'checkpoints' / kept, folder / 'first')
+  return folder
+
+
+@pytest.mark.parametrize(
+  ('first_is_left', 'last', 'best_epoch', 'told'),
+  [
+    (False, 0.4, 3, 'epoch, 2, is lost; the best one from here on takes its'),
+    (True, 0.4, 1, 'epoch, 2, is lost; epoch 1, the best one left, takes its'),
+    (True, 0.7, 3, 'epoch, 2, is lost; epoch 1, the best one left, takes its'),
+  ],
+)
+def test_the_best_that_is_left_is_the_one_to_surpass(
+  stopped,
+  tmp_path,
+  config,
+  monkeypatch,
+  caplog,
+  first_is_left,
+  last,
+  best_epoch,
+  told,
+):
+  workdir = shutil.copytree(stopped / 'wavecnn-seed0', tmp_path / 'again')
+  damage(workdir, 12)
+  if first_is_left:
+    shutil.copytree(stopped / 'first', workdir / 'checkpoints' / '6')
+  scripted(monkeypatch, [last, 0.0, 0.0])
+  with caplog.at_level(logging.WARNING, 'advspeech'):
+    summary = tiny.run(config, workdir)
+  assert told in caplog.text
+  assert summary['best_epoch'] == best_epoch
+  assert checkpoint.load_classifier(str(workdir)).epoch == best_epoch
+
+
+def test_a_training_that_ended_and_lost_its_best_takes_the_last(
+  stopped, tmp_path, config, monkeypatch, caplog
+):
+  workdir = shutil.copytree(stopped / 'wavecnn-seed0', tmp_path / 'again')
+  scripted(monkeypatch, [0.6])
+  with pytest.raises(StopIteration):  # killed before the summary
+    tiny.run(config, workdir)
+  damage(workdir, 12)
+  scripted(monkeypatch, [0.6, 0.6, 0.6])
+  with caplog.at_level(logging.WARNING, 'advspeech'):
+    summary = tiny.run(config, workdir)
+  assert 'is lost; the last one, validated again, takes its' in caplog.text
+  assert summary['best_epoch'] == 3
+  assert checkpoint.load_classifier(str(workdir)).epoch == 3
+
+
+def test_the_throughput_is_that_of_training_steps_alone(
+  tmp_path, config, monkeypatch
+):
+  now = [0.0]
+  config.training.save_every_s = 4.0  # every second step, from the fifth on
+  monkeypatch.setattr(
+    train, 'time', types.SimpleNamespace(monotonic=lambda: now[0])
+  )
+
+  def takes(seconds, function):
+    def slow(*args, **kwargs):
+      now[0] += seconds
+      return function(*args, **kwargs)
+
+    return slow
+
+  monkeypatch.setattr(train, 'evaluate', takes(1000, train.evaluate))
+  saved, save = [], takes(1000, checkpoint.Checkpoints.save)
+  monkeypatch.setattr(
+    checkpoint.Checkpoints,
+    'save',
+    lambda self, step, *args, **kwargs: (
+      saved.append(step),
+      save(self, step, *args, **kwargs),
+    ),
+  )
+  monkeypatch.setattr(train._Run, '_compile', takes(1000, train._Run._compile))
+  # It comes before every step.
+  monkeypatch.setattr(preemption, 'check', takes(2, preemption.check))
+  tiny.run(config, tmp_path)
+  assert [step for step in saved if step % 6]  # within an epoch
+  lines = (tmp_path / 'metrics.jsonl').read_text().splitlines()
+  for line in lines:
+    assert json.loads(line)['clips_per_s'] == pytest.approx(43 / (6 * 2))

@@ -60,7 +60,9 @@ SPLITS = {
 }
 
 
-def run(config, workdir, model_name='wavecnn', mesh=None, seed=0):
+def run(
+  config, workdir, model_name='wavecnn', mesh=None, seed=0, frontend=None
+):
   os.makedirs(workdir, exist_ok=True)
   return train.train_and_evaluate(
     config,
@@ -70,6 +72,7 @@ def run(config, workdir, model_name='wavecnn', mesh=None, seed=0):
     splits=SPLITS,
     classes=CLASSES,
     mesh=mesh,
+    frontend=frontend,
   )
 
 

@@ -23,10 +23,9 @@ from advspeech import (
 )
 from advspeech.experiment.data import load
 from advspeech.experiment.folder import (
+  check_trained,
   claim_workdir,
-  classifier_dir,
   exists,
-  is_trained,
   remove_page,
 )
 from advspeech.experiment.training import load_trained
@@ -69,11 +68,7 @@ def _attack(config, workdir, folder):
     remove_page(workdir)
   for seed in config.seeds:
     for name in config.models:
-      if not is_trained(workdir, name, seed):
-        raise errors.InputError(
-          f'{classifier_dir(workdir, name, seed)} is not trained to its end; '
-          'run python -m launch.train with the same --config and --workdir'
-        )
+      check_trained(workdir, name, seed)
   corpus, task, splits = load(config, workdir)
   test = input_pipeline.spread(splits['test'], config.sweep.num_clips)
   members = _members(config, workdir, corpus, task, test)

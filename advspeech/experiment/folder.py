@@ -1,14 +1,20 @@
 """A run's folder: whose it is, and what in it is complete."""
 
 import contextlib
-import glob
 import os
 from collections.abc import Mapping
 from typing import Any
 
 import ml_collections
 
-from advspeech import errors, ownership, parallel, provenance, storage
+from advspeech import (
+  checkpoint,
+  errors,
+  ownership,
+  parallel,
+  provenance,
+  storage,
+)
 
 # Every model's folder tells by itself what it is.
 _WHICH_MODELS = ('models', 'seeds', 'source')
@@ -26,14 +32,6 @@ _LOCAL = (
 )
 # The last table of each study, whose folder has its name.
 STUDIES = {'gradients': 'summary.csv', 'features': 'budgets.csv'}
-# Of keys that runs made before there were any do not have.
-_ONCE_ABSENT = {
-  'corpus.channels': 'mean',
-  'clip.pad': 'end',
-  'clip.cut': 'start',
-  'clip.normalize': 'none',
-  'split.session': '',
-}
 
 
 def classifier_dir(workdir: str, model_name: str, seed: int) -> str:
@@ -45,6 +43,16 @@ def is_trained(workdir: str, model_name: str, seed: int) -> bool:
   """Returns whether a model was trained to its end."""
   folder = classifier_dir(workdir, model_name, seed)
   return exists(os.path.join(folder, 'summary.json'))
+
+
+def check_trained(workdir: str, model_name: str, seed: int) -> None:
+  """Raises errors.InputError unless a model was trained to its end."""
+  if not is_trained(workdir, model_name, seed):
+    raise errors.InputError(
+      f'{classifier_dir(workdir, model_name, seed)} is not trained to its end; '
+      f'run python -m launch.train --model={model_name} --seed={seed} with the '
+      'same --config and --workdir first'
+    )
 
 
 def page_path(workdir: str) -> str:
@@ -75,8 +83,10 @@ def claim_workdir(config: ml_collections.ConfigDict, workdir: str) -> None:
   may change: what an error advises can be followed in the same folder.
 
   Raises:
-    errors.InputError: If the folder holds results of another config.
+    errors.InputError: If the folder holds results of another config, or no
+      checkpoint could be read back from a path like its own.
   """
+  checkpoint.check_path(workdir)
   parallel.on_lead(
     lambda: _claim(config, workdir), f'{workdir} belongs to this config'
   )
@@ -86,7 +96,7 @@ def _claim(config, workdir):
   path = os.path.join(workdir, 'config.json')
   if os.path.exists(path):
     ours = _flat(config.to_dict())
-    theirs = {**_ONCE_ABSENT, **_flat(storage.read_json(path))}
+    theirs = _flat(storage.read_json(path))
     keys = sorted({*ours, *theirs})
     changed = [key for key in keys if ours.get(key) != theirs.get(key)]
     if not changed:
@@ -96,10 +106,7 @@ def _claim(config, workdir):
     only_sweep = all(
       key.startswith('sweep.') or key in _WHICH_MODELS for key in different
     )
-    trained = [
-      *glob.glob(os.path.join(workdir, '*', 'checkpoints', '[0-9]*')),
-      *glob.glob(os.path.join(workdir, 'lr_search', '*', 'checkpoints')),
-    ]
+    trained = _holds_checkpoints(workdir)
     attacked = os.path.isdir(attack) and (
       {*os.listdir(attack)} - {provenance.FILE, ownership.FILE}
     )
@@ -116,6 +123,22 @@ def _claim(config, workdir):
     remove_page(workdir)
   os.makedirs(workdir, exist_ok=True)
   storage.write_json(path, config.to_dict())
+
+
+def _holds_checkpoints(workdir):
+  """Returns whether a model has a checkpoint, or a rate was tried."""
+
+  def listed(*parts):
+    folder = os.path.join(workdir, *parts)
+    return os.listdir(folder) if os.path.isdir(folder) else []
+
+  return any(
+    step[0].isdecimal()
+    for name in listed()
+    for step in listed(name, 'checkpoints')
+  ) or any(
+    'checkpoints' in listed('lr_search', name) for name in listed('lr_search')
+  )
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:

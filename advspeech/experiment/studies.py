@@ -21,6 +21,7 @@ from advspeech import (
 from advspeech.experiment.data import load
 from advspeech.experiment.folder import (
   STUDIES,
+  check_trained,
   classifier_dir,
   page_path,
   remove_page,
@@ -123,6 +124,9 @@ def run_gradients(
   validate(config)
   check_choice('split', split, tasks.SPLITS)
   if not checkpoints:
+    for seed in config.seeds:
+      for name in config.models:
+        check_trained(workdir, name, seed)
     checkpoints = [
       classifier_dir(workdir, name, seed)
       for seed in config.seeds

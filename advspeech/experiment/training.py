@@ -20,13 +20,13 @@ from advspeech import (
 )
 from advspeech.experiment.data import load
 from advspeech.experiment.folder import (
+  check_trained,
   claim_workdir,
   classifier_dir,
   exists,
   is_trained,
 )
 from advspeech.experiment.validation import (
-  check_choice,
   check_devices,
   clip_samples,
   training_meshes,
@@ -41,9 +41,10 @@ def run_lr_search(
   workdir: str,
   model_names: Sequence[str] | None = None,
 ) -> dict[str, float]:
-  """Searches each model's learning rate; returns them by model.
+  """Searches each model's learning rate; returns them by architecture.
 
-  Beside the probes `lr_search/` then holds a table and a figure a model, and
+  A model on another's front end goes by the rate of its architecture. Beside
+  the probes `lr_search/` then holds a table and a figure an architecture, and
   `<model>.json`, which `run_training` goes by where `config.lr_search.enabled`.
 
   Args:
@@ -52,14 +53,13 @@ def run_lr_search(
     model_names: Only these of the config's models.
   """
   validate(config)
-  for name in model_names or ():
-    check_choice('models', name, config.models)
+  _check_asked(config, model_names)
   for mesh in parallel.submeshes(lr_search.MAX_PROBES_A_ROUND):
     parallel.check_batch_size(
       'config.training.batch_size', config.training.batch_size, mesh
     )
   claim_workdir(config, workdir)
-  names = model_names or [m for m in config.models if not train.frontend_of(m)]
+  names = _unique(train.base_name(m) for m in model_names or config.models)
   missing = [name for name in names if not exists(_found_rate(workdir, name))]
   if missing:
     _, task, splits = load(config)
@@ -79,6 +79,26 @@ def run_lr_search(
     name: storage.read_json(_found_rate(workdir, name))['learning_rate']
     for name in names
   }
+
+
+def _check_asked(config, model_names, seeds=None):
+  """Raises errors.InputError at a model or a seed that the config lacks."""
+  for flag, asked, there in (
+    ('model', model_names, config.models),
+    ('seed', seeds, config.seeds),
+  ):
+    for value in asked or ():
+      if value not in there:
+        raise errors.InputError(
+          f'--{flag} must be one of {", ".join(map(str, there))} '
+          f'(config.{flag}s), got {value}; name one of them, or give '
+          f'--config.{flag}s'
+        )
+
+
+def _unique(values):
+  """Returns values in their order, each once."""
+  return list(dict.fromkeys(values))
 
 
 def _found_rate(workdir, model_name):
@@ -114,10 +134,13 @@ def load_trained(
     classes: Names of the labels.
 
   Raises:
-    errors.InputError: If it is not there, damaged, or of another config.
+    errors.InputError: If it is not trained to its end, damaged, of another
+      config, or on another front end than that of the model it was taken from.
   """
-  return checkpoint.load_classifier(
-    classifier_dir(workdir, model_name, seed),
+  check_trained(workdir, model_name, seed)
+  folder = classifier_dir(workdir, model_name, seed)
+  classifier = checkpoint.load_classifier(
+    folder,
     train.describe(
       _with_found_rate(config, workdir, model_name),
       model_name,
@@ -127,6 +150,11 @@ def load_trained(
     ),
     precision=config.sweep.precision,
   )
+  other = train.frontend_of(model_name)
+  if other:
+    trained = load_trained(config, workdir, other, seed, classes)
+    train.check_frontend(folder, classifier.variables, trained)
+  return classifier
 
 
 def run_training(
@@ -144,33 +172,31 @@ def run_training(
     seeds: Only these of the config's seeds.
   """
   validate(config)
-  for name in model_names or ():
-    check_choice('models', name, config.models)
-  errors.check_distinct('--model', model_names or ())
-  errors.check_distinct('--seed', seeds or ())
-  for seed in seeds or ():
-    if seed not in config.seeds:
-      raise errors.InputError(
-        f'--seed must be one of config.seeds {config.seeds}, got {seed}'
-      )
+  _check_asked(config, model_names, seeds)
   check_devices(config)
   claim_workdir(config, workdir)
   missing = [
     (name, seed)
-    for seed in (config.seeds if seeds is None else seeds)
-    for name in (config.models if model_names is None else model_names)
+    for seed in _unique(seeds or config.seeds)
+    for name in _unique(model_names or config.models)
     if not is_trained(workdir, name, seed)
   ]
   if not missing:
     return
+  for name, seed in missing:
+    other = train.frontend_of(name)
+    if other and (other, seed) not in missing:
+      check_trained(workdir, other, seed)
   if config.lr_search.enabled:
-    names = sorted({train.base_name(name) for name, _ in missing})
-    run_lr_search(config, workdir, names)
+    run_lr_search(config, workdir, _unique(name for name, _ in missing))
   _, task, splits = load(config, workdir)
 
   def train_one(member, mesh):
     name, seed = member
     folder = classifier_dir(workdir, name, seed)
+    other, frontend = train.frontend_of(name), None
+    if other:
+      frontend = load_trained(config, workdir, other, seed, task.classes)
     os.makedirs(folder, exist_ok=True)
     with (
       ownership.owned(folder),
@@ -184,6 +210,7 @@ def run_training(
         splits=splits,
         classes=task.classes,
         mesh=mesh,
+        frontend=frontend,
       )
     logger.info(
       '%s seed %d: test accuracy %.3f (epoch %d)',
