@@ -20,7 +20,7 @@ class TrainingLog:
     self._path = os.path.join(workdir, 'metrics.jsonl')
     kept = []
     if os.path.exists(self._path):
-      with open(self._path, encoding='utf-8') as file:
+      with open(self._path, encoding='utf-8', errors='replace') as file:
         kept = [line for line in file if _epoch_of(line) <= first_epoch]
     with open(f'{self._path}.tmp', 'w', encoding='utf-8') as file:
       file.writelines(kept)
@@ -48,8 +48,8 @@ class TrainingLog:
 
 
 def _epoch_of(line: str) -> float:
-  """Returns a record's epoch; inf for a line cut short by a kill."""
+  """Returns a record's epoch; inf for a line cut short, or of anything else."""
   try:
-    return json.loads(line)['epoch']
-  except json.JSONDecodeError:
+    return float(json.loads(line)['epoch'])
+  except (ValueError, TypeError, KeyError):
     return math.inf

@@ -45,8 +45,9 @@ def get_config() -> ml_collections.ConfigDict:
       # 'manifest' (the split column of corpus 'folder').
       'split': {'kind': 'stratified', 'seed': 0, 'session': ''},
       # Of this machine: results do not depend on it. A corpus that takes more
-      # memory is read from disk during training; training and validation clips
-      # that take no more than the device's are kept on every accelerator.
+      # memory is read from disk during training; training clips, and validation
+      # clips beside them, are kept on every accelerator if they fit into the
+      # device's.
       'input': {'memory_budget_mb': 8000, 'device_budget_mb': 2000},
       'models': ('wavecnn', 'wavernn'),
       # The hypothetical model: attacks are made on it, tried on all.

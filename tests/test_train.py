@@ -27,6 +27,7 @@ from advspeech import (
   side_by_side,
   train,
   train_step,
+  training_log,
 )
 
 
@@ -292,6 +293,16 @@ def test_tensorboard_reads_the_events(tmp_path, config):
   events = event_accumulator.EventAccumulator(str(tmp_path / 'tensorboard'))
   events.Reload()
   assert [e.step for e in events.Scalars('loss')] == [1, 2]
+
+
+def test_a_record_that_is_none_is_dropped_on_resuming(tmp_path):
+  path = tmp_path / 'metrics.jsonl'
+  good = b'{"epoch": 1, "loss": 0.5}\n'
+  bad = (b'{"loss": 0.5}', b'5', b'null', b'{"epoch": null}', b'\xff\x00', b'')
+  path.write_bytes(good + b'\n'.join(bad) + b'\n{"epoch": 2}\n{"epoch": 1')
+  with training_log.TrainingLog(str(tmp_path), 1) as log:
+    log.write({'epoch': 2, 'loss': 0.25})
+  assert path.read_bytes() == good + b'{"epoch": 2, "loss": 0.25}\n'
 
 
 def test_four_devices_compute_the_loss_and_gradient_of_one(config):
