@@ -111,7 +111,7 @@ def search(
   for number in range(settings.num_rounds + 1):
     rates = [
       rate
-      for rate in next_rates(tried, settings.low, settings.high)
+      for rate in dict.fromkeys(next_rates(tried, settings.low, settings.high))
       if rate not in tried
     ]
     meshes = parallel.submeshes(MAX_PROBES_A_ROUND)

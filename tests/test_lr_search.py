@@ -66,6 +66,23 @@ def test_every_probe_is_logged_and_none_is_run_twice(
   assert search(config, tmp_path) == (best, rows)
 
 
+def test_ends_that_round_to_their_middle_are_tried_once(
+  tmp_path, config, monkeypatch
+):
+  config.lr_search.low, config.lr_search.high = 1e-3, 1.0001e-3
+  tried = []
+
+  def probe(config, path, rate, mesh, what):
+    tried.append(rate)
+    metrics = {'validation_accuracy': 0.5, 'validation_loss': 1.0}
+    return {'learning_rate': rate, **metrics, 'best_epoch': 1, 'note': ''}
+
+  monkeypatch.setattr(lr_search, '_probe', probe)
+  (tmp_path / 'lr_search').mkdir()
+  search(config, tmp_path)
+  assert sorted(tried) == [1e-3, 1.0001e-3]
+
+
 @pytest.mark.slow
 def test_side_by_side_finds_what_one_after_another_finds(
   tmp_path, config, monkeypatch
