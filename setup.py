@@ -43,6 +43,7 @@ setuptools.setup(
     'pystoi>=0.4.1',
     'scipy>=1.15',
     'soundfile>=0.12',
+    'soxr>=0.5',
     'tensorboardX>=2.6.2',
     'tensorflow-datasets>=4.9.9,<5',
     'tqdm>=4.66',

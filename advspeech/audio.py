@@ -9,7 +9,6 @@ perturbation of 0.02 is 0.04 of full scale, 1310.72 LSB of 16 bit, -27.96 dBFS.
 """
 
 import dataclasses
-import io
 import math
 import os
 import re
@@ -18,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from advspeech import errors
+from advspeech import decoding, errors
 
 SAMPLE_RATE_HZ = 16_000
 SILENCE = 0.5
@@ -30,24 +29,17 @@ PCM_MIN, PCM_MAX = -32768, 32767
 PADS = ('end', 'center', 'front')
 CUTS = ('start', 'center')
 NORMALIZATIONS = ('none', 'peak')
-# Rates beyond these are those of a damaged header.
-_MIN_RATE_HZ, _MAX_RATE_HZ = 1_000, 1_000_000
-# What libsndfile notes of WAV, AIFF and AU files with less than they promise.
-_CUT_SHORT = re.compile(r'(?:data|SSND|Data Size)\s+: (\d+) \(should be')
-# Bytes of sound that programs write who stream a WAV file and cannot know it
-# (ffmpeg 0xFFFFFFFF, SoX 0x7FFFF000, arecord 0x80000000, or a little less).
-_UNKNOWN_SIZES = (
-  range(0x7FFF0000, 0x80000001),
-  range(0xFFFF0000, 0x100000000),
-)
+# What is no louder than this, from its lowest sample to its highest in steps of
+# 16 bit, is silence and a converter's noise.
+_SILENT_RANGE = 2
 
 
 def read(path: str | os.PathLike, channels: str = 'mean') -> np.ndarray:
-  """Returns a recording's samples, [time] float32 in [-1, 1], unrounded.
+  """Returns a recording's samples, [time] float32, unrounded; 1 is full scale.
 
-  A rate other than 16 kHz is converted with soxr (high quality) through
-  librosa. Mono files at 16 kHz of 16 bit or float come back bit for bit, float
-  samples beyond full scale included.
+  A rate other than 16 kHz is converted with soxr (high quality). Mono files at
+  16 kHz of 16 bit or float come back bit for bit, float samples beyond full
+  scale included.
 
   Args:
     path: Any file libsndfile reads (wav, flac, ogg, mp3), here or where
@@ -55,74 +47,48 @@ def read(path: str | os.PathLike, channels: str = 'mean') -> np.ndarray:
     channels: 'mean' of all, or the number of one, from '0'.
 
   Raises:
-    errors.InputError: If the file cannot be decoded, holds no samples, samples
-      that are not finite, or not the channel asked for.
+    errors.InputError: See `decoding.blocks`; or it has not the channel asked
+      for.
   """
-  import librosa
+  return np.concatenate(list(_samples(path, channels)))
 
-  samples, rate_hz = _decode(path)
+
+def _samples(path, channels):
+  """Yields a recording piece by piece, [time] float32 at 16 kHz.
+
+  What was cut into pieces is converted to the same bits as what was not.
+  """
+  import soxr
+
+  converter, num_frames, num_samples = None, 0, 0
+  for rate_hz, block in decoding.blocks(path):
+    mono = _mono(path, block, channels)
+    num_frames += len(mono)
+    if rate_hz != SAMPLE_RATE_HZ:
+      converter = converter or soxr.ResampleStream(
+        rate_hz, SAMPLE_RATE_HZ, 1, dtype='float32', quality='soxr_hq'
+      )
+      mono = converter.resample_chunk(mono)
+      num_samples += len(mono)
+    yield mono
+  if converter:
+    end = converter.resample_chunk(np.zeros(0, np.float32), last=True)
+    # A sample that is begun counts as one, as librosa counts.
+    total = math.ceil(num_frames * (SAMPLE_RATE_HZ / rate_hz))
+    yield np.pad(end, (0, max(0, total - num_samples - len(end))))
+
+
+def _mono(path, block, channels):
+  """Returns one channel, [frames], of a block, [frames, channels]."""
+  num_channels = block.shape[1]
   if channels == 'mean':
-    samples = librosa.to_mono(samples)
-  elif int(channels) < len(samples):
-    samples = samples[int(channels)]
-  else:
-    raise errors.InputError(
-      f'{path} has {len(samples)} channels, numbered from 0, and no channel '
-      f'{channels}; choose another --config.corpus.channels'
-    )
-  if rate_hz != SAMPLE_RATE_HZ:
-    samples = librosa.resample(
-      samples, orig_sr=rate_hz, target_sr=SAMPLE_RATE_HZ, res_type='soxr_hq'
-    )
-  return samples
-
-
-def _decode(path):
-  """Returns a file's samples, [channels, time] in [-1, 1], and its rate."""
-  import soundfile
-
-  try:
-    with soundfile.SoundFile(_openable(path)) as file:
-      rate_hz = file.samplerate
-      if not _MIN_RATE_HZ <= rate_hz <= _MAX_RATE_HZ:
-        raise EOFError(f'its header says {rate_hz} Hz')
-      samples = file.read(dtype='float32', always_2d=True)
-      if _is_cut_short(file.extra_info) or len(samples) < file.frames:
-        raise EOFError('its end is missing')
-    if not np.isfinite(samples).all():
-      raise EOFError('it holds samples that are not finite')
-  except (
-    soundfile.SoundFileError,
-    OSError,
-    EOFError,
-    MemoryError,  # a header that promises the world
-  ) as e:
-    raise errors.InputError(
-      f'{path} cannot be read as audio ({str(e).rstrip(".")}); '
-      'replace it or leave it out'
-    ) from e
-  if not samples.size:
-    raise errors.InputError(
-      f'{path} holds no samples; replace it or leave it out'
-    )
-  return samples.T, rate_hz
-
-
-def _is_cut_short(extra_info):
-  promise = _CUT_SHORT.search(extra_info)
-  return promise and not any(int(promise[1]) in r for r in _UNKNOWN_SIZES)
-
-
-def _openable(path):
-  """Returns what libsndfile opens: a local name, or a distant file's bytes."""
-  name = os.fspath(path)
-  if '://' not in name:
-    if os.path.exists(name) and not os.path.isfile(name):
-      raise OSError('it is no file')  # a pipe would be waited for
-    return name
-  from etils import epath
-
-  return io.BytesIO(epath.Path(name).read_bytes())
+    return block.mean(axis=1) if num_channels > 1 else block[:, 0]
+  if int(channels) < num_channels:
+    return np.ascontiguousarray(block[:, int(channels)])
+  raise errors.InputError(
+    f'{path} has {num_channels} channels, numbered from 0, and no channel '
+    f'{channels}; choose another --config.corpus.channels'
+  )
 
 
 def read_as_heard(path: str | os.PathLike) -> np.ndarray:
@@ -144,7 +110,67 @@ def load(path: str | os.PathLike, channels: str = 'mean') -> np.ndarray:
   Raises:
     errors.InputError: As `read` does.
   """
-  return round_to_pcm(read(path, channels))
+  return np.concatenate(list(_pcm(path, channels)))
+
+
+def _pcm(path, channels):
+  return map(round_to_pcm, _samples(path, channels))
+
+
+def load_clip(
+  path: str | os.PathLike, shape: 'ClipShape', channels: str = 'mean'
+) -> 'Heard':
+  """Returns what a model hears of a recording: the same as of all of it.
+
+  No more is decoded than is needed, or kept in memory: the start, or where the
+  peak or the length has to be known all of it, piece by piece.
+
+  Args:
+    path: As in `load`.
+    shape: How it becomes a clip.
+    channels: As in `load`.
+
+  Raises:
+    errors.InputError: As `load` does, of what is decoded.
+  """
+  first, peak = 0, None
+  if shape.normalize == 'peak' or shape.cut == 'center':
+    length, peak = 0, 0
+    for piece in _pcm(path, channels):
+      length, peak = length + len(piece), max(peak, _peak(piece))
+    first = shape.first(length)
+  end = first + shape.num_samples
+  kept, at = [], 0
+  for piece in _pcm(path, channels):
+    kept.append(piece[max(0, first - at) : max(0, end + 1 - at)])
+    at += len(piece)
+    if at > end:
+      break
+  pcm = np.concatenate(kept)
+  is_all = at <= end and not first
+  pcm = pcm[: shape.num_samples]
+  if shape.normalize == 'peak':
+    pcm = normalize_peak(pcm, peak)
+  start, count = shape.span(len(pcm))
+  clip = pad_or_trim(pcm, shape.num_samples, shape.pad)
+  return Heard(clip, start, count, is_all)
+
+
+@dataclasses.dataclass(frozen=True)
+class Heard:
+  """A recording as a clip.
+
+  Attributes:
+    pcm: [time] int16, with zeros where there is no recording.
+    start: First recorded sample.
+    num_samples: How many there are.
+    is_all: Whether nothing of the recording was left out.
+  """
+
+  pcm: np.ndarray
+  start: int
+  num_samples: int
+  is_all: bool
 
 
 def save(path: str | os.PathLike, audio: np.ndarray, subtype: str) -> None:
@@ -188,11 +214,14 @@ def pad_or_trim(
     pad: Where zeros go, one of `PADS`; 'center' puts them on both sides.
     cut: What is kept of a longer clip, one of `CUTS`.
   """
-  surplus = max(0, len(pcm) - num_samples)
-  first = surplus // 2 if cut == 'center' else 0
+  first = _first_kept(len(pcm), num_samples, cut)
   pcm = pcm[first : first + num_samples]
   start, count = recorded_span(len(pcm), num_samples, pad)
   return np.pad(pcm, (start, num_samples - start - count))
+
+
+def _first_kept(length, num_samples, cut):
+  return max(0, length - num_samples) // 2 if cut == 'center' else 0
 
 
 def recorded_span(length: int, num_samples: int, pad: str) -> tuple[int, int]:
@@ -208,15 +237,36 @@ def recorded_span(length: int, num_samples: int, pad: str) -> tuple[int, int]:
   return start, min(length, num_samples)
 
 
-def normalize_peak(pcm: np.ndarray) -> np.ndarray:
+def normalize_peak(pcm: np.ndarray, peak: int | None = None) -> np.ndarray:
   """Returns int16 PCM, [time], scaled so that its largest sample is 32767.
 
   Silence stays silence. What 16 bits lost of a quiet recording stays lost.
+
+  Args:
+    pcm: [time] int16.
+    peak: The largest of the samples that `pcm` is some of; None if it is all.
   """
-  peak = np.abs(pcm.astype(np.int32)).max(initial=0)
+  peak = _peak(pcm) if peak is None else peak
   if not peak:
     return pcm
   return np.rint(pcm * (PCM_MAX / peak)).astype(np.int16)
+
+
+def _peak(pcm):
+  return int(np.abs(pcm.astype(np.int32)).max(initial=0))
+
+
+def is_silent(pcm: np.ndarray) -> bool:
+  """Returns whether int16 PCM, [time], holds one value, but for its noise."""
+  return int(pcm.max()) - int(pcm.min()) <= _SILENT_RANGE
+
+
+def share_at_full_scale(pcm: np.ndarray) -> float:
+  """Returns the share of int16 PCM, [time], that lies at full scale.
+
+  Which is what saturation leaves of louder samples.
+  """
+  return float(np.mean((pcm == PCM_MIN) | (pcm == PCM_MAX)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -240,6 +290,10 @@ class ClipShape:
     if self.normalize == 'peak':
       pcm = normalize_peak(pcm)
     return pad_or_trim(pcm, self.num_samples, self.pad, self.cut)
+
+  def first(self, length: int) -> int:
+    """Returns the first sample that is kept of a recording."""
+    return _first_kept(length, self.num_samples, self.cut)
 
   def span(self, length: int) -> tuple[int, int]:
     """Returns where in its clip a recording begins, and how much is there."""

@@ -5,11 +5,12 @@ import struct
 
 import jax
 import jax.numpy as jnp
+import librosa
 import numpy as np
 import pytest
 import soundfile
 
-from advspeech import audio, errors
+from advspeech import audio, decoding, errors
 
 EVERY_PCM = np.arange(-32768, 32768).astype(np.int16)
 
@@ -362,3 +363,63 @@ def test_snr_counts_recorded_samples_only():
 def test_snr_of_an_untouched_clip_is_infinite():
   clean = jnp.full((1, 10), 0.7)
   assert audio.snr_db(clean, clean, jnp.ones((1, 10)))[0] == jnp.inf
+
+
+@pytest.mark.parametrize('rate_hz', [8_000, 11_025, 22_050, 44_100, 48_000])
+@pytest.mark.parametrize('channels', [1, 2, 6])
+def test_piece_by_piece_is_bit_for_bit_all_at_once(tmp_path, rate_hz, channels):
+  rng = np.random.default_rng(0)
+  samples = rng.uniform(-0.5, 0.5, (150_001, channels)).astype(np.float32)
+  soundfile.write(tmp_path / 'a.wav', samples, rate_hz, subtype='FLOAT')
+  np.testing.assert_array_equal(
+    audio.read(tmp_path / 'a.wav'),
+    librosa.resample(
+      librosa.to_mono(samples.T),
+      orig_sr=rate_hz,
+      target_sr=16_000,
+      res_type='soxr_hq',
+    ),
+  )
+
+
+@pytest.mark.parametrize('pad', audio.PADS)
+@pytest.mark.parametrize('cut', audio.CUTS)
+@pytest.mark.parametrize('normalize', audio.NORMALIZATIONS)
+def test_what_is_heard_is_the_same_as_of_all_of_it(
+  tmp_path, pad, cut, normalize
+):
+  rng = np.random.default_rng(0)
+  samples = (
+    rng.uniform(-0.3, 0.3, (400_000, 2)) * np.linspace(0.1, 1, 400_000)[:, None]
+  )
+  soundfile.write(tmp_path / 'a.wav', samples, 44_100, subtype='PCM_24')
+  pcm = audio.load(tmp_path / 'a.wav', '1')
+  for length in (1600, len(pcm) - 1, len(pcm), len(pcm) + 1001):
+    shape = audio.ClipShape(length, pad, cut, normalize)
+    heard = audio.load_clip(tmp_path / 'a.wav', shape, '1')
+    np.testing.assert_array_equal(heard.pcm, shape.clip(pcm))
+    assert (heard.start, heard.num_samples) == shape.span(len(pcm))
+    assert heard.is_all == (length >= len(pcm))
+
+
+def test_no_more_is_decoded_than_is_heard(tmp_path, monkeypatch):
+  soundfile.write(tmp_path / 'a.wav', np.zeros(2_000_000), 16_000)
+  yielded, blocks = [], decoding.blocks
+
+  def noted(path):
+    for rate_hz, block in blocks(path):
+      yielded.append(len(block))
+      yield rate_hz, block
+
+  monkeypatch.setattr(decoding, 'blocks', noted)
+  audio.load_clip(tmp_path / 'a.wav', audio.ClipShape(1600))
+  assert sum(yielded) < 100_000
+
+
+def test_silence_is_known_by_its_range_and_saturation_by_its_ends():
+  for offset in (-3000, 0, 2):
+    assert audio.is_silent(np.array([0, 1, 2, 0, 1], np.int16) + offset)
+  assert not audio.is_silent(np.array([0, 3], np.int16))
+  assert not audio.is_silent(np.array([-32768, 32767], np.int16))
+  pcm = np.array([-32768, 32767, 32766, 0], np.int16)
+  assert audio.share_at_full_scale(pcm) == 0.5

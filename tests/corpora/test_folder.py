@@ -178,7 +178,7 @@ def test_any_format_rate_and_channel_count_is_read(
       'path,label,id\na.wav,x,1\n./a.wav,y,2\n',
       "line 3: a.wav has the label 'y' and, further up, 'x'; remove one",
     ),
-    ('path,label\nb.wav,x\n', r'b\.wav cannot be read'),
+    ('path,label\nb.wav,x\n', r'b\.wav is missing; put it back'),
     ('path,label\n"a.wav,x\n', 'cannot be read as CSV in UTF-8'),
     ('path,label\n', 'every recording of folder was skipped'),
   ],
