@@ -49,7 +49,11 @@ _XING = re.compile(rb'(?:Xing|Info)(.{4})(.{4})(.{4})', re.DOTALL)
 _XING_HAS_FRAMES, _XING_HAS_BYTES = 1, 2
 # Of an Ogg file: pages that begin another stream behind pages of a first.
 _CHAINED = re.compile(rb'OggS\0[\0\1\4\5].*OggS\0[\2\6]', re.DOTALL)
-_GIT_LFS = b'version https://git-lfs.github.com/spec/'
+# How files begin that stand for one that was not fetched, and what fetches it.
+_POINTERS = {
+  b'version https://git-lfs.github.com/spec/': 'git lfs pull',
+  b'/annex/objects/': 'git annex get',
+}
 _HEADER = 4096
 
 
@@ -75,8 +79,11 @@ def blocks(path: str | os.PathLike) -> Iterator[tuple[int, np.ndarray]]:
       num_frames += len(block)
       yield rate_hz, block
   except FileNotFoundError as e:
+    name = os.fspath(path)
+    is_link = os.path.islink(name)
+    link = f'a link to {os.readlink(name)}, which is ' if is_link else ''
     raise errors.InputError(
-      f'{path} is missing; put it back or leave it out'
+      f'{path} is {link}missing; put it back or leave it out'
     ) from e
   except (
     soundfile.SoundFileError,
@@ -94,9 +101,22 @@ def blocks(path: str | os.PathLike) -> Iterator[tuple[int, np.ndarray]]:
     )
 
 
-def is_git_lfs_pointer(data: bytes) -> bool:
-  """Returns whether a file is what Git leaves where Git LFS did not run."""
-  return data.startswith(_GIT_LFS)
+def refuse_pointer(path: str | os.PathLike, data: bytes) -> None:
+  """Refuses what Git leaves where large files were not fetched.
+
+  Args:
+    path: Of the file.
+    data: Its first bytes, or all.
+
+  Raises:
+    errors.InputError: If they are a pointer to the file.
+  """
+  for beginning, command in _POINTERS.items():
+    if data.startswith(beginning):
+      raise errors.InputError(
+        f'{path} is a pointer to a file that was not fetched; run {command} in '
+        'the clone that it is in'
+      )
 
 
 def _reason(error):
@@ -167,11 +187,9 @@ def _open(path, stack):
   name = os.fspath(path)
   raw = stack.enter_context(_raw(name))
   header = raw.read(_HEADER)
-  if is_git_lfs_pointer(header):
-    raise errors.InputError(
-      f'{path} is a pointer of Git LFS and not the recording; run git lfs pull '
-      'in the clone that it is from'
-    )
+  refuse_pointer(path, header)
+  if not header:
+    raise EOFError('it is empty')
   changes, is_endless = _without_size(raw, header), False
   if not changes:
     # By its name, where it has one: Python's lock is let go then.

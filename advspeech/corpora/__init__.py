@@ -173,7 +173,11 @@ def prepare(name: str, *, skip_bad: bool = False, **where: str) -> str:
   for line in record['warnings']:
     logger.warning('%s', line)
   if record['skipped']:
-    logger.warning('%d recordings were skipped', len(record['skipped']))
+    logger.warning(
+      '%d recordings were skipped; %s names each',
+      len(record['skipped']),
+      dataset.data_path / builder.RECORD,
+    )
   return str(dataset.data_path)
 
 
@@ -201,11 +205,20 @@ def _alone(dataset):
       'at a folder that can'
     ) from e
   with open(lock_path, 'w') as lock:
-    fcntl.flock(lock, fcntl.LOCK_EX)  # let go with the process, at the latest
-    for name in os.listdir(parent):
-      left = os.path.join(parent, name)
-      if name.startswith('incomplete.') and os.path.isdir(left):
-        shutil.rmtree(left)
+    try:
+      fcntl.flock(lock, fcntl.LOCK_EX)  # let go with the process, at the latest
+    except OSError as e:
+      logger.warning(
+        '%s is on a file system without locks (%s): prepare with one process '
+        'at a time; what a killed one leaves, incomplete.*, is yours to remove',
+        parent,
+        e.strerror,
+      )
+    else:
+      for name in os.listdir(parent):
+        left = os.path.join(parent, name)
+        if name.startswith('incomplete.') and os.path.isdir(left):
+          shutil.rmtree(left)
     yield
 
 
@@ -218,7 +231,7 @@ def _discard(dataset):
     path,
     builder.RECORD,
   )
-  aside = path.parent / f'incomplete.{path.name}'
+  aside = path.parent / f'incomplete.{path.name}.{os.getpid()}'
   shutil.rmtree(path.rename(aside))
 
 

@@ -26,7 +26,7 @@ from etils import epath
 from tensorflow_datasets.core import writer
 from tensorflow_datasets.proto import tf_example_pb2
 
-from advspeech import audio, errors, progress
+from advspeech import audio, decoding, errors, progress
 
 logger = logging.getLogger(__name__)
 
@@ -42,8 +42,10 @@ SUFFIXES = ('.wav', '.flac', '.ogg', '.oga', '.opus', '.mp3', '.aiff', '.aif')
 SUFFIXES += ('.au', '.caf', '.w64', '.rf64', '.sph')
 # A stratified split gives validation none of a class with fewer.
 _FEW_CLIPS = 11
-# Files that are passed over and told by name.
+# How many of what goes wrong in the same way are told by name.
 _NAMED = 5
+# The share of a clip's samples at full scale from which it is called clipped.
+_CLIPPED = 0.001
 # Decoded clips that may wait for the writer, by worker.
 _AHEAD = 8
 
@@ -163,7 +165,8 @@ class SpeechBuilder(
       'clip',
     ):
       if isinstance(item, Skipped):
-        logger.warning('skipped %s: %s', item.name, item.reason)
+        if len(skipped) < _NAMED:
+          logger.warning('skipped %s: %s', item.name, item.reason)
         skipped.append(item)
         continue
       clips.append(Clip.of(item))
@@ -192,6 +195,10 @@ class SpeechBuilder(
       'skipped': [item._asdict() for item in skipped],
       'summary': self.summary(clips),
       'warnings': warnings(clips),
+      'silent': [clip.id for clip in clips if clip.is_silent],
+      'clipped': {
+        clip.id: clip.share_at_full_scale for clip in clips if clip.is_clipped
+      },
       'versions': {
         'libsndfile': soundfile.__libsndfile_version__,
         **{
@@ -239,6 +246,8 @@ class Clip(NamedTuple):
   columns: dict[str, str]
   seconds: float
   digest: str
+  is_silent: bool
+  share_at_full_scale: float
 
   @classmethod
   def of(cls, utterance: Utterance) -> 'Clip':
@@ -248,7 +257,14 @@ class Clip(NamedTuple):
       {column: getattr(utterance, column) for column in COLUMNS},
       len(utterance.pcm) / audio.SAMPLE_RATE_HZ,
       hashlib.sha256(utterance.pcm).hexdigest(),
+      audio.is_silent(utterance.pcm),
+      audio.share_at_full_scale(utterance.pcm),
     )
+
+  @property
+  def is_clipped(self) -> bool:
+    """Whether too many of its samples are what saturation leaves."""
+    return not self.is_silent and self.share_at_full_scale >= _CLIPPED
 
   @property
   def speaker(self) -> str:
@@ -260,28 +276,115 @@ def warnings(clips: Iterable[Clip]) -> list[str]:
   """Returns what may spoil an experiment on these clips, by name."""
   same, labels = collections.defaultdict(list), collections.Counter()
   splits = collections.defaultdict(set)
+  silent, clipped = [], []
   for clip in clips:
-    same[clip.digest].append(clip.id)
+    same[clip.digest].append(clip)
     labels[clip.columns['label']] += 1
     splits[clip.speaker].add(clip.columns['split'])
-  found = [
-    f'{" and ".join(ids)} are the same samples; remove all but one, or a clip '
-    'may be trained on and tested'
-    for ids in same.values()
-    if len(ids) > 1
+    if clip.is_silent:
+      silent.append(clip.id)
+    if clip.is_clipped:
+      clipped.append(f'{clip.id} ({clip.share_at_full_scale:.1%})')
+  found = []
+  if silent:
+    found.append(
+      f'silent from end to end: {_named(silent)}; leave them out, or their '
+      'class is learnt from nothing'
+    )
+  if clipped:
+    found.append(
+      f'clipped, with that share of their samples at full scale: '
+      f'{_named(clipped)}; leave them out, or scale float files into [-1, 1]'
+    )
+  found += _copies([group for group in same.values() if len(group) > 1])
+  found += _first(
+    [
+      f'class {label} has only {number} clips; a stratified split needs '
+      f'{_FEW_CLIPS} or more to have some of it everywhere'
+      for label, number in sorted(labels.items())
+      if label and number < _FEW_CLIPS
+    ],
+    'classes have too few clips',
+  )
+  return found + _first(
+    [
+      f'speaker {speaker} is in several splits, {", ".join(sorted(names))}'
+      for speaker, names in sorted(splits.items())
+      if speaker and len(names) > 1
+    ],
+    'speakers are in several splits',
+  )
+
+
+def _copies(groups):
+  """Returns what to say of clips with the same samples, by group.
+
+  A folder that repeats what lies beside it is told once.
+  """
+  trees, others = collections.defaultdict(list), []
+  for group in groups:
+    first, second = sorted(group, key=lambda clip: (len(clip.id), clip.id))[:2]
+    prefix = second.id.removesuffix(f'__{first.id}')
+    if len(group) == 2 and prefix != second.id:
+      trees[prefix].append((first, second))
+    else:
+      others.append(group)
+  found = []
+  for prefix, pairs in sorted(trees.items()):
+    if len(pairs) == 1:
+      others.append(pairs[0])
+      continue
+    own = {x.columns['label'] for _, x in pairs}
+    own -= {x.columns['label'] for x, _ in pairs}
+    first, second = (clip.id for clip in pairs[0])
+    found.append(
+      f'{len(pairs)} clips in {prefix.replace("__", "/")} are the same samples '
+      f'as clips outside it, such as {second} and {first}; remove the copy, '
+      + f'of which class {", ".join(sorted(own))} is made, ' * bool(own)
+      + 'or a clip may be trained on and tested'
+    )
+  return found + _first(
+    [
+      f'{" and ".join(clip.id for clip in group)} are the same samples; remove '
+      'all but one, or a clip may be trained on and tested'
+      for group in others
+    ],
+    'groups of clips are the same samples',
+  )
+
+
+def _named(names):
+  """Returns a list of names for a sentence, the first few of many."""
+  rest = len(names) - _NAMED
+  return ', '.join(names[:_NAMED]) + f' and {rest} others' * (rest > 0)
+
+
+def _first(sentences, what):
+  """Returns the first few of many sentences, and how many there are."""
+  if len(sentences) <= _NAMED:
+    return sentences
+  return [
+    *sentences[:_NAMED],
+    f'{len(sentences)} {what}; the first are named above',
   ]
-  found += [
-    f'class {label} has only {number} clips; a stratified split needs '
-    f'{_FEW_CLIPS} or more to have some of it everywhere'
-    for label, number in sorted(labels.items())
-    if label and number < _FEW_CLIPS
-  ]
-  found += [
-    f'speaker {speaker} is in several splits, {", ".join(sorted(names))}'
-    for speaker, names in sorted(splits.items())
-    if speaker and len(names) > 1
-  ]
-  return found
+
+
+def read_table(path: epath.Path) -> bytes:
+  """Returns a table that comes with recordings.
+
+  Raises:
+    errors.InputError: If it is missing, not to be read, or a pointer to it.
+  """
+  try:
+    data = path.read_bytes()
+  except OSError as e:
+    is_missing = isinstance(e, FileNotFoundError)
+    raise errors.InputError(
+      f'{path} {"is missing" if is_missing else f"cannot be read ({e})"}; put '
+      'it back'
+    ) from e
+  decoding.refuse_pointer(path, data)
+  return data
 
 
 class FolderBuilder(SpeechBuilder, skip_registration=True):
@@ -315,6 +418,7 @@ class FolderBuilder(SpeechBuilder, skip_registration=True):
     self._skip_bad = skip_bad
     self._channels = channels
     self._passed_over = []
+    self._copies = []
     super().__init__(**kwargs)
 
   @abc.abstractmethod
@@ -327,6 +431,12 @@ class FolderBuilder(SpeechBuilder, skip_registration=True):
   def summary(self, clips: list[Clip]) -> list[str]:
     """Returns what to tell of the corpus, and of what else is in the folder."""
     lines = super().summary(clips)
+    if self._copies:
+      first, second = self._copies[0]
+      lines.append(
+        f'passed over {len(self._copies)} copies, byte for byte, of recordings '
+        f'that are read, such as {second.path} of {first.path}'
+      )
     if self._passed_over:
       names = ', '.join(map(repr, self._passed_over[:_NAMED]))
       lines.append(
@@ -334,13 +444,6 @@ class FolderBuilder(SpeechBuilder, skip_registration=True):
         f'recordings ({", ".join(self.SUFFIXES)}), the first: {names}'
       )
     return lines
-
-  def same_id(self, first: Recording, second: Recording) -> Skipped:
-    """Returns why the second of two recordings of one id is left out."""
-    raise errors.InputError(
-      f'{first.path} and {second.path} are the same recording by name; '
-      'remove one of them'
-    )
 
   def check_folder(self) -> None:
     """Raises errors.InputError if there is no folder."""
@@ -392,7 +495,42 @@ class FolderBuilder(SpeechBuilder, skip_registration=True):
   @functools.cached_property
   def _recordings(self):
     self.check_folder()
-    return list(self.recordings())
+    return self.without_copies(list(self.recordings()))
+
+  def without_copies(
+    self, items: list[Recording | Skipped | None]
+  ) -> list[Recording | Skipped | None]:
+    """Returns a release's recordings without those that are there again.
+
+    Archives are unpacked twice, or hold their tree twice. What lies deepest is
+    passed over, if it is the same file (`utterances`).
+
+    Args:
+      items: As `recordings` yields.
+    """
+    kept = {}
+    for item in items:
+      if isinstance(item, Recording):
+        kept.setdefault(item.id, []).append(item)
+    for same in kept.values():
+      same.sort(key=lambda item: len(item.path.parts))
+      self._copies += [(same[0], copy) for copy in same[1:]]
+    copies = {id(copy) for _, copy in self._copies}
+    return [item for item in items if id(item) not in copies]
+
+  def _check_copies(self):
+    different = [
+      (first, second)
+      for first, second in self._copies
+      if first.path.read_bytes() != second.path.read_bytes()
+    ]
+    if different:
+      first, second = different[0]
+      raise errors.InputError(
+        f'{len(self._copies)} recordings of {self.folder} are there twice by '
+        f'name and {len(different)} of them differ, such as {first.path} and '
+        f'{second.path}; remove one of the two, or the folder of one'
+      )
 
   def num_utterances(self) -> int:
     """Returns the number of recordings in the folder."""
@@ -429,14 +567,19 @@ class FolderBuilder(SpeechBuilder, skip_registration=True):
     Threads, not processes: libsndfile and soxr let go of Python's lock, and
     what is left of a clip's decoding is a small part of its writing.
     """
-    seen, num_others = {}, 0
+    items, seen, num_others = self._recordings, {}, 0
+    self._check_copies()
     read = functools.partial(_read, channels=self._channels)
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-      for item, result in _map_ahead(pool, read, self._recordings):
+      for item, result in _map_ahead(pool, read, items):
         if isinstance(item, Recording) and isinstance(result, Utterance):
           first = seen.setdefault(item.id, item)
           if first is not item:
-            result = self.same_id(first, item)
+            result = Skipped(
+              str(item.path),
+              f'{item.path} has the id {item.id} of {first.path}, which is '
+              'kept',
+            )
         elif isinstance(result, Skipped) and not self._skip_bad:
           raise errors.InputError(f'{result.reason}, or pass --skip_bad')
         if result is None:

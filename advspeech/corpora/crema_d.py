@@ -65,15 +65,16 @@ class CremaD(builder.FolderBuilder):
 
   def _sexes(self):
     path = self.folder / DEMOGRAPHICS
+    data = builder.read_table(path)
     try:
-      rows = list(csv.DictReader(path.read_text('utf-8-sig').splitlines()))
+      rows = list(csv.DictReader(data.decode('utf-8-sig').splitlines()))
       return {
         row['ActorID'].strip(): {'Male': 'male', 'Female': 'female'}[
           row['Sex'].strip()
         ]
         for row in rows
       }
-    except (OSError, ValueError, csv.Error, KeyError, AttributeError) as e:
+    except (ValueError, csv.Error, KeyError, AttributeError) as e:
       raise errors.InputError(
         f'{path} cannot be read as the table of actors that CREMA-D comes '
         f'with (ActorID, Age, Sex, Race, Ethnicity): {e!r}; put it back from '

@@ -3,13 +3,17 @@
 The manifest has a line a clip, `path,label[,speaker,split,id]`, paths relative
 to the folder and in it (a link in it may lead out); without one, a clip's label
 is the sub-folder it lies in. Files are named after ids: the manifest's, or the
-path without its suffix and with `__` for slashes.
+path without its suffix and with `__` for slashes. Accents may be composed in
+one place and decomposed in another: names are found, and are composed in ids.
 """
 
 import csv
 import io
 import logging
+import os
 import posixpath
+import string
+import unicodedata
 from collections.abc import Iterator
 
 from advspeech import errors
@@ -18,6 +22,7 @@ from advspeech.corpora import builder
 logger = logging.getLogger(__name__)
 
 MANIFEST = 'manifest.csv'
+_OUTSIDE = ('..', '.', *(f'{letter}:' for letter in string.ascii_letters))
 # Bytes of an id; file systems allow 255 with what is put behind it.
 _LONGEST = 180
 REQUIRED, OPTIONAL = ('path', 'label'), ('speaker', 'split', 'id')
@@ -52,14 +57,11 @@ class Folder(builder.FolderBuilder):
     else:
       yield from self._found()
 
-  def same_id(
-    self, first: builder.Recording, second: builder.Recording
-  ) -> builder.Skipped:
-    """Returns why the second of two recordings of one id is left out."""
-    return builder.Skipped(
-      str(second.path),
-      f'{second.path} has the id {second.id} of {first.path}, which is kept',
-    )
+  def without_copies(
+    self, items: list[builder.Recording | builder.Skipped | None]
+  ) -> list[builder.Recording | builder.Skipped | None]:
+    """Returns them all: ids are the user's, and copies are warned of."""
+    return items
 
   def _found(self):
     for path in self.files():
@@ -71,14 +73,17 @@ class Folder(builder.FolderBuilder):
           f'or write a {MANIFEST}',
         )
       else:
-        yield _recording(path, _id(name.as_posix()), label=name.parts[0])
+        yield _recording(
+          path, _id(name.as_posix()), label=_composed(name.parts[0])
+        )
 
   def _listed(self, manifest):
     labels = {}
+    listing = _Listing(os.fspath(self.folder))
     for number, row in _rows(manifest):
       where = f'{manifest} line {number}'
       name = row['path']
-      path = posixpath.normpath(name)
+      path = listing.find(name)
       if not name or not row['label']:
         yield builder.Skipped(
           where, f'{where} has no {"label" if name else "path"}; fill it in'
@@ -87,7 +92,7 @@ class Folder(builder.FolderBuilder):
         yield builder.Skipped(
           where, f'{where}: no file can be named {name!r}; correct the path'
         )
-      elif posixpath.isabs(path) or path.split('/')[0] in ('..', '.'):
+      elif posixpath.isabs(path) or path.split('/')[0] in _OUTSIDE:
         yield builder.Skipped(
           where,
           f'{where}: {name} is not in {self.folder}; paths are relative to it',
@@ -111,9 +116,52 @@ class Folder(builder.FolderBuilder):
         )
 
 
+class _Listing:
+  """Finds the files of a folder by names as another system writes them."""
+
+  def __init__(self, folder):
+    self._folder = folder
+    self._names = {}  # of each folder in it, by what is compared
+
+  def find(self, name):
+    """Returns a file's path in the folder; a plain one if it is not there.
+
+    As it stands, or with slashes for backslashes; and where there is none of
+    that name, one whose accents are composed in another way.
+    """
+    path = posixpath.normpath(name)
+    if '\0' in path or '://' in self._folder or self._has(path):
+      return path
+    path = posixpath.normpath(name.replace('\\', '/'))
+    if posixpath.isabs(path) or path.split('/')[0] in _OUTSIDE:
+      return path
+    found = ''
+    for part in path.split('/'):
+      inside = os.path.join(self._folder, found)
+      found = posixpath.join(found, self._in(inside).get(_composed(part), part))
+    return found if self._has(found) else path
+
+  def _has(self, path):
+    return os.path.exists(os.path.join(self._folder, path))
+
+  def _in(self, folder):
+    if folder not in self._names:
+      try:
+        names = sorted(os.listdir(folder))
+      except OSError:
+        names = []
+      self._names[folder] = {_composed(name): name for name in names}
+    return self._names[folder]
+
+
+def _composed(text):
+  """Returns text whose accented letters are one character each."""
+  return unicodedata.normalize('NFC', text)
+
+
 def _id(path):
   """Returns a file's id, by its path in the folder."""
-  return posixpath.splitext(path)[0].replace('/', '__')
+  return _composed(posixpath.splitext(path)[0].replace('/', '__'))
 
 
 def _recording(path, id_, **columns):
@@ -139,8 +187,9 @@ def _recording(path, id_, **columns):
 
 def _rows(manifest):
   """Yields (line number, row) of a manifest, every column as stripped text."""
+  data = builder.read_table(manifest)
   try:
-    text = manifest.read_bytes().decode('utf-8-sig')
+    text = data.decode('utf-8-sig')
     reader = csv.DictReader(io.StringIO(text, newline=''), strict=True)
     names = [name.strip() for name in reader.fieldnames or ()]
     reader.fieldnames = names
@@ -162,9 +211,13 @@ def _rows(manifest):
         )
       yield (
         reader.line_num,
-        {key: row.get(key, '').strip() for key in (*REQUIRED, *OPTIONAL)},
+        {
+          key: text if key == 'path' else _composed(text)
+          for key in (*REQUIRED, *OPTIONAL)
+          for text in [row.get(key, '').strip()]
+        },
       )
-  except (OSError, UnicodeDecodeError, csv.Error) as e:
+  except (UnicodeDecodeError, csv.Error) as e:
     raise errors.InputError(
       f'{manifest} cannot be read as CSV in UTF-8 ({e}); save it as such'
     ) from e

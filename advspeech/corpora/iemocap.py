@@ -101,7 +101,7 @@ class Iemocap(builder.FolderBuilder):
 def _utterances(table):
   """Yields what the summary lines of one dialogue's table name."""
   session = table.parent.parent.parent
-  lines = table.read_bytes().decode('latin-1').splitlines()
+  lines = builder.read_table(table).decode('latin-1').splitlines()
   for number, line in enumerate(lines, 1):
     match = _LINE.fullmatch(line)
     if not match:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import unicodedata
 
 import numpy as np
 import pytest
@@ -123,7 +124,7 @@ def test_a_manifest_may_lie_elsewhere(folder, tmp_path):
   write_manifest(tmp_path, 'path,label\na.wav,x\n', name='list.csv')
   (u,) = utterances(folder, manifest=str(tmp_path / 'list.csv'))
   assert u.label == 'x'
-  with pytest.raises(errors.InputError, match=r'none\.csv cannot be read'):
+  with pytest.raises(errors.InputError, match=r'none\.csv is missing; put'):
     utterances(folder, manifest='none.csv')
 
 
@@ -246,16 +247,149 @@ def test_what_may_spoil_an_experiment_is_said_by_name(prepared):
   assert 'label: n 6 (0.0 min), y 7 (0.0 min)' in said
 
 
+def clip(id_, digest, **columns):
+  columns = {**dict.fromkeys(builder.COLUMNS, ''), **columns}
+  return builder.Clip(id_, columns, 1.0, digest, False, 0.0)
+
+
 @pytest.mark.parametrize('number', [10, 11])
 def test_a_class_of_fewer_clips_than_a_split_needs_is_told(number):
   clips = [
-    builder.Clip(str(i), dict.fromkeys(builder.COLUMNS, 'x'), 1.0, str(i))
+    clip(str(i), str(i), **dict.fromkeys(builder.COLUMNS, 'x'))
     for i in range(number)
   ]
   said = '\n'.join(builder.warnings(clips))
   assert ('class x has only 10 clips; a stratified split needs 11' in said) == (
     number == 10
   )
+
+
+def test_what_is_wrong_with_many_clips_is_said_of_a_few():
+  clips = [clip(f'{i}', f'{i // 2}', speaker=f's{i}') for i in range(40)]
+  clips += [clip(f'x{i}', f'x{i}', label=f'l{i}') for i in range(20)]
+  clips += [
+    clip(f'{split}{i}', f'{split}{i}', speaker=f't{i}', split=split)
+    for i in range(20)
+    for split in ('train', 'test')
+  ]
+  clips += [clip(f's{i}', f's{i}')._replace(is_silent=True) for i in range(20)]
+  said = builder.warnings(clips)
+  assert len(said) == 1 + 3 * 6
+  assert '0 and 1 are the same samples' in said[1]
+  assert (
+    '20 groups of clips are the same samples; the first are named' in said[6]
+  )
+  assert '20 classes have too few clips' in said[12]
+  assert '20 speakers are in several splits' in said[18]
+  assert 's0, s1, s2, s3, s4 and 15 others; leave them out' in said[0]
+
+
+def test_a_second_copy_of_the_tree_is_said_once(folder, tmp_path, caplog):
+  for name in ('a/1', 'a/2', 'b/deep/3', 'b/4'):
+    for top in ('', 'copy/'):
+      stand_ins.write(folder / f'{top}{name}.wav', name)
+  where = {'folder': str(folder), 'data_dir': str(tmp_path / 'data')}
+  corpora.prepare('folder', **where)
+  assert [m for m in caplog.messages if 'same samples' in m] == [
+    '4 clips in copy are the same samples as clips outside it, such as '
+    'copy__a__1 and a__1; remove the copy, of which class copy is made, or a '
+    'clip may be trained on and tested'
+  ]
+
+
+def test_silent_and_clipped_recordings_are_named(folder, tmp_path, caplog):
+  rng = np.random.default_rng(0)
+  speech = rng.normal(0, 0.1, 16_000)
+  for name, samples in {
+    'speech': speech / np.abs(speech).max(),
+    'zeros': np.zeros(16_000),
+    'offset': np.full(16_000, 0.3),
+    'hum': 1e-5 * speech,
+    'loud': 12 * speech,
+  }.items():
+    (folder / 'x').mkdir(parents=True, exist_ok=True)
+    soundfile.write(
+      folder / 'x' / f'{name}.wav', samples, 16_000, subtype='FLOAT'
+    )
+  where = {'folder': str(folder), 'data_dir': str(tmp_path / 'data')}
+  corpora.prepare('folder', **where)
+  (silent,) = (m for m in caplog.messages if m.startswith('silent'))
+  assert 'x__hum, x__offset, x__zeros; leave them out' in silent
+  (clipped,) = (m for m in caplog.messages if m.startswith('clipped'))
+  share = np.mean(np.abs(12 * speech) >= 1)
+  assert f'full scale: x__loud ({share:.1%}); leave' in clipped
+  record = corpora.read('folder', num_samples=10, **where).metadata
+  assert record['silent'] == ['x__hum', 'x__offset', 'x__zeros']
+  assert record['clipped'] == {'x__loud': pytest.approx(share)}
+
+
+@pytest.mark.parametrize('listed', ['NFC', 'NFD'])
+@pytest.mark.parametrize('stored', ['NFC', 'NFD'])
+def test_accents_may_be_composed_in_another_way(folder, listed, stored):
+  name = 'Zo\u00eb/caf\u00e9'
+  on_disk = unicodedata.normalize(stored, name)
+  stand_ins.write(folder / f'{on_disk}.wav', 'a')
+  (found,) = utterances(folder)
+  assert (found.id, found.label) == (name.replace('/', '__'), 'Zo\u00eb')
+  text = unicodedata.normalize(listed, f'path,label\n{name}.wav,\u00e9\n')
+  write_manifest(folder, text)
+  (found,) = utterances(folder)
+  assert (found.id, found.label) == (name.replace('/', '__'), '\u00e9')
+
+
+def test_a_manifest_may_have_backslashes(folder):
+  stand_ins.write(folder / 'Actor' / 'deep' / 'x.wav', 'x')
+  write_manifest(folder, 'path,label\n.\\Actor\\deep\\x.wav,y\n')
+  (found,) = utterances(folder)
+  assert found.id == 'Actor__deep__x'
+  stand_ins.write(folder / 'Actor\\deep\\x.wav', 'its very name')
+  write_manifest(folder, 'path,label\nActor\\deep\\x.wav,y\n')
+  (found,) = utterances(folder)
+  np.testing.assert_array_equal(found.pcm, stand_ins.tone('its very name'))
+  for name in ('C:\\Actor\\y.wav', '..\\y.wav', '\\\\host\\y.wav'):
+    write_manifest(folder, f'path,label\n{name},y\n')
+    with pytest.raises(
+      errors.InputError, match=r'is not in .*recordings; paths'
+    ):
+      utterances(folder)
+  write_manifest(folder, 'path,label\nActor\\y.wav,y\n')
+  with pytest.raises(errors.InputError, match=r'Actor/y\.wav is missing'):
+    utterances(folder)
+
+
+def test_pointers_and_dangling_links_are_told(folder):
+  pointer = 'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n'
+  (folder / 'x').mkdir(parents=True)
+  (folder / 'x' / 'a.wav').write_text(pointer)
+  with pytest.raises(
+    errors.InputError, match=r'a\.wav is a pointer.*git lfs p'
+  ):
+    utterances(folder)
+  (folder / 'x' / 'a.wav').unlink()
+  (folder / 'x' / 'a.wav').symlink_to('../.git/annex/objects/a.wav')
+  with pytest.raises(
+    errors.InputError, match=r'a link to \.\./\.git/annex.*, which is missing'
+  ):
+    utterances(folder)
+  write_manifest(folder, pointer)
+  with pytest.raises(errors.InputError, match=r'manifest\.csv is a pointer'):
+    utterances(folder)
+
+
+def test_only_the_first_of_many_skips_are_told_and_all_are_recorded(
+  folder, tmp_path, caplog
+):
+  stand_ins.write(folder / 'x' / 'a.wav', 'a')
+  for i in range(20):
+    (folder / 'x' / f'b{i:02d}.wav').write_bytes(b'')
+  where = {'folder': str(folder), 'data_dir': str(tmp_path / 'data')}
+  corpora.prepare('folder', skip_bad=True, **where)
+  said = [m for m in caplog.messages if 'skipped' in m]
+  assert len(said) == 6
+  assert 'b00.wav cannot be read as audio (it is empty)' in said[0]
+  assert said[-1].startswith('20 recordings were skipped')
+  corpus = corpora.read('folder', num_samples=10, **where)
+  assert len(corpus.metadata['skipped']) == 20
 
 
 def test_no_label_moved_to_another_clip(prepared):

@@ -1,5 +1,7 @@
 """Preparation: the same bytes each time, whole or not there, from anywhere."""
 
+import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -182,7 +184,7 @@ def test_a_copy_is_prepared_again_and_a_moved_folder_is_not(
   corpora.prepare('folder', skip_bad=True, **copied)
   assert json.loads(record.read_bytes())['folder'] == copied['folder']
   assert clips == [p.read_bytes() for p in record.parent.glob('*array_record*')]
-  assert os.listdir(record.parent.parent).count('incomplete.1.1.0') == 0
+  assert not left_over(tmp_path / 'data')
 
 
 def test_a_recording_of_the_same_name_elsewhere_is_another(folder, where):
@@ -276,6 +278,22 @@ def test_a_place_where_nothing_can_be_written_is_named(tmp_path, where):
       errors.InputError, match=rf'{place}/folder cannot be written to \('
     ):
       corpora.prepare('folder', **{**where, 'data_dir': place})
+
+
+def test_without_locks_it_goes_on_and_removes_nothing_of_others(
+  tmp_path, where, monkeypatch, caplog
+):
+  def flock(*_):
+    raise OSError(errno.ENOSYS, 'Function not implemented')
+
+  monkeypatch.setattr(fcntl, 'flock', flock)
+  work = tmp_path / 'data' / 'folder' / 'incomplete.by-another'
+  work.mkdir(parents=True)
+  corpora.prepare('folder', **where)
+  assert len(corpora.read('folder', num_samples=10, **where).ids) == NUM_CLIPS
+  assert work.is_dir()
+  (said,) = (m for m in caplog.messages if 'without locks' in m)
+  assert 'Function not implemented' in said
 
 
 def test_a_file_that_looks_like_a_left_over_is_left_alone(tmp_path, where):

@@ -11,6 +11,7 @@ import os
 import pathlib
 import struct
 import tempfile
+import unicodedata
 import warnings
 
 import hypothesis
@@ -252,20 +253,20 @@ def check(case):
       check_content(case, clip, is_plain)
 
 
+def clip_id(path):
+  name = unicodedata.normalize('NFC', path)
+  return name.rpartition('.')[0].replace('/', '__')
+
+
 def check_content(case, clip, is_plain):
   """Checks that the sound is that of the label, where both are known."""
   if not case['listed']:
     assert clip.label == 'sub'
-    (path,) = (
-      p
-      for p in case['files']
-      if p.rpartition('.')[0].replace('/', '__') == clip.id
-    )
+    (path,) = (p for p in case['files'] if clip_id(p) == clip.id)
   elif is_plain:
     number = int(clip.label.removeprefix('class '))
     (path,) = (p for p, (n, _, _) in case['files'].items() if n == number)
-    stem = path.rpartition('.')[0].replace('/', '__')
-    assert clip.id in (stem, f'id {number}', 'the same')
+    assert clip.id in (clip_id(path), f'id {number}', 'the same')
   else:
     return
   number, _, is_level = case['files'][path]

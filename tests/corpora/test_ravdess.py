@@ -1,6 +1,8 @@
 """RAVDESS: names are metadata, wrong files are named, bytes are kept."""
 
 import collections
+import logging
+import shutil
 
 import numpy as np
 import pytest
@@ -118,11 +120,37 @@ def test_skip_bad_leaves_them_out_and_counts_them(folder, tmp_path):
   assert all(any(s.endswith(name) for s in skipped) for name in spoilt)
 
 
-def test_the_same_recording_twice_is_refused(folder, tmp_path):
-  (folder / 'copy').mkdir()
-  source = folder / 'Actor_12' / '03-01-05-01-02-01-12.wav'
-  (folder / 'copy' / source.name).write_bytes(source.read_bytes())
-  with pytest.raises(errors.InputError, match='are the same recording'):
+def copy_of(folder):
+  """Puts the tree into itself, as one archive of it has it; returns where."""
+  nested = folder / 'audio_speech_actors_01-24'
+  shutil.copytree(folder, nested)
+  return nested
+
+
+def test_a_tree_that_is_there_twice_is_read_once(folder, tmp_path, caplog):
+  nested = copy_of(folder)
+  with caplog.at_level(logging.INFO, 'advspeech'):
+    corpus = prepare(folder, tmp_path)
+  assert len(corpus.ids) == 3
+  (said,) = (m for m in caplog.messages if 'passed over' in m)
+  assert said == (
+    'passed over 3 copies, byte for byte, of recordings that are read, such as '
+    f'{nested}/Actor_01/03-01-08-01-01-01-01.flac of '
+    f'{folder}/Actor_01/03-01-08-01-01-01-01.flac'
+  )
+  # It is the same data set without them.
+  shutil.rmtree(nested)
+  assert len(prepare(folder, tmp_path).ids) == 3
+
+
+def test_recordings_of_one_name_that_differ_are_refused(folder, tmp_path):
+  copy_of(folder)
+  write(folder, '03-01-05-01-02-01-12.wav', seconds=0.1)
+  with pytest.raises(
+    errors.InputError,
+    match=r'3 recordings of .*ravdess are there twice by name and 1 of them '
+    r'differ, such as .*12/03-01-05-01-02-01-12\.wav and .*; remove one',
+  ):
     prepare(folder, tmp_path)
 
 

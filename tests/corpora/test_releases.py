@@ -125,7 +125,9 @@ def test_the_papers_counts_add_up():
 def test_a_missing_and_an_empty_sentence_are_named_or_counted(tmp_path):
   expected = stand_ins.iemocap(tmp_path / 'release')
   spoilt = stand_ins.spoil_iemocap(tmp_path / 'release')
-  with pytest.raises(errors.InputError, match=rf'{spoilt[0]}.*--skip_bad'):
+  with pytest.raises(
+    errors.InputError, match=rf'{spoilt[0]}\.wav is missing; put .*--skip_bad'
+  ):
     utterances('iemocap', tmp_path / 'release')
   found = utterances('iemocap', tmp_path / 'release', skip_bad=True)
   skipped = [item for item in found if hasattr(item, 'reason')]
@@ -170,7 +172,13 @@ def test_a_chosen_channel_is_read_alone(tmp_path):
 @pytest.mark.parametrize(
   ('spoil', 'message'),
   [
-    (lambda path: path.unlink(), 'VideoDemographics.csv cannot be read'),
+    (lambda path: path.unlink(), r'VideoDemographics\.csv is missing; put it'),
+    (
+      lambda path: path.write_text(
+        'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n'
+      ),
+      r'VideoDemographics\.csv is a pointer .*; run git lfs pull',
+    ),
     (lambda path: path.write_text('a,b\n1,2\n'), "cannot be read.*'ActorID'"),
     (lambda path: path.write_bytes(b'\xff\xfe\0'), 'cannot be read'),
     (
