@@ -32,6 +32,8 @@ NORMALIZATIONS = ('none', 'peak')
 # What is no louder than this, from its lowest sample to its highest in steps of
 # 16 bit, is silence and a converter's noise.
 _SILENT_RANGE = 2
+# The share of samples at full scale from which a recording is called clipped.
+CLIPPED = 0.001
 
 
 def read(path: str | os.PathLike, channels: str = 'mean') -> np.ndarray:
@@ -83,11 +85,11 @@ def _mono(path, block, channels):
   num_channels = block.shape[1]
   if channels == 'mean':
     return block.mean(axis=1) if num_channels > 1 else block[:, 0]
-  if int(channels) < num_channels:
+  if channels.isdecimal() and int(channels) < num_channels:
     return np.ascontiguousarray(block[:, int(channels)])
   raise errors.InputError(
     f'{path} has {num_channels} channels, numbered from 0, and no channel '
-    f'{channels}; choose another --config.corpus.channels'
+    f'{channels}; choose another --config.corpus.channels, or their mean'
   )
 
 
@@ -149,11 +151,12 @@ def load_clip(
   pcm = np.concatenate(kept)
   is_all = at <= end and not first
   pcm = pcm[: shape.num_samples]
+  quality = is_silent(pcm), share_at_full_scale(pcm)
   if shape.normalize == 'peak':
     pcm = normalize_peak(pcm, peak)
   start, count = shape.span(len(pcm))
   clip = pad_or_trim(pcm, shape.num_samples, shape.pad)
-  return Heard(clip, start, count, is_all)
+  return Heard(clip, start, count, is_all, *quality)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,12 +168,16 @@ class Heard:
     start: First recorded sample.
     num_samples: How many there are.
     is_all: Whether nothing of the recording was left out.
+    is_silent: Whether what is heard is.
+    share_at_full_scale: Of what is heard, before it is scaled.
   """
 
   pcm: np.ndarray
   start: int
   num_samples: int
   is_all: bool
+  is_silent: bool
+  share_at_full_scale: float
 
 
 def save(path: str | os.PathLike, audio: np.ndarray, subtype: str) -> None:

@@ -1,5 +1,7 @@
 """One recording against one trained classifier: sounds, a table, a figure."""
 
+import hashlib
+import json
 import logging
 import os
 from collections.abc import Sequence
@@ -13,6 +15,7 @@ from advspeech import (
   attacks,
   audio,
   checkpoint,
+  decoding,
   errors,
   features,
   figures,
@@ -34,6 +37,11 @@ COLUMNS = (
   'file',
 )
 _NUM_STEPS, _NUM_QUERIES = 40, 1000
+# Which attack a folder is of, and its files in it.
+FILE = 'attack.json'
+_TABLE, _FIGURE, _ORIGINAL = 'answers.csv', 'answers', 'original.wav'
+# Bytes of a recording's name in that of a folder; file systems allow 255.
+_LONGEST = 100
 # What a model hears of a longer recording, by `cut`.
 _KEPT = {'start': 'first', 'center': 'middle'}
 
@@ -48,6 +56,7 @@ def attack(
   target: str | None = None,
   label: str | None = None,
   mask: str = 'recorded',
+  channels: str | None = None,
   seed: int = 0,
 ) -> list[dict[str, Any]]:
   """Attacks a recording at every epsilon; returns and writes its table.
@@ -59,21 +68,30 @@ def attack(
   model was trained on. What is longer than the clip is not heard by it and is
   left out.
 
+  The folder is one attack's: another's, and what others put there, is not
+  touched. The same again replaces its own files, at other epsilons too.
+
   Args:
     checkpoint_dir: Folder of a trained model.
     path: A recording in any format that libsndfile reads.
     epsilons: Numbers or text with a unit; see `audio.parse_epsilon`. For an
       attack on features numbers in their unit.
-    output: Folder to write to.
+    output: Folder to write to, such as `output_folder` names.
     attack_name: One of `attacks.names()`, but for the universal ones.
     target: Class to reach; None to leave the label.
     label: True class; None for the model's own answer (paper, eq. 1).
     mask: What may be touched, as in `config.sweep.masks`.
+    channels: 'mean' of the recording's, or the number of one; None for what
+      the model was trained on, by its run's `config.json`.
     seed: Of everything random.
 
   Raises:
-    errors.InputError: If a name is unknown or a file cannot be read.
+    errors.InputError: If a name is unknown, a file cannot be read, or `output`
+      holds something else.
   """
+  identity = _settings(
+    checkpoint_dir, path, attack_name, target, label, mask, channels, seed
+  )
   mesh = parallel.make_mesh(devices=jax.devices()[:1])
   classifier = checkpoint.load_classifier(checkpoint_dir, mesh=mesh)
   classes = classifier.metadata['classes']
@@ -88,24 +106,21 @@ def attack(
   shape = audio.ClipShape(
     classifier.metadata['clip_samples'], **classifier.metadata['clip']
   )
-  pcm = audio.load(path)
-  start, count = shape.span(len(pcm))
+  names = _names(attack_name, parsed)
+  _check_output(output, identity, names)
+  heard = audio.load_clip(
+    path, shape, _channels(checkpoint_dir, path, channels)
+  )
+  start, count = heard.start, heard.num_samples
   split = input_pipeline.Split(
     ids=np.array([os.path.basename(path)]),
-    pcm=shape.clip(pcm)[None],
+    pcm=heard.pcm[None],
     num_samples=np.array([count]),
     labels=np.zeros(1, np.int32),
     starts=np.array([start]),
   )
   recorded = slice(start, start + count)
-  if count < len(pcm):
-    logger.warning(
-      '%s lasts %.2f s, the model hears the %s %.2f s; the rest is left out',
-      path,
-      len(pcm) / audio.SAMPLE_RATE_HZ,
-      _KEPT[shape.cut],
-      count / audio.SAMPLE_RATE_HZ,
-    )
+  _warn(path, heard, _KEPT[shape.cut])
   probabilities_fn = jax.jit(lambda x: jax.nn.softmax(classifier.logits_fn(x)))
   clean = np.asarray(audio.from_pcm(jnp.asarray(split.pcm)))[0]
   said = np.asarray(probabilities_fn(clean[None])[0])
@@ -130,8 +145,8 @@ def attack(
   answers = dict(
     zip(sweep.variants(cell, settings), judged.predictions.T[0, 0], strict=True)
   )
-  os.makedirs(output, exist_ok=True)
-  audio.save(os.path.join(output, 'original.wav'), clean[recorded], 'PCM_16')
+  _claim_output(output, identity, names)
+  audio.save(os.path.join(output, _ORIGINAL), clean[recorded], 'PCM_16')
   rms = sweep.signal_rms(split.pcm, split.spans)
   rows, clips = [], []
   for e, epsilon in enumerate(parsed):
@@ -150,9 +165,9 @@ def attack(
     ):
       saved = os.path.join(output, f'{name}{suffix}.wav')
       audio.save(saved, perturbed[part], subtype)
-      heard = clean.copy()
-      heard[part] = audio.read_as_heard(saved)
-      said_of[kind] = classes[int(probabilities_fn(heard[None])[0].argmax())]
+      played = clean.copy()
+      played[part] = audio.read_as_heard(saved)
+      said_of[kind] = classes[int(probabilities_fn(played[None])[0].argmax())]
     probabilities = np.asarray(probabilities_fn(perturbed[None])[0])
     rows.append(
       {
@@ -164,22 +179,171 @@ def attack(
         'file': f'{name}.wav',
       }
     )
-  if not any(np.any(clip != clean) for clip in clips):
+  is_asked = any(row['epsilon'] > 0 for row in rows)
+  if is_asked and not any(np.any(clip != clean) for clip in clips):
     logger.warning(
       'no sample moved at any epsilon: the gradient is zero where the model is '
       'too sure of itself, or the mask leaves nothing; try '
       '--attack=apgd_margin or another mask'
     )
-  storage.write_table(os.path.join(output, 'answers.csv'), COLUMNS, rows)
+  storage.write_table(os.path.join(output, _TABLE), COLUMNS, rows)
   broken = [i for i, row in enumerate(rows) if row['memory'] != label]
   shown = broken[0] if broken else len(rows) - 1
   figures.save(
     figures.attacked_recording(
       clean[recorded], clips[shown][recorded], rows, rows[shown], label
     ),
-    os.path.join(output, 'answers'),
+    os.path.join(output, _FIGURE),
   )
   return rows
+
+
+def output_folder(
+  checkpoint_dir: str,
+  path: str,
+  *,
+  attack_name: str = 'fgsm',
+  target: str | None = None,
+  label: str | None = None,
+  mask: str = 'recorded',
+  channels: str | None = None,
+  seed: int = 0,
+) -> str:
+  """Returns a folder that no other attack has, `attacked/<recording>-<hash>`.
+
+  The arguments are those of `attack`.
+  """
+  settings = _settings(
+    checkpoint_dir, path, attack_name, target, label, mask, channels, seed
+  )
+  return os.path.join('attacked', _folder_name(settings))
+
+
+def _settings(
+  checkpoint_dir, path, attack_name, target, label, mask, channels, seed
+):
+  """Returns what makes an attack another one; epsilons do not."""
+  return {
+    'recording': path if '://' in path else os.path.realpath(path),
+    'checkpoint': os.path.realpath(checkpoint_dir),
+    'attack': attack_name,
+    'target': target,
+    'label': label,
+    'mask': mask,
+    'channels': channels,
+    'seed': seed,
+  }
+
+
+def _folder_name(settings):
+  stem = os.path.splitext(os.path.basename(settings['recording']))[0]
+  readable = os.fsencode(stem)[:_LONGEST].decode(errors='ignore')
+  text = json.dumps(settings, sort_keys=True)
+  return f'{readable}-{hashlib.sha256(text.encode()).hexdigest()[:10]}'
+
+
+def _names(attack_name, parsed):
+  """Returns the names of every file that an attack writes."""
+  sounds = [
+    f'{attack_name}-{epsilon.text}{kind}.wav'
+    for epsilon in parsed
+    for kind in ('', '-float32')
+  ]
+  figure = [f'{_FIGURE}.{suffix}' for suffix in ('png', 'svg')]
+  return [FILE, _ORIGINAL, *sounds, _TABLE, *figure]
+
+
+def _check_output(output, settings, names):
+  """Refuses a folder with anything else in it; returns what is this attack's.
+
+  Raises:
+    errors.InputError: If there is anything else.
+  """
+  other = os.path.join(output, _folder_name(settings))
+  if os.path.lexists(output) and not os.path.isdir(output):
+    raise errors.InputError(
+      f'--output={output} is a file; name a folder, such as {output}-attacked'
+    )
+  there = [
+    name
+    for name in (os.listdir(output) if os.path.isdir(output) else ())
+    if not name.startswith('.')
+  ]
+  own = []
+  if FILE in there:
+    found = storage.read_json(os.path.join(output, FILE))
+    if found['settings'] != settings:
+      raise errors.InputError(
+        f'{output} holds the attack {found["settings"]["attack"]} on '
+        f'{found["settings"]["recording"]}, made with other settings '
+        f'({FILE}); choose another folder, such as --output={other}'
+      )
+    own = [os.path.basename(name) for name in found['files']]
+    there = [name for name in there if name in names and name not in own]
+  if there:
+    raise errors.InputError(
+      f'{output} holds {min(there)}, which is not of this attack; choose '
+      f'another folder, such as --output={other}'
+    )
+  return own
+
+
+def _claim_output(output, settings, names):
+  """Makes a folder this attack's, without the files that it had there."""
+  for name in _check_output(output, settings, names):
+    if os.path.lexists(os.path.join(output, name)):
+      os.remove(os.path.join(output, name))
+  os.makedirs(output, exist_ok=True)
+  storage.write_json(
+    os.path.join(output, FILE), {'settings': settings, 'files': names}
+  )
+
+
+def _channels(checkpoint_dir, path, channels):
+  """Returns what is heard of a recording's channels, and warns of a guess."""
+  run = os.path.dirname(os.path.abspath(checkpoint_dir))
+  config = os.path.join(run, 'config.json')
+  if os.path.exists(config):
+    trained = storage.read_json(config)['corpus']['channels']
+    if channels not in (None, trained):
+      logger.warning(
+        'the model was trained on channel %s (%s), and hears %s as asked',
+        trained,
+        config,
+        channels,
+      )
+    return channels or trained
+  if channels is None and next(decoding.blocks(path))[1].shape[1] > 1:
+    logger.warning(
+      '%s has several channels and there is no %s to say which the model was '
+      'trained on: it hears their mean; --config.corpus.channels is another',
+      path,
+      config,
+    )
+  return channels or 'mean'
+
+
+def _warn(path, heard, kept):
+  """Says what may make nothing of the answers."""
+  if not heard.is_all:
+    logger.warning(
+      '%s is longer than a clip: the model hears the %s %.2f s; the rest is '
+      'left out',
+      path,
+      kept,
+      heard.num_samples / audio.SAMPLE_RATE_HZ,
+    )
+  if heard.is_silent:
+    logger.warning(
+      '%s is silent where the model hears it; its answers are about nothing',
+      path,
+    )
+  elif heard.share_at_full_scale >= audio.CLIPPED:
+    logger.warning(
+      '%s is clipped: %.1f %% of what the model hears lies at full scale',
+      path,
+      100 * heard.share_at_full_scale,
+    )
 
 
 def _attack(name, *, targeted):
@@ -204,17 +368,26 @@ def _attack(name, *, targeted):
 
 
 def format_rows(rows: Sequence[dict[str, Any]]) -> str:
-  """Returns the table of `attack` for a console."""
-  lines = [
-    f'{"epsilon":>10} {"LSB":>8} {"SNR, dB":>8}  {"attacked":<12} '
-    f'{"16-bit file":<12} {"random sign":<12}'
+  """Returns the table of `attack` for a console, as wide as its classes are."""
+  table = [
+    ('epsilon', 'LSB', 'SNR, dB', 'attacked', '16-bit file', 'random sign')
   ]
   for row in rows:
     lsb = row['epsilon_lsb']
-    steps = lsb if lsb == '' else f'{lsb:.1f}'
-    lines.append(
-      f'{row["epsilon_given"]:>10} {steps:>8} '
-      f'{row["snr_db"]:>8.1f}  {row["memory"]:<12} {row["int16"]:<12} '
-      f'{row["random_sign"]:<12}'
+    table.append(
+      (
+        row['epsilon_given'],
+        lsb if lsb == '' else f'{lsb:.1f}',
+        f'{row["snr_db"]:.1f}',
+        *(row[key] for key in ('memory', 'int16', 'random_sign')),
+      )
     )
-  return '\n'.join(lines)
+  widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+  aligned = (str.rjust,) * 3 + (str.ljust,) * 3
+  return '\n'.join(
+    '  '.join(
+      align(cell, width)
+      for align, cell, width in zip(aligned, cells, widths, strict=True)
+    ).rstrip()
+    for cells in table
+  )

@@ -3,11 +3,13 @@
 python -m launch.attack --workdir=runs/quickstart
 python -m launch.attack --checkpoint=runs/quickstart/wavecnn-seed0 \
   --audio=my.wav --target=male --epsilons=0.001,0.01,20dbsnr
+
+--audio hears the channels that the model was trained on, or those of
+--config.corpus.channels.
 """
 
-import os
-
 from absl import flags
+from ml_collections import config_flags
 
 from launch import command
 
@@ -41,8 +43,8 @@ _MASK = flags.DEFINE_string(
 _OUTPUT = flags.DEFINE_string(
   'output',
   None,
-  'Where sounds, table and figure of --audio go; attacked/<recording> if it '
-  'is not given.',
+  'Where sounds, table and figure of --audio go: a new folder, or that of the '
+  'same attack. attacked/<recording>-<hash of the settings> if not given.',
 )
 
 
@@ -59,18 +61,17 @@ def main():
       '--audio needs a trained model; name its folder with --checkpoint, such '
       'as runs/quickstart/wavecnn-seed0'
     )
-  stem = os.path.splitext(os.path.basename(_AUDIO.value))[0]
-  output = _OUTPUT.value or os.path.join('attacked', stem)
-  rows = recording.attack(
-    _CHECKPOINT.value,
-    _AUDIO.value,
-    _EPSILONS.value,
-    output,
-    attack_name=_ATTACK.value,
-    target=_TARGET.value,
-    label=_LABEL.value,
-    mask=_MASK.value,
-  )
+  given = config_flags.get_override_values(flags.FLAGS['config'])
+  settings = {
+    'attack_name': _ATTACK.value,
+    'target': _TARGET.value,
+    'label': _LABEL.value,
+    'mask': _MASK.value,
+    'channels': given.get('corpus.channels'),
+  }
+  files = _CHECKPOINT.value, _AUDIO.value
+  output = _OUTPUT.value or recording.output_folder(*files, **settings)
+  rows = recording.attack(*files, _EPSILONS.value, output, **settings)
   command.tell(recording.format_rows(rows))
   command.tell(f'sounds, answers.csv and answers.png are in {output}')
 

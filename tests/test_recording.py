@@ -1,8 +1,11 @@
 """Any recording against any trained model: what is written, and refused."""
 
+import json
 import subprocess
 import sys
+import types
 
+import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -120,7 +123,7 @@ def test_a_target_is_approached(model, tone, tmp_path):
     ({'target': 'loud'}, "--target must be one of low, high, got 'loud'"),
     ({'attack_name': 'universal'}, '--attack must be one of fgsm, '),
     ({'epsilons': ('1furlong',)}, "got '1furlong'"),
-    ({'path': 'none.wav'}, r'none\.wav cannot be read'),
+    ({'path': 'none.wav'}, r'none\.wav is missing; put'),
     ({'checkpoint_dir': 'none'}, 'none holds no checkpoints'),
     ({'mask': 'voiced'}, "a mask must be all.*got 'voiced'"),
   ],
@@ -136,6 +139,192 @@ def test_what_cannot_be_done_is_said(model, tone, tmp_path, change, match):
   with pytest.raises(errors.InputError, match=match):
     recording.attack(**kwargs)
   assert not (tmp_path / 'out').exists()
+
+
+class Sure(nn.Module):
+  """Says the second of two classes to everything."""
+
+  num_classes = 2
+  frontend = types.SimpleNamespace(features=1, input_pool=1)
+
+  def __call__(self, audio, *, train, valid=None):
+    return 0 * audio[:, :2] + jnp.array([[0.0, 1.0]])
+
+
+@pytest.fixture
+def quiet_model(tmp_path, monkeypatch):
+  """A model with a flat loss, in a run of its own, that takes no time."""
+  metadata = {
+    'classes': ('low', 'high'),
+    'clip_samples': 1600,
+    'clip': {'pad': 'end', 'cut': 'start', 'normalize': 'none'},
+  }
+  model = checkpoint.Classifier(
+    Sure(), {'params': {'none': jnp.zeros(1)}}, metadata, 1
+  )
+  monkeypatch.setattr(checkpoint, 'load_classifier', lambda *_, **__: model)
+  folder = tmp_path / 'run' / 'model-seed0'
+  folder.mkdir(parents=True)
+  return folder
+
+
+def write_config(model, channels):
+  (model.parent / 'config.json').write_text(
+    json.dumps({'corpus': {'channels': channels}})
+  )
+
+
+@pytest.fixture
+def stereo(tmp_path):
+  """A low tone on the left, a high one on the right."""
+  path = tmp_path / 'sounds' / 'original.wav'
+  path.parent.mkdir()
+  time_s = np.arange(3200) / 16_000
+  soundfile.write(
+    path, 0.3 * np.sin(np.outer(time_s, [2 * np.pi * 200, 9000])), 16_000
+  )
+  return path
+
+
+def attack(model, path, output, epsilons=('0.01',), **kwargs):
+  return recording.attack(
+    str(model), str(path), epsilons, str(output), **kwargs
+  )
+
+
+def test_the_channel_is_the_one_that_the_model_was_trained_on(
+  quiet_model, stereo, tmp_path, caplog
+):
+  left, right = soundfile.read(stereo, dtype='int16')[0].T.astype(int)[:, :1600]
+  mean = np.rint((left + right) / 2)
+
+  def heard(number, **kwargs):
+    caplog.clear()
+    attack(quiet_model, stereo, tmp_path / f'{number}', **kwargs)
+    return audio.load(tmp_path / f'{number}' / 'original.wav')
+
+  np.testing.assert_allclose(heard(0), mean, atol=0.5)
+  assert 'has several channels and there is no' in caplog.text
+  write_config(quiet_model, '1')
+  np.testing.assert_array_equal(heard(1), right)
+  assert 'trained on' not in caplog.text
+  np.testing.assert_array_equal(heard(2, channels='0'), left)
+  assert 'was trained on channel 1 (' in caplog.text
+  with pytest.raises(errors.InputError, match='and no channel left; choose'):
+    heard(3, channels='left')
+
+
+def test_no_input_is_overwritten(quiet_model, stereo):
+  before = stereo.read_bytes()
+  with pytest.raises(
+    errors.InputError,
+    match=r'sounds holds original\.wav, which is not of this attack; choose '
+    r'another folder, such as --output=.*sounds/original-[0-9a-f]{10}$',
+  ):
+    attack(quiet_model, stereo, stereo.parent)
+  assert stereo.read_bytes() == before
+  assert len(list(stereo.parent.iterdir())) == 1
+
+
+def test_a_folder_is_one_attacks_and_the_same_again_replaces_it(
+  quiet_model, stereo, tmp_path
+):
+  out = tmp_path / 'out'
+  attack(quiet_model, stereo, out, ('0.01', '0.02'))
+  (out / 'notes.txt').write_text('mine')
+  attack(quiet_model, stereo, out, ('0.03',))
+  assert {path.name for path in out.iterdir()} == {
+    *('attack.json', 'original.wav', 'answers.csv', 'answers.png'),
+    *('answers.svg', 'fgsm-0.03.wav', 'fgsm-0.03-float32.wav', 'notes.txt'),
+  }
+  (out / 'fgsm-0.04.wav').write_text('mine')
+  with pytest.raises(errors.InputError, match=r'holds fgsm-0\.04\.wav, which'):
+    attack(quiet_model, stereo, out, ('0.04',))
+  assert (out / 'fgsm-0.04.wav').read_text() == 'mine'
+  assert (out / 'fgsm-0.03.wav').exists()
+  other = tmp_path / 'other' / 'original.wav'
+  other.parent.mkdir()
+  other.write_bytes(stereo.read_bytes())
+  for path, kwargs in (
+    (other, {}),
+    (stereo, {'attack_name': 'pgd'}),
+    (stereo, {'target': 'low'}),
+    (stereo, {'channels': '0'}),
+  ):
+    with pytest.raises(
+      errors.InputError,
+      match=r'out holds the attack fgsm on .*; choose ano',
+    ):
+      attack(quiet_model, path, out, ('0.03',), **kwargs)
+  (tmp_path / 'file').write_text('mine')
+  with pytest.raises(errors.InputError, match=r'file is a file; name a folder'):
+    attack(quiet_model, stereo, tmp_path / 'file')
+
+
+def test_no_two_attacks_share_the_folder_that_is_chosen_for_them():
+  paths = ('a/x.wav', 'b/x.wav', 'a/x.flac', 'a/' + 'é' * 120 + '.wav')
+  paths += ('a/' + 'é' * 120 + '2.wav', 'gs://a/x.wav', 'a/x\n.wav')
+  folders = [recording.output_folder('model', path) for path in paths]
+  folders += [
+    recording.output_folder('model', 'a/x.wav', **{key: value})
+    for key, value in (
+      ('attack_name', 'pgd'),
+      ('target', 'low'),
+      ('label', 'low'),
+      ('mask', 'all'),
+      ('channels', '0'),
+    )
+  ]
+  folders.append(recording.output_folder('other', 'a/x.wav'))
+  assert len(set(folders)) == len(folders)
+  assert all(len(folder.encode()) < 130 for folder in folders)
+  assert folders[0] == recording.output_folder('./model/', 'b/../a/x.wav')
+
+
+@pytest.mark.parametrize(
+  ('epsilons', 'is_said'),
+  [(('0',), False), (('0', '0lsb'), False), (('0', '0.01'), True)],
+)
+def test_that_nothing_moved_is_said_where_something_could(
+  quiet_model, stereo, tmp_path, caplog, epsilons, is_said
+):
+  attack(quiet_model, stereo, tmp_path / 'out', epsilons)
+  assert ('no sample moved at any epsilon' in caplog.text) == is_said
+
+
+@pytest.mark.parametrize(
+  ('scale', 'said'),
+  [(0.0, 'is silent where the model hears it'), (9.0, '% of what the model h')],
+)
+def test_silence_and_clipping_are_said(
+  quiet_model, stereo, tmp_path, caplog, scale, said
+):
+  samples, rate_hz = soundfile.read(stereo)
+  write_config(quiet_model, 'mean')
+  soundfile.write(stereo, scale * samples, rate_hz, subtype='FLOAT')
+  attack(quiet_model, stereo, tmp_path / 'out')
+  assert said in caplog.text
+
+
+def test_the_table_is_as_wide_as_its_classes():
+  row = {'epsilon_given': '0.01', 'epsilon_lsb': 655.36, 'snr_db': 12.34}
+  name = 'class of a long name'
+  text = recording.format_rows(
+    [
+      {**row, 'memory': name, 'int16': 'a', 'random_sign': 'b'},
+      {**row, 'memory': 'a', 'int16': name, 'random_sign': name},
+    ]
+  )
+  head, first, second = text.splitlines()
+  for title, cells in (
+    ('attacked', (name, 'a')),
+    ('16-bit file', ('a', name)),
+    ('random sign', ('b', name)),
+  ):
+    at = head.index(title)
+    for line, cell in zip((first, second), cells, strict=True):
+      assert line[at:].startswith(cell)
+      assert line[at - 2 : at] == '  '
 
 
 def test_the_command_tells_the_table(model, tone, tmp_path):

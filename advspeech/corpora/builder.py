@@ -44,8 +44,6 @@ SUFFIXES += ('.au', '.caf', '.w64', '.rf64', '.sph')
 _FEW_CLIPS = 11
 # How many of what goes wrong in the same way are told by name.
 _NAMED = 5
-# The share of a clip's samples at full scale from which it is called clipped.
-_CLIPPED = 0.001
 # Decoded clips that may wait for the writer, by worker.
 _AHEAD = 8
 
@@ -264,7 +262,7 @@ class Clip(NamedTuple):
   @property
   def is_clipped(self) -> bool:
     """Whether too many of its samples are what saturation leaves."""
-    return not self.is_silent and self.share_at_full_scale >= _CLIPPED
+    return not self.is_silent and self.share_at_full_scale >= audio.CLIPPED
 
   @property
   def speaker(self) -> str:
