@@ -102,10 +102,10 @@ def attack(
       )
   made = _attack(attack_name, targeted=target is not None)
   parsed = sweep.parse_epsilons(epsilons, made.unit)
-  sweep.check_mask(made, mask)
   shape = audio.ClipShape(
     classifier.metadata['clip_samples'], **classifier.metadata['clip']
   )
+  sweep.check_mask(made, mask, shape.num_samples)
   names = _names(attack_name, parsed)
   _check_output(output, identity, names)
   heard = audio.load_clip(
@@ -119,6 +119,11 @@ def attack(
     labels=np.zeros(1, np.int32),
     starts=np.array([start]),
   )
+  if not sweep.num_touched(mask, split).any():
+    raise errors.InputError(
+      f'mask {mask} leaves no sample of {path} to attack, of which the model '
+      f'hears {count / audio.SAMPLE_RATE_HZ:.2f} s; name another with --mask'
+    )
   recorded = slice(start, start + count)
   _warn(path, heard, _KEPT[shape.cut])
   probabilities_fn = jax.jit(lambda x: jax.nn.softmax(classifier.logits_fn(x)))

@@ -283,7 +283,7 @@ def test_no_two_attacks_share_the_folder_that_is_chosen_for_them():
 
 @pytest.mark.parametrize(
   ('epsilons', 'is_said'),
-  [(('0',), False), (('0', '0lsb'), False), (('0', '0.01'), True)],
+  [(('0',), False), (('0lsb',), False), (('0', '0.01'), True)],
 )
 def test_that_nothing_moved_is_said_where_something_could(
   quiet_model, stereo, tmp_path, caplog, epsilons, is_said
@@ -356,3 +356,16 @@ def test_a_recording_without_a_model_asks_for_one(tone):
   )
   assert done.returncode == 2
   assert 'name its folder with --checkpoint' in done.stderr
+
+
+@pytest.mark.parametrize(
+  ('mask', 'told'),
+  [
+    ('30-40s', 'mask 30-40s leaves nothing to attack in clips of 0.1 s'),
+    ('padding', r'mask padding leaves no sample of .*original\.wav to attack'),
+  ],
+)
+def test_a_mask_that_leaves_nothing_is_refused(quiet_model, stereo, mask, told):
+  with pytest.raises(errors.InputError, match=told):
+    attack(quiet_model, stereo, stereo.parent / 'out', mask=mask)
+  assert not (stereo.parent / 'out').exists()

@@ -212,8 +212,18 @@ def parse_epsilons(
   return tuple(audio.Epsilon(e.value, unit, e.text + unit) for e in parsed)
 
 
-def check_mask(attack: attacks.Attack, mask: str) -> None:
-  """Raises errors.InputError if an attack cannot keep to a mask."""
+def check_mask(attack: attacks.Attack, mask: str, num_samples: int) -> None:
+  """Refuses a mask that an attack cannot keep to, or that leaves it nothing.
+
+  Args:
+    attack: Which one.
+    mask: As `masks.parse` reads it.
+    num_samples: Length of a clip.
+
+  Raises:
+    errors.InputError: In either case.
+  """
+  masks.check(mask, num_samples)
   if not masks.parse(mask).band_hz or attack.in_band:
     return
   if attack.unit:
@@ -254,9 +264,6 @@ def validate(config: 'ml_collections.ConfigDict') -> None:
         'an epsilon must lie in [0, 1] (the model hears [0, 1]), got '
         f'{epsilon.text}; the paper uses 0 to 0.032'
       )
-  num_samples = round(config.clip_s * audio.SAMPLE_RATE_HZ)
-  for name in sweep.masks:
-    masks.check(name, num_samples)
   _validate_attacks(config)
   for name in sweep.transforms:
     transforms.make(name)
@@ -311,7 +318,8 @@ def _validate_attacks(config):
   unit = next((attack.unit for attack in made if attack.unit), 'MFCC or dB')
   parse_epsilons(feature_level.epsilons, unit)
   parse_epsilons([feature_level.example_epsilon], unit)
+  num_samples = round(config.clip_s * audio.SAMPLE_RATE_HZ)
   for attack in made:
-    check_mask(attack, sweep.masks[0])
+    check_mask(attack, sweep.masks[0], num_samples)
   for mask in sweep.masks:
-    check_mask(made[0], mask)
+    check_mask(made[0], mask, num_samples)
