@@ -51,6 +51,7 @@ def row(**changes):
     'epsilon_given': f'{epsilon:g}',
     'below_one_lsb': 0,
     'mean_snr_db': 30 - 1000 * epsilon if epsilon else float('inf'),
+    'num_infinite_snr': 0 if epsilon else NUM_CLIPS,
     'num_errors': round(rate * NUM_CLIPS),
     'ci_low': low,
     'ci_high': high,

@@ -36,6 +36,7 @@ SWEEP_COLUMNS = (
   *EPSILON_COLUMNS,
   'below_one_lsb',
   'mean_snr_db',
+  'num_infinite_snr',
   'num_clips',
   'num_errors',
   'error_rate',
@@ -137,7 +138,7 @@ def sweep_rows(
             'control': control,
             **epsilon_columns(epsilon, rms),
             'below_one_lsb': _below_one_lsb(epsilon, rms),
-            'mean_snr_db': float(np.mean(judged.snr_db[e, measured])),
+            **mean_snr(judged.snr_db[e, measured]),
             **row_of(answers[c]),
           }
           if control:
@@ -148,6 +149,20 @@ def sweep_rows(
             row.update(_saved_columns(target.labels, answers, names))
           rows.append(row)
   return rows
+
+
+def mean_snr(snr_db):
+  """Returns the mean over clips whose SNR is finite, and how many have none.
+
+  One silent clip (minus infinity) or one that nothing was done to (infinity)
+  says nothing of the others; where all are such the mean is theirs.
+  """
+  finite = np.isfinite(snr_db)
+  shown = snr_db[finite] if finite.any() else snr_db
+  return {
+    'mean_snr_db': float(np.mean(shown, dtype=np.float64)),
+    'num_infinite_snr': int((~finite).sum()),
+  }
 
 
 def _all(sweep) -> Iterator[tuple[cells_lib.Cell, engine.Judgements]]:
@@ -184,7 +199,8 @@ def epsilon_columns(
     signal_rms: [num_clips] as `problem.signal_rms` returns.
   """
   # float32 carries seven digits.
-  radius = float(f'{np.mean(epsilon.radii(signal_rms)):.7g}')
+  radii = np.asarray(epsilon.radii(signal_rms), np.float64)
+  radius = float(f'{np.mean(radii):.7g}')
   amplitudes = audio.amplitude_units(radius)
   if epsilon.is_of_features:
     amplitudes = dict.fromkeys(amplitudes, '')
