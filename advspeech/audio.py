@@ -84,7 +84,8 @@ def _mono(path, block, channels):
   """Returns one channel, [frames], of a block, [frames, channels]."""
   num_channels = block.shape[1]
   if channels == 'mean':
-    return block.mean(axis=1) if num_channels > 1 else block[:, 0]
+    # Channel by channel: along them NumPy is ten times slower.
+    return np.ascontiguousarray(block.T).mean(axis=0)
   if channels.isdecimal() and int(channels) < num_channels:
     return np.ascontiguousarray(block[:, int(channels)])
   raise errors.InputError(

@@ -520,7 +520,7 @@ class FolderBuilder(SpeechBuilder, skip_registration=True):
     different = [
       (first, second)
       for first, second in self._copies
-      if first.path.read_bytes() != second.path.read_bytes()
+      if _bytes(first.path) != _bytes(second.path)
     ]
     if different:
       first, second = different[0]
@@ -617,6 +617,14 @@ def _walk(top):
       continue
     above[root] = (*around, real)
     yield from (epath.Path(root) / name for name in names)
+
+
+def _bytes(path):
+  """Returns what a file holds, None where reading it will tell why not."""
+  try:
+    return path.read_bytes()
+  except OSError:
+    return None
 
 
 def _stat(path):
