@@ -5,12 +5,12 @@ import pathlib
 import sys
 import tempfile
 
-# Compiling takes most of the tests' time, running what was compiled hardly any.
+import devices
+
 # Flags of one's own come last and win.
 os.environ['XLA_FLAGS'] = (
-  '--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0 '
-  '--xla_llvm_disable_expensive_passes=true '
-) + os.environ.get('XLA_FLAGS', '')
+  f'{devices.flags(4)} {os.environ.get("XLA_FLAGS", "")}'
+)
 os.environ['JAX_PLATFORMS'] = 'cpu'
 # Tests compile the same tiny steps again and again, in processes of their own.
 if 'PYTEST_XDIST_WORKER' not in os.environ:  # the workers share their parent's
@@ -23,6 +23,7 @@ sys.path.insert(0, str(ROOT))
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
+import shallow  # noqa: E402
 
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 
@@ -45,6 +46,22 @@ def pytest_collection_modifyitems(items):
   """Puts the longest files first, a worker each."""
   place = {name: i for i, name in enumerate(_LONGEST)}
   items.sort(key=lambda item: place.get(item.path.name, len(place)))
+
+
+@pytest.fixture(scope='module')
+def shallow_networks():
+  """Networks of three convolutions: see shallow.py."""
+  shallow.set_depths()
+  yield
+  shallow.set_depths(shallow.PAPER)
+
+
+@pytest.fixture
+def papers_depth(shallow_networks):
+  """The paper's depth, for one test among shallow networks."""
+  shallow.set_depths(shallow.PAPER)
+  yield
+  shallow.set_depths()
 
 
 @pytest.fixture(scope='session')

@@ -15,6 +15,7 @@ sys.path.insert(0, str(ROOT))
 
 import ml_collections  # noqa: E402
 import numpy as np  # noqa: E402
+import shallow  # noqa: E402
 
 from advspeech import input_pipeline, preemption, train  # noqa: E402
 from configs import paper  # noqa: E402
@@ -84,6 +85,7 @@ def main(workdir, *overrides):
     config[section][name] = type(config[section][name])(value)
   logging.basicConfig(format='%(message)s', force=True)
   logging.getLogger('advspeech').setLevel(logging.INFO)
+  shallow.set_depths()
   preemption.install()
   run(config, workdir, 'wavernn')
 
