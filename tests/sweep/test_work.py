@@ -22,6 +22,8 @@ from advspeech import (
 from advspeech.sweep import engine, tables
 from advspeech.sweep import work as work_lib
 
+pytestmark = pytest.mark.usefixtures('shallow_networks')
+
 CELLS = (
   make_cell('fgsm'),
   make_cell('pgd', epsilons=(0.0, 0.1)),
