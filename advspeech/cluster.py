@@ -21,7 +21,7 @@ _DETECTED_BY_JAX = (
   'TPU_WORKER_HOSTNAMES',
   'CLOUD_TPU_TASK_ID',
 )
-# It needs the package `kubernetes` for these, which Kubeflow and xpk go without.
+# With the package `kubernetes` alone; Kubeflow and xpk go without.
 _OF_KUBERNETES = 'JOB_COMPLETION_INDEX'
 
 
