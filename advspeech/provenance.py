@@ -79,9 +79,16 @@ def versions() -> dict[str, str]:
 
 
 def _git(*arguments):
+  # A hook's or a submodule's say where another repository is.
+  environment = {
+    key: value
+    for key, value in os.environ.items()
+    if not key.startswith('GIT_') or key.startswith('GIT_CONFIG_')
+  }
   done = subprocess.run(
     ['git', '-C', _ROOT, *arguments],
     check=True,
+    env=environment,
     stdout=subprocess.PIPE,
     stderr=subprocess.DEVNULL,
     text=True,
