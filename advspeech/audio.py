@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from advspeech import decoding, errors
+from advspeech import decoding, errors, storage
 
 SAMPLE_RATE_HZ = 16_000
 SILENCE = 0.5
@@ -202,7 +202,11 @@ def save(path: str | os.PathLike, audio: np.ndarray, subtype: str) -> None:
     samples = np.asarray(to_full_scale(audio))
   else:
     raise ValueError(f"subtype must be 'PCM_16' or 'FLOAT', got {subtype!r}")
-  soundfile.write(os.fspath(path), samples, SAMPLE_RATE_HZ, subtype=subtype)
+  # libsndfile reports a full disk as "System error".
+  data = io.BytesIO()
+  soundfile.write(data, samples, SAMPLE_RATE_HZ, subtype=subtype, format='WAV')
+  with storage.replacing(os.fspath(path), 'wb') as file:
+    file.write(data.getbuffer())
 
 
 def round_to_pcm(samples: np.ndarray) -> np.ndarray:

@@ -1,7 +1,43 @@
 """The exceptions whose message is written for the user."""
 
+import errno
+import os
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
+
+# What a disk or a path raises that no change to the program would mend, and
+# what is to be done.
+_ADVICE = {
+  'make room there; the same command then goes on from here': (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+  ),
+  'see to that disk; the same command then goes on from here': (
+    errno.EIO,
+    errno.ESTALE,
+    errno.ENODEV,
+  ),
+  'name a place that can be written to and read': (
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+  ),
+}
+_ADVICE_OF = {
+  number: advice for advice, numbers in _ADVICE.items() for number in numbers
+}
+# Libraries in C++ report a full disk in words; TensorStore adds the number.
+_IN_WORDS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+_TENSORSTORE = re.compile(
+  r'local file "(.*?)".*os_error_code=\'(\d+)\'', re.DOTALL
+)
 
 
 class InputError(ValueError):
@@ -40,3 +76,40 @@ def check_distinct(
         'which are the same; leave one of them out'
       )
     seen[same] = value
+
+
+def of_files(error: BaseException, workdir: str) -> str:
+  """Returns the sentence on a disk or a path that failed, '' if none did.
+
+  Args:
+    error: What was raised; its causes are looked at too.
+    workdir: The folder that is named if the error names no file, and that
+      nobody else is to remove files from.
+  """
+  seen = set()
+  while error is not None and id(error) not in seen:
+    seen.add(id(error))
+    number, path = None, workdir
+    if isinstance(error, OSError):
+      number = error.errno
+      if isinstance(error.filename, str | bytes | os.PathLike):
+        path = os.fsdecode(error.filename)
+    elif found := _TENSORSTORE.search(str(error)):
+      number, path = int(found[2]), found[1]
+    else:
+      words = str(error)
+      number = next((n for n in _IN_WORDS if os.strerror(n) in words), None)
+    if number in _ADVICE_OF:
+      return (
+        f'{path} cannot be written or read ({os.strerror(number)}); '
+        f'{_ADVICE_OF[number]}'
+      )
+    inside = os.path.join(os.path.abspath(workdir), '')
+    if number == errno.ENOENT and os.path.abspath(path).startswith(inside):
+      return (
+        f'{path} was removed while it was needed, perhaps by another program '
+        f'with the same --workdir={workdir}; end that one, and start the same '
+        'command again'
+      )
+    error = error.__cause__ or error.__context__
+  return ''

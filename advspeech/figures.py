@@ -659,5 +659,6 @@ def accuracy_against_learning_rate(
 def save(fig: figure.Figure, path: str) -> None:
   """Writes a figure as `path`.png and `path`.svg, the same bytes each time."""
   with house_style():
-    fig.savefig(f'{path}.png', metadata={'Software': None})
-    fig.savefig(f'{path}.svg', metadata={'Date': None})
+    for kind, undated in (('png', 'Software'), ('svg', 'Date')):
+      with storage.replacing(f'{path}.{kind}', 'wb') as file:
+        fig.savefig(file, format=kind, metadata={undated: None})

@@ -1,12 +1,15 @@
 """JSON, tables and arrays on disk: written whole or not at all."""
 
+import contextlib
 import csv
 import json
 import os
+import tempfile
+import uuid
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import IO, Any
 
 import numpy as np
 
@@ -30,11 +33,125 @@ def read_json(path: str) -> Any:
     raise errors.InputError(f'{path} is no JSON ({e}); {_AGAIN}') from e
 
 
+@contextlib.contextmanager
+def naming(path: str, *others: str | None) -> Iterator[None]:
+  """Names `path` in an OSError that names nothing, as that of a full disk.
+
+  Args:
+    path: What is written.
+    *others: Names that it takes the place of.
+  """
+  try:
+    yield
+  except OSError as e:
+    if e.filename is None or e.filename in others:
+      raise OSError(e.errno, e.strerror or str(e), path) from e
+    raise
+
+
+@contextlib.contextmanager
+def replacing(path: str, mode: str = 'w', **options: Any) -> Iterator[IO[Any]]:
+  """Yields a new file that takes the place of `path` once it is whole.
+
+  Until then it lies beside it under a name of its own, so that several may
+  write the same path at a time, and is removed if anything goes wrong.
+
+  Args:
+    path: Of the file; its folder is there.
+    mode: 'w' for text, in UTF-8, or 'wb'.
+    **options: As of `open`.
+
+  Raises:
+    OSError: If it cannot be written; names `path`.
+  """
+  if 'b' not in mode:
+    options.setdefault('encoding', 'utf-8')
+  temporary = os.path.join(os.path.dirname(path), f'.{uuid.uuid4().hex}.tmp')
+  with naming(path, temporary):
+    try:
+      with open(temporary, mode.replace('w', 'x'), **options) as file:
+        yield file
+      os.replace(temporary, path)
+    except BaseException:
+      with contextlib.suppress(OSError):
+        os.remove(temporary)
+      raise
+
+
+def make_folder(path: str) -> None:
+  """Makes a folder and those above it, unless it is there.
+
+  Raises:
+    errors.InputError: If it cannot be made, or is a file.
+  """
+  try:
+    os.makedirs(path, exist_ok=True)
+  except OSError as e:
+    raise errors.InputError(
+      f'{path} cannot be made as a folder ({e.strerror}); name one that can be '
+      'written to'
+    ) from e
+
+
+def check_writable(folder: str) -> None:
+  """Writes and removes a file in a folder, before there is work to lose.
+
+  A folder that is not there is made for that, and removed again.
+
+  Raises:
+    errors.InputError: If it cannot be made or written to.
+  """
+  made, parent = [], os.path.abspath(folder)
+  while not os.path.lexists(parent):
+    made.append(parent)
+    parent = os.path.dirname(parent)
+  try:
+    make_folder(folder)
+    with tempfile.TemporaryFile(dir=folder) as file:
+      file.write(bytes(4096))
+  except OSError as e:
+    raise errors.InputError(
+      f'{folder} cannot be written to ({e.strerror}); name a folder that can'
+    ) from e
+  finally:
+    for path in made:
+      with contextlib.suppress(OSError):
+        os.rmdir(path)
+
+
+def local_path(what: str, path: str) -> str:
+  """Returns a path with the home folder in place of `~`.
+
+  Args:
+    what: What names it, such as '--workdir'.
+    path: As the user wrote it.
+
+  Raises:
+    errors.InputError: If it is a URL, a flag or nothing at all, or there is no
+      such home.
+  """
+  if '://' in path:
+    raise errors.InputError(
+      f'{what} must be a path of a mounted file system, got {path}; mount the '
+      'bucket, or copy it here'
+    )
+  if not path or path.startswith('-'):
+    raise errors.InputError(
+      f'{what} must be a path, got {path!r}; write {what}=PATH'
+    )
+  expanded = os.path.expanduser(path)
+  if expanded.startswith('~'):
+    raise errors.InputError(
+      f'{what} must be a path, got {path!r}, and that home folder is not '
+      f'known here; write it in full, or as ./{path} if it is called that'
+    )
+  return expanded
+
+
 def write_json(path: str, value: Any) -> None:
   """Writes a value as JSON."""
-  with open(f'{path}.tmp', 'w', encoding='utf-8') as file:
+  with replacing(path) as file:
     json.dump(value, file, indent=2)
-  os.replace(f'{path}.tmp', path)
 
 
 def write_table(
@@ -48,12 +165,17 @@ def write_table(
   Raises:
     ValueError: If a column that is not known to be of text holds some.
   """
-  with open(f'{path}.tmp', 'w', encoding='utf-8', newline='') as file:
+  with replacing(path, newline='') as file:
     writer = csv.DictWriter(file, columns, lineterminator='\n')
     writer.writeheader()
     for row in rows:
       writer.writerow({key: _cell(key, row[key]) for key in columns})
-  os.replace(f'{path}.tmp', path)
+
+
+def write_arrays(path: str, arrays: Mapping[str, np.ndarray]) -> None:
+  """Writes named arrays as a compressed .npz."""
+  with replacing(path, 'wb') as file:
+    np.savez_compressed(file, **arrays)
 
 
 # Columns of text: '0003' and '1e5' are ids there, and 'nan' is a class.
@@ -214,6 +336,6 @@ def claim_study(folder: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     if models.keys() <= known.keys():
       return found
     settings['models'] = {**known, **models}
-  os.makedirs(folder, exist_ok=True)
+  make_folder(folder)
   write_json(path, settings)
   return settings

@@ -5,6 +5,8 @@ import math
 import os
 from collections.abc import Mapping
 
+from advspeech import storage
+
 
 class TrainingLog:
   """`metrics.jsonl` and TensorBoard events of a run; a context manager.
@@ -22,9 +24,8 @@ class TrainingLog:
     if os.path.exists(self._path):
       with open(self._path, encoding='utf-8', errors='replace') as file:
         kept = [line for line in file if _epoch_of(line) <= first_epoch]
-    with open(f'{self._path}.tmp', 'w', encoding='utf-8') as file:
+    with storage.replacing(self._path) as file:
       file.writelines(kept)
-    os.replace(f'{self._path}.tmp', self._path)
     self._file = open(self._path, 'a', encoding='utf-8')  # noqa: SIM115
     self._events = tensorboardX.SummaryWriter(
       os.path.join(workdir, 'tensorboard'), purge_step=first_epoch + 1
@@ -41,8 +42,9 @@ class TrainingLog:
 
   def write(self, metrics: Mapping[str, float]) -> None:
     """Appends an epoch's metrics, which tell their `epoch`."""
-    self._file.write(json.dumps(metrics) + '\n')
-    self._file.flush()
+    with storage.naming(self._path):
+      self._file.write(json.dumps(metrics) + '\n')
+      self._file.flush()
     for key, value in metrics.items():
       self._events.add_scalar(key, value, metrics['epoch'])
 

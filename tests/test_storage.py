@@ -1,6 +1,10 @@
 """Files are read as they were written, or refused in a sentence."""
 
+import concurrent.futures
 import csv
+import errno
+import os
+import pathlib
 
 import numpy as np
 import pytest
@@ -119,3 +123,123 @@ def test_a_study_that_names_no_models_is_claimed_again(tmp_path):
   assert written.stat().st_mtime_ns == before
   with pytest.raises(errors.InputError, match=r'another study \(clips differ'):
     storage.claim_study(folder, {'clips': 'abd', 'snr': (1.0, 2.0)})
+
+
+def test_eight_writers_of_one_path_lose_nothing_and_leave_nothing(tmp_path):
+  path = tmp_path / 'table.json'
+  names = 'abcdefgh'
+
+  def write(name):
+    for i in range(100):
+      storage.write_json(str(path), {'name': name, 'i': i, 'pad': name * 2000})
+
+  with concurrent.futures.ThreadPoolExecutor(8) as executor:
+    for done in [executor.submit(write, name) for name in names]:
+      done.result()
+  assert storage.read_json(path)['i'] == 99
+  assert [p.name for p in tmp_path.iterdir()] == ['table.json']
+
+
+def test_what_cannot_be_written_leaves_the_former_file_and_is_named(tmp_path):
+  path = tmp_path / 'table.json'
+  storage.write_json(path, {'a': 1})
+
+  class Full:
+    def __str__(self):
+      raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+  with pytest.raises(OSError, match='No space left') as caught:
+    storage.write_table(str(path), ('a', 'b'), [{'a': 1, 'b': Full()}])
+  assert caught.value.filename == str(path)
+  assert storage.read_json(path) == {'a': 1}
+  assert [p.name for p in tmp_path.iterdir()] == ['table.json']
+  with pytest.raises(FileNotFoundError, match='gone/table'):
+    storage.write_json(str(tmp_path / 'gone' / 'table.json'), {})
+
+
+def test_only_one_function_puts_files_in_place():
+  """Every other would need a name of its own for what is not whole yet."""
+  for path in (pathlib.Path(storage.__file__).parent).rglob('*.py'):
+    if path.name != 'storage.py':
+      assert '.tmp' not in path.read_text(), path
+
+
+@pytest.mark.parametrize(
+  ('path', 'reason'),
+  [
+    ('file', 'File exists'),
+    ('file/below', 'Not a directory'),
+    ('x' * 300, 'File name too long'),
+    ('/proc/no/such', 'No such file'),
+  ],
+)
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path, path, reason):
+  (tmp_path / 'file').touch()
+  folder = str(tmp_path / path)
+  for check in (storage.make_folder, storage.check_writable):
+    with pytest.raises(errors.InputError, match=f'as a folder .{reason}'):
+      check(folder)
+  assert [p.name for p in tmp_path.iterdir()] == ['file']
+
+
+def test_whether_a_folder_can_be_written_to_is_tried_without_a_trace(
+  tmp_path, monkeypatch
+):
+  (tmp_path / 'there').mkdir()
+  for folder in ('there', 'a/b/c'):
+    storage.check_writable(str(tmp_path / folder))
+  assert [p.name for p in tmp_path.iterdir()] == ['there']
+
+  def full(**kwargs):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+  monkeypatch.setattr(storage.tempfile, 'TemporaryFile', full)
+  with pytest.raises(errors.InputError, match=r'a/b .*No space left'):
+    storage.check_writable(str(tmp_path / 'a' / 'b'))
+  assert [p.name for p in tmp_path.iterdir()] == ['there']
+
+
+def test_paths_have_the_home_folder_in_them_and_are_no_urls(monkeypatch):
+  monkeypatch.setenv('HOME', '/home/me')
+  assert storage.local_path('--x', '~/runs') == '/home/me/runs'
+  assert storage.local_path('--x', 'runs/~a') == 'runs/~a'
+  for url in ('gs://b/runs', 'az://runs', 's3://b', 'file:///runs'):
+    with pytest.raises(errors.InputError, match=f'--x must be .* got {url}'):
+      storage.local_path('--x', url)
+  for nothing in ('', '--config=a.py'):
+    with pytest.raises(errors.InputError, match='write --x=PATH'):
+      storage.local_path('--x', nothing)
+  with pytest.raises(errors.InputError, match='that home folder is not known'):
+    storage.local_path('--x', '~nobody-of-that-name/runs')
+
+
+def of_number(number, path=None):
+  return OSError(number, os.strerror(number), path)
+
+
+def test_faults_of_disks_and_paths_get_a_sentence_and_others_none(tmp_path):
+  run = str(tmp_path / 'run')
+  assert errors.of_files(of_number(errno.ENOSPC, 'a/b.npz'), run) == (
+    'a/b.npz cannot be written or read (No space left on device); make room '
+    'there; the same command then goes on from here'
+  )
+  assert errors.of_files(of_number(errno.EIO), run).startswith(f'{run} cannot')
+  for number in (errno.EROFS, errno.EACCES, errno.EISDIR, errno.ENAMETOOLONG):
+    assert os.strerror(number) in errors.of_files(of_number(number, 'x'), run)
+  tensorstore = ValueError(
+    'RESOURCE_EXHAUSTED: Error writing local file "/r/5/_sharding": Failed '
+    "to write 26371 bytes: No space left on device [os_error_code='28']"
+  )
+  wrapped = RuntimeError('a save failed')
+  wrapped.__cause__ = tensorstore
+  assert errors.of_files(wrapped, run).startswith('/r/5/_sharding cannot be')
+  vanished = of_number(errno.ENOENT, f'{run}/checkpoints/5.tmp/a')
+  assert 'another program with the same --workdir' in errors.of_files(
+    vanished, run
+  )
+  for defect in (
+    of_number(errno.ENOENT, '/elsewhere'),
+    OSError('the disk of this machine is full'),
+    ValueError('x'),
+  ):
+    assert errors.of_files(defect, run) == ''

@@ -23,19 +23,26 @@ def prepare(config: ml_collections.ConfigDict, skip_bad: bool = False) -> str:
   """
   validate(config)
 
-  parallel.on_lead(
-    lambda: corpora.prepare(
-      config.corpus.name, skip_bad=skip_bad, **_where(config)
-    ),
-    'the corpus is prepared',
-  )
   path = corpora.path(config.corpus.name, **_where(config))
+  with storage.naming(path):
+    parallel.on_lead(
+      lambda: corpora.prepare(
+        config.corpus.name, skip_bad=skip_bad, **_where(config)
+      ),
+      'the corpus is prepared',
+    )
   logger.info('corpus %s: %s', config.corpus.name, path)
   return path
 
 
 def _where(config):
-  """Returns what says where a corpus is; see `corpora.Source`."""
+  """Returns what says where a corpus is; see `corpora.Source`.
+
+  Raises:
+    errors.InputError: If it is in a home folder, and there is none.
+  """
+  if not (config.data_dir or os.environ.get('TFDS_DATA_DIR')):
+    storage.local_path('config.data_dir', '~/tensorflow_datasets')
   return {
     'folder': config.corpus.folder,
     'manifest': config.corpus.manifest,

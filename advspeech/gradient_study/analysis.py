@@ -649,10 +649,10 @@ def kept(path: str, make: Callable[[], Tree]) -> Tree:
     with preemption.deferred():
       tree = make()
 
-    def write():
-      with open(f'{path}.tmp', 'wb') as file:
-        np.savez_compressed(file, **traverse_util.flatten_dict(tree, sep='/'))
-      os.replace(f'{path}.tmp', path)
-
-    parallel.on_lead(write, f'{path} is written')
+    parallel.on_lead(
+      lambda: storage.write_arrays(
+        path, traverse_util.flatten_dict(tree, sep='/')
+      ),
+      f'{path} is written',
+    )
   return traverse_util.unflatten_dict(storage.read_arrays(path), sep='/')

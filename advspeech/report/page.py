@@ -52,7 +52,7 @@ def write(workdir: str) -> str:
   """
   run = run_lib.read(workdir)
   folder = run.path('report')
-  os.makedirs(folder, exist_ok=True)
+  storage.make_folder(folder)
   clips, num_left_out = players.clips(run)
 
   def images(found):
@@ -146,9 +146,8 @@ def render(template: str, folder: str, **context: Any) -> str:
     **context,
   )
   path = os.path.join(folder, 'index.html')
-  with open(f'{path}.tmp', 'w', encoding='utf-8') as file:
+  with storage.replacing(path) as file:
     file.write(page)
-  os.replace(f'{path}.tmp', path)
   return path
 
 

@@ -10,7 +10,6 @@ import json
 import logging
 import os
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import numpy as np
@@ -99,7 +98,9 @@ def run(sweep: Sweep) -> None:
         fitted=fitted(sweep, cell),
       )
       if parallel.is_lead():
-        _write(_shard_path(sweep, cell, rows), judgements._asdict())
+        storage.write_arrays(
+          _shard_path(sweep, cell, rows), judgements._asdict()
+        )
       told.update(cell.title(sweep.members))
   parallel.on_lead(lambda: None, f'{sweep.folder} is judged')
 
@@ -140,12 +141,6 @@ def _path(sweep, cell, part):
 
 def _shard_path(sweep, cell, rows):
   return _path(sweep, cell, f'{rows.start:06d}-{rows.stop:06d}')
-
-
-def _write(path: str, arrays: dict[str, Any]) -> None:
-  with open(f'{path}.tmp', 'wb') as file:
-    np.savez_compressed(file, **arrays)
-  os.replace(f'{path}.tmp', path)
 
 
 def _is_whole(path):
@@ -230,6 +225,7 @@ def fitted(sweep, cell):
       num_passes=sweep.num_passes,
     )
     parallel.on_lead(
-      lambda: _write(path, {'directions': directions}), f'{path} is written'
+      lambda: storage.write_arrays(path, {'directions': directions}),
+      f'{path} is written',
     )
   return storage.read_arrays(path)['directions']
