@@ -9,6 +9,7 @@ perturbation of 0.02 is 0.04 of full scale, 1310.72 LSB of 16 bit, -27.96 dBFS.
 """
 
 import dataclasses
+import io
 import math
 import os
 import re

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C: work in progress is saved before the program ends.
+"""SIGTERM, SIGHUP, Ctrl-C: work in progress is saved before the program ends.
 
 A signal ends the program at once, except inside `deferred()`: there it is
 kept until the next `check()`, where the state is whole and can be saved.
@@ -16,7 +16,7 @@ class Stopped(BaseException):
   """The program was told to stop (a BaseException, as KeyboardInterrupt is).
 
   Attributes:
-    signal: signal.SIGTERM or signal.SIGINT.
+    signal: signal.SIGTERM, signal.SIGHUP or signal.SIGINT.
   """
 
   def __init__(self, number: signal.Signals):
@@ -37,7 +37,7 @@ class _Signals:
     self.came = signal.Signals(number)
     if not self.depth:
       raise Stopped(self.came)
-    if parallel.is_distributed() and number == signal.SIGINT:
+    if parallel.is_distributed() and number != signal.SIGTERM:
       # JAX takes SIGTERM as the notice on which all processes agree.
       signal.raise_signal(signal.SIGTERM)
 
@@ -46,11 +46,14 @@ _signals = _Signals()
 
 
 def install() -> None:
-  """Takes SIGINT and SIGTERM over; to be called by the main thread.
+  """Takes SIGINT, SIGTERM and SIGHUP over; to be called by the main thread.
 
-  SIGTERM stays with JAX where its multi-process runtime is started.
+  SIGTERM stays with JAX where its multi-process runtime is started, and SIGHUP
+  (a closed terminal) is ignored where `nohup` has it so.
   """
   signal.signal(signal.SIGINT, _signals.handle)
+  if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, _signals.handle)
   if not parallel.is_distributed():
     signal.signal(signal.SIGTERM, _signals.handle)
 

@@ -11,13 +11,13 @@ python -m launch.attack --checkpoint=runs/quickstart/wavecnn-seed0 \
 from absl import flags
 from ml_collections import config_flags
 
-from launch import command
+from launch import command, path_flags
 
-_AUDIO = flags.DEFINE_string(
-  'audio', None, 'A recording to attack, in any format libsndfile reads.'
+_AUDIO = path_flags.define(
+  'audio', 'A recording to attack, in any format libsndfile reads.'
 )
-_CHECKPOINT = flags.DEFINE_string(
-  'checkpoint', None, "A trained model's folder, for --audio."
+_CHECKPOINT = path_flags.define(
+  'checkpoint', "A trained model's folder, for --audio."
 )
 _EPSILONS = flags.DEFINE_list(
   'epsilons',
@@ -25,6 +25,7 @@ _EPSILONS = flags.DEFINE_list(
   'How large, for --audio: numbers in half of full scale, or 0.04fs, 1311lsb, '
   '-28dbfs, 20dbsnr.',
 )
+flags.register_validator('epsilons', bool, 'it must name one at least')
 _ATTACK = flags.DEFINE_string(
   'attack', 'fgsm', 'For --audio: fgsm, fgm, pgd, apgd_ce, square, mfcc, ...'
 )
@@ -40,9 +41,8 @@ _MASK = flags.DEFINE_string(
   'What may be touched in --audio: all, recorded, 0.5-1.5s, 300-3400hz, '
   'joined by +.',
 )
-_OUTPUT = flags.DEFINE_string(
+_OUTPUT = path_flags.define(
   'output',
-  None,
   'Where sounds, table and figure of --audio go: a new folder, or that of the '
   'same attack. attacked/<recording>-<hash of the settings> if not given.',
 )
@@ -54,7 +54,7 @@ def main():
 
     experiment.run_attack(command.CONFIG.value, command.workdir())
     return
-  from advspeech import errors, recording
+  from advspeech import errors, recording, storage
 
   if not _CHECKPOINT.value:
     raise errors.InputError(
@@ -71,6 +71,7 @@ def main():
   }
   files = _CHECKPOINT.value, _AUDIO.value
   output = _OUTPUT.value or recording.output_folder(*files, **settings)
+  storage.check_writable(output)
   rows = recording.attack(*files, _EPSILONS.value, output, **settings)
   command.tell(recording.format_rows(rows))
   command.tell(f'sounds, answers.csv and answers.png are in {output}')

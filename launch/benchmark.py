@@ -5,11 +5,12 @@ python -m launch.benchmark --config=configs/paper.py --output=benchmark.json
 
 import datetime
 import json
+import os
 import sys
 
 from absl import flags
 
-from launch import command
+from launch import command, path_flags
 
 _SECTIONS = (
   'models',
@@ -36,14 +37,23 @@ _PEERS = flags.DEFINE_bool(
   'Time PyTorch, Foolbox, torchattacks and ART as well, on the same weights, '
   'once their answers agree.',
 )
-_OUTPUT = flags.DEFINE_string('output', None, 'Where the results go, as JSON.')
+_OUTPUT = path_flags.define('output', 'Where the results go, as JSON.')
 
 
 def main():
   import jax
 
-  from advspeech import benchmark, storage
+  from advspeech import benchmark, errors, storage
 
+  output = _OUTPUT.value
+  if output and os.path.isdir(output):
+    raise errors.InputError(
+      f'--output must be a file, got the folder {output}; name one in it'
+    )
+  if output:
+    folder = os.path.dirname(output) or '.'
+    storage.check_writable(folder)
+    storage.make_folder(folder)
   # What is compiled is to be compiled here and now.
   jax.config.update('jax_enable_compilation_cache', False)
   config = command.CONFIG.value
@@ -58,8 +68,8 @@ def main():
   def keep(section, value, text):
     results[section] = value
     command.tell(f'\n== {section}\n{text}')
-    if _OUTPUT.value:
-      storage.write_json(_OUTPUT.value, results)
+    if output:
+      storage.write_json(output, results)
 
   if 'models' in sections:
     peers_calls = {}

@@ -1,20 +1,53 @@
-"""What every launcher shares: flags, console, and errors in one sentence."""
+"""What every launcher shares: flags, signals, and errors in one sentence."""
 
+import ast
 import logging
 import os
-import platform
 import signal
 import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
-_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+from launch import console, path_flags, surroundings
 
+
+class _Tuple(flags.ArgumentParser):
+  """Reads '(0, 1)', '0, 1' or one element; the last of several flags counts.
+
+  The one of ml_collections appends what further flags say.
+  """
+
+  def parse(self, argument: str | tuple[Any, ...]) -> tuple[Any, ...]:
+    """Returns the tuple.
+
+    Raises:
+      ValueError: If it is none.
+    """
+    if isinstance(argument, tuple):
+      return argument
+    text = argument.strip()
+    try:
+      value = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+      value = text  # a name or a path, without quotation marks
+      if not text or text[0] in '([{':
+        value = {}
+    if isinstance(value, dict | set):
+      raise ValueError("write a tuple, such as (0, 1), ('fgsm',) or ()")
+    return tuple(value) if isinstance(value, tuple | list) else (value,)
+
+  def flag_type(self) -> str:
+    """Returns what values are called."""
+    return 'tuple'
+
+
+config_flags.register_flag_parser_for_type(tuple, _Tuple())
 CONFIG = config_flags.DEFINE_config_file(
   'config',
   None,
@@ -23,9 +56,8 @@ CONFIG = config_flags.DEFINE_config_file(
   'Values are overridden as --config.training.num_epochs=5.',
   lock_config=True,
 )
-_WORKDIR = flags.DEFINE_string(
+_WORKDIR = path_flags.define(
   'workdir',
-  None,
   "The run's folder: models, tables, figures. Stages found complete there are "
   'skipped. Named after the config, in runs/, if it is not given.',
 )
@@ -51,16 +83,10 @@ _PROCESS_ID = flags.DEFINE_integer(
   'process_id', None, 'Which of them this is, from 0.'
 )
 EXIT_FAILED = 1
-EXIT_BAD_INPUT = 2
-# EX_TEMPFAIL: stopped by SIGTERM with everything saved; run it again.
+# EX_TEMPFAIL: stopped by SIGTERM or SIGHUP with everything saved; run it again.
 EXIT_STOPPED = 75
 EXIT_INTERRUPTED = 130
 _arguments: list[str] = []
-_CACHE_DIR = os.path.join(
-  os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache'),
-  'advspeech',
-  'xla',
-)
 
 
 def workdir(default: str | None = None) -> str:
@@ -99,27 +125,31 @@ def run(
     takes_arguments: Whether there may be any besides flags, once those are
       parsed.
   """
-  _ask_for_huge_pages()
+  console.never_fail()
+  if console.wants_help(sys.argv):
+    console.print_help('launch.command')
+  surroundings.ask_for_huge_pages()
   started = time.monotonic()
-  # Until there is anything to save; `preemption` takes over then.
-  signal.signal(signal.SIGTERM, lambda *_: os._exit(EXIT_STOPPED))
+  _end_on_signals()
+  messages = surroundings.prepare()
 
   def guarded(argv):
     _arguments.extend(argv[1:])
     if _arguments and not takes_arguments():
-      _fail(f'unexpected argument {argv[1]!r}; options start with --')
-    # What was compiled once is not compiled again, in this run or the next.
-    os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', _CACHE_DIR)
-    # Imported here: --help must not wait for JAX.
+      console.fail(f'unexpected argument {argv[1]!r}; options start with --')
+    # Imported here: a wrong flag must not wait for JAX.
     from tqdm.contrib import logging as tqdm_logging
 
     from advspeech import errors, parallel, preemption
 
-    # Only the program's own lines: Orbax and TFDS tell their lives at INFO.
-    absl_logging.set_verbosity(absl_logging.WARNING)
+    # Only the program's own lines: Orbax and TFDS tell their lives; what fails
+    # is raised as well.
+    absl_logging.set_verbosity(absl_logging.FATAL)
+    sys.excepthook = _report_all_but_orphans
     ours = logging.getLogger('advspeech')
     ours.addHandler(logging.StreamHandler())
     ours.propagate = False
+    ours.setLevel(logging.INFO)
     code = 0
     try:
       parallel.start(
@@ -130,16 +160,21 @@ def run(
       )
       ours.setLevel(logging.INFO if parallel.is_lead() else logging.WARNING)
       preemption.install()
+      for message in messages:
+        ours.info('%s', message)
       with tqdm_logging.logging_redirect_tqdm([ours]):
         main()
-    except errors.InputError as e:
-      print(f'error: {e}', file=sys.stderr)
-      _end_at_once(EXIT_BAD_INPUT)
     except preemption.Stopped as e:
       interrupted = e.signal == signal.SIGINT
       code = EXIT_INTERRUPTED if interrupted else EXIT_STOPPED
-      print(f'{e}; the same command goes on from here', file=sys.stderr)
-    except Exception:
+      if parallel.is_lead():
+        print(f'{e}; the same command goes on from here', file=sys.stderr)
+    except Exception as e:
+      expected = isinstance(e, errors.InputError)
+      sentence = str(e) if expected else errors.of_files(e, workdir())
+      if sentence:
+        console.fail(sentence, code=None)
+        _end_at_once(console.EXIT_BAD_INPUT)
       traceback.print_exc()
       if parallel.is_distributed():
         print(
@@ -159,22 +194,30 @@ def run(
   )
 
 
-def _ask_for_huge_pages() -> None:
-  """Starts the program again where glibc has to be asked for huge pages.
+def _end_on_signals() -> None:
+  """Ends at once until there is anything to save; `preemption` comes then."""
+  for number, code in (
+    (signal.SIGINT, EXIT_INTERRUPTED),
+    (signal.SIGTERM, EXIT_STOPPED),
+    (signal.SIGHUP, EXIT_STOPPED),
+  ):
+    if signal.getsignal(number) != signal.SIG_IGN:  # by nohup
+      signal.signal(number, lambda n, _, code=code: _end_unsaved(n, code))
 
-  XLA asks for a step's memory anew each time, gigabytes on a CPU, and touching
-  it 4 kB at a time cost a fifth to a quarter of a training step (2 cores, JAX
-  0.10.2 and 0.12.0.1, 2026-11-24). glibc reads the wish at its start only.
+
+def _end_unsaved(number: int, code: int) -> None:
+  name = signal.Signals(number).name
+  os.write(2, f'stopped by {name}, with nothing to save yet\n'.encode())
+  os._exit(code)
+
+
+def _report_all_but_orphans(kind, error, trace) -> None:
+  """Leaves out what TensorStore reports, a hundred times, after a failed save.
+
+  The event loop of that save is closed by then; the failure itself is raised.
   """
-  setting = '/sys/kernel/mm/transparent_hugepage/enabled'
-  if 'GLIBC_TUNABLES' in os.environ or not os.path.exists(setting):
-    return
-  with open(setting, encoding='ascii') as file:
-    on_request = '[madvise]' in file.read()
-  if on_request and platform.libc_ver()[0] == 'glibc':
-    os.environ['GLIBC_TUNABLES'] = 'glibc.malloc.hugetlb=1'
-    sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+  if 'Event loop is closed' not in str(error):
+    sys.__excepthook__(kind, error, trace)
 
 
 def tell(result: str) -> None:
@@ -190,6 +233,7 @@ def _end_at_once(code: int) -> None:
 
   The others notice that this one is gone, and end too.
   """
+  surroundings.leave()
   sys.stdout.flush()
   sys.stderr.flush()
   os._exit(code)
@@ -200,10 +244,16 @@ def _with_config(argv: Sequence[str], default: str) -> list[str]:
 
   A default of the flag's own would be loaded, with the overrides, on import.
   """
-  named = any(a.lstrip('-').partition('=')[0] == 'config' for a in argv[1:])
+  named = any(a.partition('=')[0] in ('-config', '--config') for a in argv[1:])
   if named:
-    return [*argv]
-  path = os.path.join(_ROOT, 'configs', f'{default}.py')
+    mark = '--config='
+    return [
+      mark + os.path.expanduser(a.removeprefix(mark))
+      if a.startswith(mark)
+      else a
+      for a in argv
+    ]
+  path = os.path.join(surroundings.ROOT, 'configs', f'{default}.py')
   return [argv[0], f'--config={path}', *argv[1:]]
 
 
@@ -211,24 +261,50 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
   """Returns the arguments left over; a wrong flag ends with a sentence."""
   try:
     rest = flags.FLAGS(argv)
+    if CONFIG.value is None:
+      raise flags.Error('--config has no value; write --config=FILE')
     # A config that could not be loaded says so only when it is looked at.
     CONFIG.value.keys()
+    _expand_paths(CONFIG.value)
   except (AttributeError, KeyError) as e:
     cause = e.args[0].args[0] if isinstance(e.args[0], KeyError) else str(e)
-    _fail(f'the config has no such key: {" ".join(cause.split())}')
+    console.fail(f'the config has no such key: {" ".join(cause.split())}')
   except OSError as e:
-    _fail(
+    console.fail(
       f'--config names no config: {str(e).strip().splitlines()[-1].strip()}'
     )
+  except (SyntaxError, ImportError) as e:
+    console.fail(f'--config names no config that Python can read: {e}')
   except (TypeError, ValueError, flags.Error) as e:
     # What get_config() raises arrives as a traceback; its end is the message.
     message = str(e).strip().splitlines()[-1]
     if 'get_config() takes' in message:
       message = 'that config has no variants; name it without a colon'
-    _fail(message)
+    console.fail(message)
   return rest
 
 
-def _fail(sentence: str) -> None:
-  print(f'error: {sentence}', file=sys.stderr)
-  sys.exit(EXIT_BAD_INPUT)
+def _expand_paths(config) -> None:
+  """Puts the home folder into the config's paths, and refuses URLs.
+
+  Raises:
+    errors.InputError: See `storage.local_path`.
+  """
+  from advspeech import storage
+
+  for key in ('folder', 'manifest'):  # URLs too
+    if '://' not in config.corpus[key] and config.corpus[key]:
+      config.corpus[key] = storage.local_path(
+        f'--config.corpus.{key}', config.corpus[key]
+      )
+  if config.data_dir:
+    config.data_dir = storage.local_path('--config.data_dir', config.data_dir)
+  given = [str(path) for path in config.sweep.checkpoints]
+  expanded = {
+    path: storage.local_path('--config.sweep.checkpoints', path)
+    for path in given
+  }
+  config.sweep.checkpoints = tuple(expanded[path] for path in given)
+  config.sweep.sources = tuple(
+    expanded.get(source, source) for source in config.sweep.sources
+  )

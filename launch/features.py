@@ -5,10 +5,10 @@ python -m launch.features --config=configs/quickstart.py --workdir=runs/a
 
 from absl import flags
 
-from launch import command
+from launch import command, path_flags
 
-_MODELS = flags.DEFINE_string(
-  'models', None, "The run's folder with the trained models; --workdir if not."
+_MODELS = path_flags.define(
+  'models', "The run's folder with the trained models; --workdir if not."
 )
 _NUM_CLIPS = flags.DEFINE_integer(
   'num_clips', 96, 'Test clips, evenly spread over the split.', lower_bound=1

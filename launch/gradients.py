@@ -5,11 +5,10 @@ python -m launch.gradients --config=configs/quickstart.py --workdir=runs/a
 
 from absl import flags
 
-from launch import command
+from launch import command, path_flags
 
-_CHECKPOINT = flags.DEFINE_multi_string(
+_CHECKPOINT = path_flags.define_multi(
   'checkpoint',
-  None,
   'Folder of a trained model, of this run or another; repeatable. All models '
   'of the run if it is not given.',
 )

@@ -19,6 +19,8 @@ import time
 
 from absl import app, flags
 
+from launch import console, path_flags
+
 _NUM_PROCESSES = flags.DEFINE_integer(
   'num_processes', 2, 'How many processes.', lower_bound=1
 )
@@ -31,10 +33,8 @@ _DEVICES = flags.DEFINE_integer(
 _GRACE_S = flags.DEFINE_float(
   'grace_s', 60.0, 'Seconds from SIGTERM to SIGKILL.', lower_bound=0
 )
-_OUTPUT_DIR = flags.DEFINE_string(
-  'output_dir',
-  None,
-  'Where processes but the first write; a new folder if none.',
+_OUTPUT_DIR = path_flags.define(
+  'output_dir', 'Where processes but the first write; a new folder if none.'
 )
 _DRY_RUN = flags.DEFINE_bool('dry_run', False, 'Only print what would run.')
 _POLL_S = 0.1
@@ -43,7 +43,7 @@ _POLL_S = 0.1
 def main(argv):
   """Starts the processes and waits for them."""
   if len(argv) < 2:
-    sys.exit('error: no launcher was named; put it after --: -- launch.train')
+    console.fail('no launcher was named; put it after --: -- launch.train')
   address = f'127.0.0.1:{_free_port()}'
   commands = [
     [
@@ -67,7 +67,11 @@ def main(argv):
       f'--xla_force_host_platform_device_count={_DEVICES.value}'
     )
   folder = _OUTPUT_DIR.value or tempfile.mkdtemp(prefix='advspeech-')
-  os.makedirs(folder, exist_ok=True)
+  try:
+    os.makedirs(folder, exist_ok=True)
+  except OSError as e:
+    console.fail(f'--output_dir={folder} cannot be made ({e.strerror})')
+  came = _heed_signals()
   print(f'processes 1 and up write to {folder}', file=sys.stderr)
   processes = []
   for i, command in enumerate(commands):
@@ -84,7 +88,7 @@ def main(argv):
         start_new_session=True,
       )
     )
-  sys.exit(_wait(processes, folder))
+  sys.exit(_wait(processes, folder, came))
 
 
 def _free_port():
@@ -93,11 +97,17 @@ def _free_port():
     return s.getsockname()[1]
 
 
-def _wait(processes, folder):
-  """Returns the exit code when all have ended; the first failure's if any."""
+def _heed_signals():
+  """Returns a list of the signals that come from now on."""
   came = []
-  for number in (signal.SIGINT, signal.SIGTERM):
-    signal.signal(number, lambda number, frame: came.append(number))
+  for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    if signal.getsignal(number) != signal.SIG_IGN:  # by nohup
+      signal.signal(number, lambda number, frame: came.append(number))
+  return came
+
+
+def _wait(processes, folder, came):
+  """Returns the exit code when all have ended; the first failure's if any."""
   failed, deadline = None, None
   while any(p.poll() is None for p in processes):
     time.sleep(_POLL_S)
@@ -124,5 +134,15 @@ def _wait(processes, folder):
   return first if first >= 0 else 128 - first
 
 
+def _parse_flags(argv):
+  try:
+    return flags.FLAGS(argv)
+  except flags.Error as e:
+    console.fail(str(e))
+
+
 if __name__ == '__main__':
-  app.run(main)
+  console.never_fail()
+  if console.wants_help(sys.argv):
+    console.print_help()
+  app.run(main, flags_parser=_parse_flags)

@@ -6,7 +6,8 @@ from launch import command
 def main():
   from advspeech import experiment
 
-  print(experiment.prepare(command.CONFIG.value, command.SKIP_BAD.value))
+  path = experiment.prepare(command.CONFIG.value, command.SKIP_BAD.value)
+  command.tell(path)
 
 
 if __name__ == '__main__':

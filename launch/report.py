@@ -17,10 +17,10 @@ _COMPARE = flags.DEFINE_bool(
 
 
 def main():
-  from advspeech import experiment
+  from advspeech import experiment, storage
 
-  folders = command.arguments()
   if _COMPARE.value:
+    folders = [storage.local_path('--compare', x) for x in command.arguments()]
     page = experiment.run_comparison(command.workdir('runs'), folders)
   else:
     page = experiment.run_report(command.workdir())

@@ -6,10 +6,16 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 
 import pytest
+from absl import flags
+from ml_collections import config_flags
+
+from advspeech import errors
+from launch import command
 
 ROOT = pathlib.Path(__file__).parent.parent
 LAUNCHERS = (
@@ -233,7 +239,30 @@ def test_help_says_what_the_command_does_without_waiting_for_jax(name):
   docstring = (ROOT / 'launch' / f'{name}.py').read_text().splitlines()[0]
   assert re.search(r'\| +absl$', done.stderr, re.MULTILINE)
   assert not re.search(r'\| +jax$', done.stderr, re.MULTILINE)
+  assert done.returncode == 0
   assert docstring.strip('"') in done.stdout
+  assert '--workdir' in done.stdout
+
+
+def test_the_programs_are_listed_and_a_misspelt_start_is_put_right():
+  done = subprocess.run(
+    [sys.executable, '-m', 'launch'],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  for name in (*LAUNCHERS, 'benchmark', 'local'):
+    assert re.search(rf'^  {name} +\w.*\.$', done.stdout, re.MULTILINE), name
+  done = subprocess.run(
+    [sys.executable, '-m', 'launch', 'train'],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.returncode == 2
+  assert 'write python -m launch.train' in done.stderr
 
 
 def fails(*args, match):
@@ -284,11 +313,205 @@ def test_a_misspelt_config_key_is_named(tmp_path):
     ('--config.training.precision=half', 'one of float32, tf32, bfloat16'),
     ('--config.sweep.epsilon_devices=3', 'device count, got 3 and 1; use 1'),
     ('--config.task=age', 'gender, emotion, speaker'),
+    ('--config.seeds=(0,1', 'write a tuple'),
+    ('--config.data_dir=gs://b', 'data_dir must be a path of a mounted'),
+    ("--config.sweep.checkpoints=('s3://b',)", 'checkpoints must be a path'),
+    ('--config=README.md', 'no config that Python can read'),
   ],
 )
 def test_a_wrong_argument_gets_one_sentence(tmp_path, arg, match):
   fails(arg, f'--workdir={tmp_path / "run"}', match=match)
   assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.parametrize(
+  ('name', 'args', 'match'),
+  [
+    (
+      'train',
+      ['--workdir=az://b/run'],
+      '--workdir must be a path of a mounted',
+    ),
+    ('train', ['--workdir', '--config=x.py'], 'must be a path, got .--config='),
+    ('train', ['--config'], 'Missing value for flag --config'),
+    ('attack', ['--audio=gs://b/a.wav'], '--audio must be a path'),
+    ('attack', ['--epsilons='], 'must name one at least'),
+    ('attack', ['--checkpoint=gs://b'], '--checkpoint must be a path'),
+    ('attack', ['--output=~nobody-here/x'], 'that home folder is not known'),
+    ('gradients', ['--checkpoint=gs://b'], '--checkpoint must be a path'),
+    ('features', ['--models=gs://b'], '--models must be a path'),
+    ('benchmark', ['--output=gs://b/x.json'], '--output must be a path'),
+    (
+      'local',
+      ['--output_dir=gs://b', '--', 'x'],
+      '--output_dir must be a path',
+    ),
+    ('local', [], 'no launcher was named'),
+  ],
+)
+def test_a_wrong_path_or_flag_is_refused_before_anything_starts(
+  name, args, match
+):
+  done = launch(name, *args)
+  assert done.returncode == 2
+  assert re.fullmatch(f'error: .*{match}.*\n', done.stderr), done.stderr
+
+
+def config_of(*args):
+  """Returns what these flags make of configs/quickstart.py."""
+  values = flags.FlagValues()
+  args = ['x', f'--config={ROOT}/configs/quickstart.py', *args]
+  config_flags.DEFINE_config_file('config', flag_values=values, sys_argv=args)
+  values(args)
+  return values.config
+
+
+@pytest.mark.parametrize(
+  ('given', 'expected'),
+  [
+    (['3'], (3,)),
+    (['0', '1'], (1,)),
+    (['(0, 1)', '(2,)'], (2,)),
+    (['0,1'], (0, 1)),
+    (['[4]'], (4,)),
+    (['()'], ()),
+    (['a/b c'], ('a/b c',)),
+  ],
+)
+def test_of_several_tuples_the_last_counts(given, expected):
+  assert config_of(*(f'--config.seeds={x}' for x in given)).seeds == expected
+
+
+@pytest.mark.parametrize('text', ['', '(0,', '{1: 2}', '{1}', '(nan,)'])
+def test_what_is_no_tuple_is_refused(text):
+  with pytest.raises(flags.Error, match='write a tuple'):
+    config_of(f'--config.seeds={text}')
+
+
+def test_paths_of_a_config_have_the_home_folder_in_them(monkeypatch):
+  monkeypatch.setenv('HOME', '/home/me')
+  config = config_of(
+    '--config.data_dir=~/data',
+    '--config.corpus.folder=~/ravdess',
+    '--config.corpus.manifest=gs://b/list.csv',
+    "--config.sweep.checkpoints=('~/a', 'b')",
+    "--config.sweep.sources=('wavecnn', '~/a')",
+  )
+  command._expand_paths(config)
+  assert config.data_dir == '/home/me/data'
+  assert config.corpus.to_dict() == {
+    **config_of().corpus.to_dict(),
+    'folder': '/home/me/ravdess',
+    'manifest': 'gs://b/list.csv',
+  }
+  assert config.sweep.checkpoints == ('/home/me/a', 'b')
+  assert config.sweep.sources == ('wavecnn', '/home/me/a')
+  config.corpus.folder = '~nobody-of-that-name/x'
+  with pytest.raises(errors.InputError, match='folder must be a path'):
+    command._expand_paths(config)
+
+
+# Prints where a program ended up, and then finds the disk full.
+SURROUNDED = """
+import errno, os
+from launch import command
+def main():
+  import matplotlib.figure
+  print(command.CONFIG.value.task, os.environ['NUMBA_CACHE_DIR'])
+  print('caf\\u00e9')
+  raise OSError(errno.ENOSPC, 'full')
+command.run(main)
+"""
+
+
+def test_a_program_runs_in_any_surroundings_and_reports_a_full_disk(tmp_path):
+  """No home, a notebook's backend, an ASCII console, other `configs` here."""
+  configs = tmp_path / 'configs'
+  configs.mkdir()
+  (configs / '__init__.py').touch()
+  (configs / 'mine.py').write_text("TASK = 'emotion'\n")
+  (configs / 'own.py').write_text(
+    'from configs import mine, paper\n'
+    'def get_config():\n'
+    '  config = paper.get_config()\n'
+    '  config.task = mine.TASK\n'
+    '  return config\n'
+  )
+  environment = {
+    **os.environ,
+    'PYTHONPATH': f'{tmp_path}:{ROOT}',
+    'HOME': '/proc/nowhere',
+    'MPLBACKEND': 'module://backend_of_a_notebook',
+    'PYTHONIOENCODING': 'ascii',
+    'TMPDIR': str(tmp_path),
+  }
+  for name in ('JAX_COMPILATION_CACHE_DIR', 'XDG_CACHE_HOME', 'XLA_FLAGS'):
+    environment.pop(name, None)
+  done = subprocess.run(
+    [
+      *(sys.executable, '-c', SURROUNDED, '--config=configs/own.py'),
+      f'--workdir={tmp_path}/caf\u00e9',
+    ],
+    cwd=tmp_path,
+    env=environment,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.returncode == 2, done.stderr
+  lines = done.stdout.splitlines()
+  assert lines[0].startswith(f'emotion {tmp_path}/advspeech-')
+  assert lines[1] == 'caf\\xe9'
+  first, last = done.stderr.splitlines()
+  assert first.startswith('no home folder that can be written to')
+  assert last.startswith(
+    f'error: {tmp_path}/caf\\xe9 cannot be written or read'
+  )
+  assert [p.name for p in tmp_path.iterdir()] == ['configs']
+
+
+@pytest.mark.parametrize(
+  ('redirection', 'code'),
+  [('>/dev/full', 0), ('>&-', 0), ('2>&-', 0), ('>&- 2>&-', 0), ('| true', 0)],
+)
+def test_printing_never_fails(redirection, code):
+  program = (
+    'from launch import console; import sys; console.never_fail(); '
+    "print('a' * 100_000); print('b', file=sys.stderr)"
+  )
+  done = subprocess.run(
+    [
+      *('bash', '-c', f'set -o pipefail; "$0" -c "$1" {redirection}'),
+      *(sys.executable, program),
+    ],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.returncode == code, done.stderr
+  assert 'Traceback' not in done.stderr
+
+
+def test_what_stops_launch_local_stops_its_processes(tmp_path):
+  (tmp_path / 'waits.py').write_text(
+    'import signal, sys\n'
+    'signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))\n'
+    "print('ready', flush=True)\n"
+    'signal.pause()\n'
+  )
+  process = subprocess.Popen(
+    [sys.executable, '-m', 'launch.local', '--num_processes=1', '--', 'waits'],
+    cwd=ROOT,
+    env={**os.environ, 'PYTHONPATH': f'{tmp_path}:{ROOT}'},
+    stdout=subprocess.PIPE,
+    stderr=subprocess.DEVNULL,
+    text=True,
+  )
+  assert process.stdout.readline() == 'ready\n'
+  process.send_signal(signal.SIGHUP)
+  assert process.wait(60) == 75
+  process.stdout.close()
 
 
 def test_a_workdir_of_another_config_is_refused(tiny):

@@ -121,7 +121,7 @@ def _claim(config, workdir):
         f'--workdir or remove {what}'
       )
     remove_page(workdir)
-  os.makedirs(workdir, exist_ok=True)
+  storage.make_folder(workdir)
   storage.write_json(path, config.to_dict())
 
 
@@ -143,10 +143,10 @@ def _holds_checkpoints(workdir):
 
 def _flat(tree: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
   """Returns a nested dict with dotted keys, tuples as JSON gives them back."""
-  flat = {}
+  values = {}
   for key, value in tree.items():
     if isinstance(value, Mapping):
-      flat.update(_flat(value, f'{prefix}{key}.'))
+      values.update(_flat(value, f'{prefix}{key}.'))
     else:
-      flat[prefix + key] = list(value) if isinstance(value, tuple) else value
-  return flat
+      values[prefix + key] = list(value) if isinstance(value, tuple) else value
+  return values

@@ -64,6 +64,16 @@ SWITCHES = (
   'sweep.repair',
   'sweep.clip_to_range',
 )
+NAME_LISTS = (
+  'models',
+  'speakers',
+  'studies',
+  'sweep.attacks',
+  'sweep.checkpoints',
+  'sweep.masks',
+  'sweep.sources',
+  'sweep.transforms',
+)
 TEXTS = (
   'corpus.folder',
   'corpus.manifest',
@@ -85,6 +95,13 @@ def validate(config: ml_collections.ConfigDict) -> None:
       value = _value(config, key)
       if not isinstance(value, kind):
         raise errors.InputError(f'config.{key} must be {what}, got {value!r}')
+  for key in NAME_LISTS:
+    for name in _value(config, key):
+      if not isinstance(name, str):
+        raise errors.InputError(
+          f'config.{key} must be names, got {name!r}; write them as '
+          f'"--config.{key}=(\'{name}\',)"'
+        )
   check_choice('task', config.task, tasks.NAMES)
   check_choice('corpus.name', config.corpus.name, corpora.BUILDERS)
   check_choice('split.kind', config.split.kind, tasks.SPLIT_KINDS)
