@@ -19,7 +19,7 @@ from jax import sharding
 from jax._src import distributed as jax_distributed  # what it waits for
 from jax.experimental import multihost_utils
 
-from advspeech import errors
+from advspeech import cluster, errors
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +44,12 @@ _CLUSTER_VARIABLES = (
   'TPU_WORKER_ID',
   'MEGASCALE_COORDINATOR_ADDRESS',
   'JAX_COORDINATOR_ADDRESS',
+  'JAX_NUM_PROCESSES',
+  'JAX_PROCESS_ID',
+  'NNODES',
+  'NODE_RANK',
+  'SKYPILOT_NUM_NODES',
+  'SKYPILOT_NODE_RANK',
 )
 
 
@@ -56,8 +62,8 @@ def start(
   """Starts JAX's multi-process runtime, before the first use of a device.
 
   Args:
-    distributed: 'on', 'off', or 'auto': on where Slurm, a TPU pod or the
-      arguments below tell of other processes.
+    distributed: 'on', 'off', or 'auto': on where Slurm, a TPU pod, another
+      launcher (see `cluster`) or the arguments below tell of other processes.
     coordinator_address: host:port of process 0; None where the cluster tells.
     num_processes: How many there are.
     process_id: Which one this is, from 0.
@@ -77,6 +83,8 @@ def start(
   if all(given):
     _check_manual(*manual)
   if distributed != 'off':
+    if not any(given) and (found := cluster.detect(os.environ)):
+      manual, given = (found.address, found.num, found.id), [True]
     _join(manual if all(given) else (), required=distributed == 'on')
   try:
     jax.devices()

@@ -1,5 +1,11 @@
 """What launchers set becomes processes; half of it is refused."""
 
+import os
+import socket
+import subprocess
+import sys
+
+import devices
 import pytest
 
 from advspeech import cluster, errors
@@ -80,3 +86,60 @@ def test_numbers_that_cannot_be_are_refused(num, number):
   changed = {'JAX_NUM_PROCESSES': num, 'JAX_PROCESS_ID': number}
   with pytest.raises(errors.InputError, match=r'got .*; correct them'):
     cluster.detect({**KUBEFLOW, **changed})
+
+
+PROGRAM = """
+import jax
+from jax.experimental import multihost_utils
+from advspeech import parallel
+parallel.start()
+number = jax.numpy.int32(jax.process_index())
+numbers = multihost_utils.process_allgather(number).tolist()
+print('told:', parallel.is_lead(), numbers, flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+  'launcher',
+  [
+    'kubeflow',
+    pytest.param('xpk', marks=pytest.mark.slow),
+    pytest.param('skypilot', marks=pytest.mark.slow),
+  ],
+)
+def test_two_processes_started_so_are_two_of_one_cluster(launcher):
+  """Today's worst: each would take itself for the lead, in one --workdir."""
+  with socket.socket() as s:
+    s.bind(('127.0.0.1', 0))
+    port = s.getsockname()[1]
+  processes = []
+  for i in (0, 1):
+    variables = {
+      'kubeflow': {
+        ADDRESS: f'127.0.0.1:{port}',
+        'JAX_NUM_PROCESSES': '2',
+        'JAX_PROCESS_ID': f'{i}',
+      },
+      'xpk': {
+        ADDRESS: '127.0.0.1',
+        'JAX_COORDINATOR_PORT': f'{port}',
+        'NNODES': '2',
+        'NODE_RANK': f'{i}',
+      },
+      'skypilot': {
+        'SKYPILOT_NODE_IPS': f'127.0.0.1:{port}\n127.0.0.2',
+        'SKYPILOT_NUM_NODES': '2',
+        'SKYPILOT_NODE_RANK': f'{i}',
+      },
+    }[launcher]
+    processes.append(
+      subprocess.Popen(
+        [sys.executable, '-c', PROGRAM],
+        env={**os.environ, **devices.environment(), **variables},
+        stdout=subprocess.PIPE,
+        text=True,
+      )
+    )
+  told = [process.communicate(timeout=300)[0] for process in processes]
+  assert 'told: True [0, 1]' in told[0]
+  assert 'told: False [0, 1]' in told[1]
