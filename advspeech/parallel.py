@@ -244,6 +244,21 @@ def agree(make: Callable[[], int]) -> int:
   return int(multihost_utils.broadcast_one_to_all(value))
 
 
+def gather(value: int) -> list[int]:
+  """Returns each process's integer, in the order of the processes."""
+  if jax.process_count() == 1:
+    return [value]
+  values = multihost_utils.process_allgather(np.int32(value))
+  return values.ravel().tolist()
+
+
+def membership() -> str:
+  """Returns which process this is, of how many, and how that was found out."""
+  if not is_distributed():
+    return 'this one alone'
+  return _whom(())
+
+
 def make_mesh(
   num_epsilon: int = 1, devices: Sequence[jax.Device] | None = None
 ) -> sharding.Mesh:

@@ -23,6 +23,7 @@ from advspeech.experiment.training import run_lr_search, run_training
 from advspeech.experiment.validation import check_devices, validate
 
 __all__ = [
+  'check_devices',
   'claim_workdir',
   'prepare',
   'reproduce',
