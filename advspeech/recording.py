@@ -275,15 +275,17 @@ def _check_output(output, settings, names):
     if not name.startswith('.')
   ]
   own = []
-  if FILE in there:
-    found = storage.read_json(os.path.join(output, FILE))
-    if found['settings'] != settings:
+  path = os.path.join(output, FILE)
+  record = storage.read_json(path) if os.path.exists(path) else {}
+  if isinstance(record, dict) and {'settings', 'files'} <= record.keys():
+    made = record['settings']
+    if made != settings:
       raise errors.InputError(
-        f'{output} holds the attack {found["settings"]["attack"]} on '
-        f'{found["settings"]["recording"]}, made with other settings '
-        f'({FILE}); choose another folder, such as --output={other}'
+        f'{output} holds the attack {made["attack"]} on {made["recording"]}, '
+        f'made with other settings ({FILE}); choose another folder, such as '
+        f'--output={other}'
       )
-    own = [os.path.basename(name) for name in found['files']]
+    own = [os.path.basename(name) for name in record['files']]
     there = [name for name in there if name in names and name not in own]
   if there:
     raise errors.InputError(

@@ -256,6 +256,10 @@ def test_a_folder_is_one_attacks_and_the_same_again_replaces_it(
       match=r'out holds the attack fgsm on .*; choose ano',
     ):
       attack(quiet_model, path, out, ('0.03',), **kwargs)
+  (tmp_path / 'theirs').mkdir()
+  (tmp_path / 'theirs' / 'attack.json').write_text('{"mine": 1}')
+  with pytest.raises(errors.InputError, match=r'theirs holds attack\.json, wh'):
+    attack(quiet_model, stereo, tmp_path / 'theirs')
   (tmp_path / 'file').write_text('mine')
   with pytest.raises(errors.InputError, match=r'file is a file; name a folder'):
     attack(quiet_model, stereo, tmp_path / 'file')

@@ -201,7 +201,7 @@ class SpeechBuilder(
         'libsndfile': soundfile.__libsndfile_version__,
         **{
           name: importlib.metadata.version(name)
-          for name in ('librosa', 'soxr', 'soundfile', 'tensorflow-datasets')
+          for name in ('soxr', 'soundfile', 'tensorflow-datasets')
         },
       },
     }

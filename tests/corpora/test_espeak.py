@@ -73,7 +73,7 @@ def test_nothing_is_clipped(corpus):
 def test_says_how_it_was_made(corpus):
   assert corpus.metadata['num_clips'] == 1200
   assert corpus.metadata['skipped'] == []
-  assert {'librosa', 'soxr'} <= set(corpus.metadata['versions'])
+  assert {'soundfile', 'soxr'} <= set(corpus.metadata['versions'])
 
 
 def test_a_corpus_that_was_not_prepared_is_told_how_to(tmp_path):
