@@ -14,7 +14,7 @@ import pytest
 from absl import flags
 from ml_collections import config_flags
 
-from advspeech import errors
+from advspeech import errors, experiment
 from launch import command
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -386,6 +386,26 @@ def test_of_several_tuples_the_last_counts(given, expected):
 def test_what_is_no_tuple_is_refused(text):
   with pytest.raises(flags.Error, match='write a tuple'):
     config_of(f'--config.seeds={text}')
+
+
+@pytest.mark.parametrize(
+  ('given', 'match'),
+  [
+    ('clip_s=nan', 'clip_s must be a finite number'),
+    ('training.learning_rate=inf', 'learning_rate must be a finite number'),
+    ('sweep.epsilons=(0.0, 1e999)', 'sweep.epsilons must be a finite number'),
+    ('training.num_epochs=99999999999', 'num_epochs must be .* at most'),
+    ('seeds=a', "seeds must be whole numbers, got 'a'"),
+    ('seeds=1.5', 'seeds must be whole numbers, got 1.5'),
+    ('seeds=True', 'seeds must be whole numbers, got True'),
+    ('seeds=None', 'seeds must be whole numbers, got None'),
+    ('speakers=(1, 2)', 'speakers must be names, got 1'),
+    ('sweep.masks=3', 'sweep.masks must be names, got 3'),
+  ],
+)
+def test_values_of_no_use_are_refused_by_their_keys(given, match):
+  with pytest.raises(errors.InputError, match=match):
+    experiment.validate(config_of(f'--config.{given}'))
 
 
 def test_paths_of_a_config_have_the_home_folder_in_them(monkeypatch):
