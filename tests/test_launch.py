@@ -461,7 +461,7 @@ def test_a_program_runs_in_any_surroundings_and_reports_a_full_disk(tmp_path):
     **os.environ,
     'PYTHONPATH': f'{tmp_path}:{ROOT}',
     'HOME': '/proc/nowhere',
-    'MPLBACKEND': 'module://backend_of_a_notebook',
+    'MPLBACKEND': 'backend_of_a_notebook',
     'PYTHONIOENCODING': 'ascii',
     'TMPDIR': str(tmp_path),
   }
