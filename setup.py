@@ -9,6 +9,9 @@ ROOT = pathlib.Path(__file__).parent
 # The demo corpus needs eSpeak NG, which is GPL: an extra, never a requirement.
 DEMO = ['espeakng-loader>=0.2.4']
 
+# The TPU's library; its compiler runs on any machine.
+TPU = ['jax[tpu]>=0.10.2,<0.13']
+
 setuptools.setup(
   name='advspeech',
   version='0.1.0',
@@ -72,6 +75,8 @@ setuptools.setup(
     # Wheels are few: it compiles C. Its terms are those of ITU-T P.862.
     'quality': ['pesq>=0.0.4'],
     'cuda': ['jax[cuda12]>=0.10.2,<0.13'],
-    'tpu': ['jax[tpu]>=0.10.2,<0.13'],
+    # `launch.plan` compiles for slices of TPUs that nobody has.
+    'plan': TPU,
+    'tpu': TPU,
   },
 )

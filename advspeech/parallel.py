@@ -368,9 +368,28 @@ def replicate(tree: Any, mesh: sharding.Mesh) -> Any:
   )
 
 
-def is_host(mesh: sharding.Mesh) -> bool:
-  """Returns whether the devices are the host's processors, with its memory."""
-  return mesh.devices.flat[0].platform == 'cpu'
+def platform(mesh: sharding.Mesh | None = None) -> str:
+  """Returns what kind of device runs a program: 'cpu', 'gpu' or 'tpu'.
+
+  A program may be compiled for devices that this process does not have: only
+  where no mesh is named or being traced for is it the default device's.
+
+  Args:
+    mesh: Where the program runs; None for that whose jax.shard_map is being
+      traced, if any.
+  """
+  known = mesh.abstract_mesh if mesh else sharding.get_abstract_mesh()
+  device = known.abstract_device
+  return device.platform if device else jax.default_backend()
+
+
+def is_host(mesh: sharding.Mesh | None = None) -> bool:
+  """Returns whether devices are the host's processors, with its memory.
+
+  Args:
+    mesh: See `platform`.
+  """
+  return platform(mesh) == 'cpu'
 
 
 def fetch(tree: Any) -> Any:
@@ -380,11 +399,19 @@ def fetch(tree: Any) -> Any:
   return multihost_utils.process_allgather(tree, tiled=True)
 
 
-def abstract_replicated(make: Callable[[], Any], mesh: sharding.Mesh) -> Any:
-  """Returns shapes, types and placement of `make()`, replicated, unmade."""
+def abstract_replicated(
+  make: Callable[..., Any], mesh: sharding.Mesh, *args: Any
+) -> Any:
+  """Returns shapes, types and placement of `make(*args)`, unmade.
+
+  Args:
+    make: Makes a tree of arrays.
+    mesh: Where copies would be.
+    *args: Trees of arrays, or of what describes them.
+  """
   return jax.tree.map(
     lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated(mesh)),
-    jax.eval_shape(make),
+    jax.eval_shape(make, *args),
   )
 
 

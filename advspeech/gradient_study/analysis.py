@@ -102,7 +102,7 @@ def clip_step(
 
   def step(shared, rows):
     num_rows = rows['label'].shape[0]
-    chunk = 1 if jax.default_backend() == 'cpu' else _ACCELERATOR_CHUNK
+    chunk = 1 if parallel.is_host(mesh) else _ACCELERATOR_CHUNK
 
     def split(x):
       if num_rows % chunk:

@@ -3,8 +3,9 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax import sharding
 
-from advspeech import errors
+from advspeech import errors, parallel
 from advspeech.models import frontend, wavecnn, wavernn
 
 NAMES = ('wavecnn', 'wavernn')
@@ -98,14 +99,25 @@ def create_model(
   return wavernn.WaveRNN(num_classes, front, hidden_features, forget_bias, cell)
 
 
-def clips_at_once(model: nn.Module, batch_size: int, num_samples: int) -> int:
+def clips_at_once(
+  model: nn.Module,
+  batch_size: int,
+  num_samples: int,
+  mesh: sharding.Mesh | None = None,
+) -> int:
   """Returns how many of a batch's clips are best computed at a time.
 
   On a CPU as many as have a first map that fits its cache, so that what one
   layer writes is still there for the next: one clip at the paper's size, which
   is 1.2 to 1.5 times as fast as four. An accelerator wants the whole batch.
+
+  Args:
+    model: What computes them.
+    batch_size: Clips there are, on one device.
+    num_samples: Of a clip.
+    mesh: See `parallel.platform`.
   """
-  if jax.default_backend() != 'cpu':
+  if not parallel.is_host(mesh):
     return batch_size
   front = model.frontend
   floats = num_samples // front.input_pool * front.features

@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from advspeech import parallel
+
 # What the choice on CPUs in float32 goes by: milliseconds a clip of six seconds
 # (150 rows) for convolution, bias, pooling and ReLU / with the gradient to the
 # input / with both gradients. 2 cores, JAX 0.12.0.1, 2026-11-24.
@@ -55,9 +57,8 @@ def conv1d(
     kernel: [kernel_size, channels, features].
     precision: Of the products, on devices that have a choice.
   """
-  return choose(x.shape, kernel.shape, x.dtype, jax.default_backend())(
-    x, kernel, precision
-  )
+  form = choose(x.shape, kernel.shape, x.dtype, parallel.platform())
+  return form(x, kernel, precision)
 
 
 def choose(

@@ -8,8 +8,8 @@ devices.
 """
 
 import functools
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -154,10 +154,10 @@ def chunks(
   )
   budget = settings.memory_mb * 2**20
   fitting = max(1, budget // (_GRADIENT_MAPS * largest))
-  on_cpu = jax.default_backend() == 'cpu'
+  on_cpu = parallel.is_host(settings.mesh)
   clips = min(fitting, _CPU_CLIPS if on_cpu else settings.batch_size)
   for model in model_list:
-    clips = models.clips_at_once(model, clips, num_samples)
+    clips = models.clips_at_once(model, clips, num_samples, settings.mesh)
   if on_cpu:
     return Chunks(clips, 1, 1)
   forwards = max(1, budget // (_FORWARD_MAPS * largest * clips))
@@ -201,16 +201,18 @@ def judge(
       wants them.
   """
   first, last, _ = rows.indices(len(split))
-  step, at_once, arguments = _program(cell, members, split, attack, settings)
+  program = program_of(cell, members, split.pcm.shape[1], attack, settings)
+  step = compiled(program)
+  arguments = _arguments(program, cell, members, split, attack)
   # Always the same number of clips, so that one program serves all.
   parts = [
     parallel.fetch(step(*arguments(slice(start, last), fitted)))
-    for start in range(first, last, at_once)
+    for start in range(first, last, program.num_clips)
   ]
   out = {
     name: np.concatenate([p[name] for p in parts], -1) for name in parts[0]
   }
-  order = np.concatenate([indices for indices, _ in _groups(members).values()])
+  order = np.concatenate(list(_groups(members).values()))
   place = np.argsort(order)
   out['clean'] = out['clean'][place]
   out['predictions'] = out['predictions'][:, :, place]
@@ -224,37 +226,42 @@ def judge(
   )
 
 
-def _program(cell, members, split, attack, settings):
-  """Returns the step behind `judge`, the clips it takes, and its arguments.
+def program_of(
+  cell: cells_lib.Cell,
+  members: Sequence[cells_lib.Member],
+  num_samples: int,
+  attack: attacks.Attack,
+  settings: Settings,
+) -> 'Program':
+  """Returns what is compiled to judge a cell, for clips of so many samples."""
+  model_list, judged = _models(members), variants(cell, settings)
+  return Program(
+    model_list[cell.source],
+    tuple(_groups(members)),
+    attack,
+    masks.parse(cell.mask),
+    transforms.make(cell.transform) if cell.transform else None,
+    cell.adaptive,
+    judged,
+    settings.bounds,
+    chunks(model_list, num_samples, len(judged), len(cell.epsilons), settings),
+    settings.mesh,
+  )
 
-  These for the first so many clips of a slice, filled up where it has fewer.
+
+def _arguments(program, cell, members, split, attack):
+  """Returns a function that makes the arguments of `compiled(program)`.
+
+  Of (rows, fitted): for the first so many clips of a slice, filled up where it
+  has fewer.
   """
-  mesh, num_samples = settings.mesh, split.pcm.shape[1]
-  source, groups = members[cell.source], _groups(members)
-  judged, num_epsilons = variants(cell, settings), len(cell.epsilons)
-  plan = chunks(
-    _models(members), num_samples, len(judged), num_epsilons, settings
-  )
-  step = _step(
-    _Program(
-      source.classifier.model,
-      tuple(groups),
-      attack,
-      masks.parse(cell.mask),
-      transforms.make(cell.transform) if cell.transform else None,
-      cell.adaptive,
-      judged,
-      settings.bounds,
-      plan,
-      mesh,
-    )
-  )
-  at_once = plan.clips * mesh.shape['data']
-  fill_epsilons = -num_epsilons % mesh.shape['epsilon']
-  stacked = tuple(variables for _, variables in groups.values())
+  mesh, at_once = program.mesh, program.num_clips
+  num_epsilons = len(cell.epsilons)
+  fill_epsilons = _num_epsilons(program, cell) - num_epsilons
+  source, stacked = members[cell.source], _stacked(members)
   goal = source.goal(attack)
 
-  def arguments(rows, fitted):
+  def make(rows, fitted):
     rows = slice(rows.start, min(rows.stop, rows.start + at_once))
     fill_rows = at_once - (rows.stop - rows.start)
     pcm, spans = split.pcm[rows], split.spans[rows]
@@ -281,7 +288,55 @@ def _program(cell, members, split, attack, settings):
       np.pad(fitted, ((0, fill_epsilons), (0, 0)), mode='edge'),
     )
 
-  return step, at_once, arguments
+  return make
+
+
+def abstract_arguments(
+  program: 'Program',
+  cell: cells_lib.Cell,
+  members: Sequence[cells_lib.Member],
+  num_samples: int,
+) -> tuple[Any, ...]:
+  """Returns shapes, types and placement of a step's arguments, unmade.
+
+  To compile without clips or devices, for an attack that nothing is learnt for.
+
+  Args:
+    program: As `program_of` makes it.
+    cell: Of the same.
+    members: Whose variables may be abstract too.
+    num_samples: Of a clip.
+  """
+  num_clips, mesh = program.num_clips, program.mesh
+  num_epsilons = _num_epsilons(program, cell)
+  rows = parallel.sharded(mesh)
+  columns = {
+    'pcm': ((num_clips, num_samples), np.int16),
+    'span': ((num_clips, 2), np.int32),
+    'goal': ((num_clips,), np.int32),
+    'row_id': ((num_clips,), np.uint32),
+  }
+  variables = [m.classifier.variables for m in members]
+  return (
+    parallel.abstract_replicated(lambda v: v, mesh, variables[cell.source]),
+    parallel.abstract_replicated(
+      functools.partial(_stack, _groups(members)), mesh, variables
+    ),
+    {
+      name: jax.ShapeDtypeStruct(shape, dtype, sharding=rows)
+      for name, (shape, dtype) in columns.items()
+    },
+    jax.ShapeDtypeStruct((), np.uint32),
+    jax.ShapeDtypeStruct((num_epsilons, num_clips), np.float32),
+    jax.ShapeDtypeStruct((num_epsilons, 0), np.float32),
+  )
+
+
+def _num_epsilons(program, cell):
+  """Returns epsilons of a cell, filled up to share them out evenly."""
+  return (
+    len(cell.epsilons) + -len(cell.epsilons) % program.mesh.shape['epsilon']
+  )
 
 
 def attacked_clips(
@@ -343,23 +398,26 @@ def attacked_clips(
 
 
 def _groups(members):
-  """Returns {module: (indices of its members, their stacked variables)}."""
+  """Returns {module: indices of its members}."""
   indices: dict[nn.Module, list[int]] = {}
-  for i, member in enumerate(members):
-    indices.setdefault(member.classifier.model, []).append(i)
-  return {
-    model: (
-      which,
-      jax.tree.map(
-        lambda *x: jnp.stack(x),
-        *(members[i].classifier.variables for i in which),
-      ),
-    )
-    for model, which in indices.items()
-  }
+  for i, model in enumerate(_models(members)):
+    indices.setdefault(model, []).append(i)
+  return indices
 
 
-class _Program(NamedTuple):
+def _stacked(members):
+  """Returns the variables of each group's members, stacked."""
+  return _stack(_groups(members), [m.classifier.variables for m in members])
+
+
+def _stack(groups, variables):
+  return tuple(
+    jax.tree.map(lambda *x: jnp.stack(x), *(variables[i] for i in which))
+    for which in groups.values()
+  )
+
+
+class Program(NamedTuple):
   """All that is compiled into a step."""
 
   source: nn.Module
@@ -373,9 +431,14 @@ class _Program(NamedTuple):
   chunks: Chunks
   mesh: sharding.Mesh
 
+  @property
+  def num_clips(self) -> int:
+    """Returns the clips that a step takes, a chunk a device."""
+    return self.chunks.clips * self.mesh.shape['data']
+
 
 @functools.lru_cache
-def _step(program: _Program):
+def compiled(program: Program) -> Callable[..., dict[str, jax.Array]]:
   """Returns the compiled function behind `judge`.
 
   Written for one device's clips and epsilons: nothing is left to communicate.

@@ -161,22 +161,22 @@ def test_sharing_out_the_epsilons_changes_no_answer(
 
 def test_new_epsilons_compile_nothing(plain, members, split):
   del plain  # compiles the step
-  steps = engine._step.cache_info().currsize
+  steps = engine.compiled.cache_info().currsize
   compiled = _num_compiled(members, split)
   judge(make_cell(epsilons=(0.0, 0.3, '12dbsnr')), members, split)
-  assert engine._step.cache_info().currsize == steps
+  assert engine.compiled.cache_info().currsize == steps
   assert _num_compiled(members, split) == compiled > 0
 
 
 def _num_compiled(members, split, attack='fgsm'):
-  step, *_ = engine._program(
+  program = engine.program_of(
     make_cell(attack),
     members,
-    split,
+    sweep_subjects.TIME,
     sweep_subjects.make_attack(attack),
     make_settings(),
   )
-  return step._cache_size()
+  return engine.compiled(program)._cache_size()
 
 
 OF_FEATURES = (0.0, 4.0, 16.0)
@@ -272,12 +272,39 @@ def test_the_attack_sends_nothing_between_devices(
 
 
 def _compiled(members, split, **settings):
-  settings = make_settings(**settings)
-  attack = sweep_subjects.make_attack('fgsm')
-  step, _, arguments = engine._program(
-    make_cell(), members, split, attack, settings
+  cell, num_samples = make_cell(), split.pcm.shape[1]
+  program = engine.program_of(
+    cell,
+    members,
+    num_samples,
+    sweep_subjects.make_attack('fgsm'),
+    make_settings(**settings),
   )
-  return step.lower(*arguments(slice(0, len(split)), None)).compile()
+  arguments = engine.abstract_arguments(program, cell, members, num_samples)
+  return engine.compiled(program).lower(*arguments).compile()
+
+
+@pytest.mark.parametrize('epsilon_devices', [1, 2])
+def test_abstract_arguments_describe_the_real_ones(
+  members, split, epsilon_devices
+):
+  cell, attack = make_cell(), sweep_subjects.make_attack('fgsm')
+  settings = make_settings(mesh=parallel.make_mesh(epsilon_devices))
+  program = engine.program_of(
+    cell, members, sweep_subjects.TIME, attack, settings
+  )
+  make = engine._arguments(program, cell, members, split, attack)
+  real = make(slice(0, NUM_CLIPS), None)
+  abstract = engine.abstract_arguments(
+    program, cell, members, sweep_subjects.TIME
+  )
+  assert jax.tree.structure(real) == jax.tree.structure(abstract)
+  for a, b in zip(
+    jax.tree.leaves(real), jax.tree.leaves(abstract), strict=True
+  ):
+    assert (a.shape, a.dtype) == (b.shape, b.dtype)
+  sent = jax.tree.leaves((real[2], abstract[2]))
+  assert {x.sharding for x in sent} == {parallel.sharded(settings.mesh)}
 
 
 def test_memory_stays_under_the_bound_stated_and_makes_use_of_it():
