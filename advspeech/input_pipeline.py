@@ -311,6 +311,18 @@ def step_arrays(batch: Batch) -> Batch:
   return {key: batch[key] for key in ('audio', 'label', 'valid')}
 
 
+def abstract_batch(
+  batch_size: int, num_samples: int, mesh: sharding.Mesh
+) -> Batch:
+  """Returns shapes, types and placement of `step_arrays`, unmade."""
+  arrays = {
+    'audio': ((batch_size, num_samples), np.float32),
+    'label': ((batch_size,), np.int32),
+    'valid': ((batch_size,), np.float32),
+  }
+  return parallel.abstract_sharded(arrays, mesh)
+
+
 def epoch_order(num_clips: int, seed: int, epoch: int) -> np.ndarray:
   """Returns the permutation of an epoch's clips, from (seed, epoch) alone."""
   return np.random.default_rng([seed, epoch]).permutation(num_clips)

@@ -10,7 +10,7 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -288,15 +288,21 @@ def make_mesh(
   )
 
 
-def submeshes(num_members: int) -> list[sharding.Mesh]:
+def submeshes(
+  num_members: int, devices: Sequence[jax.Device] | None = None
+) -> list[sharding.Mesh]:
   """Returns meshes that share out the devices among independent trainings.
 
   As many as there are members, or devices if those are fewer; one, of all
   devices, where several processes run: those take part in every training.
+
+  Args:
+    num_members: How many there are.
+    devices: All there are if None.
   """
-  devices = jax.devices()
-  if jax.process_count() > 1:
-    return [make_mesh()]
+  devices = devices or jax.devices()
+  if len({device.process_index for device in devices}) > 1:
+    return [make_mesh(devices=devices)]
   num = min(num_members, len(devices))
   size = len(devices) // num
   return [
@@ -413,6 +419,21 @@ def abstract_replicated(
     lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated(mesh)),
     jax.eval_shape(make, *args),
   )
+
+
+def abstract_sharded(
+  arrays: Mapping[str, tuple[tuple[int, ...], Any]], mesh: sharding.Mesh
+) -> dict[str, jax.ShapeDtypeStruct]:
+  """Returns what describes arrays with rows over 'data', unmade.
+
+  Args:
+    arrays: Shape and type of each, by name.
+    mesh: Where they would be.
+  """
+  return {
+    name: jax.ShapeDtypeStruct(shape, dtype, sharding=sharded(mesh))
+    for name, (shape, dtype) in arrays.items()
+  }
 
 
 def check_batch_size(name: str, batch_size: int, mesh: sharding.Mesh) -> None:

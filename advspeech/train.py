@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import flax.linen as nn
 import jax
 import numpy as np
 import optax
@@ -135,6 +136,24 @@ def _frontend(variables):
   return {kind: tree['frontend'] for kind, tree in variables.items()}
 
 
+def make_model(
+  training: Mapping[str, Any], metadata: Mapping[str, Any]
+) -> nn.Module:
+  """Returns the unbound module that is trained.
+
+  Args:
+    training: `config.training`.
+    metadata: As `describe` gives it.
+  """
+  return models.create_model(
+    **metadata['model'],
+    precision=training['precision'],
+    norm_axis='data',
+    rematerialize=training['rematerialize'],
+    freeze_frontend='frontend_of' in metadata,
+  )
+
+
 def train_and_evaluate(
   config: 'ml_collections.ConfigDict',
   workdir: str,
@@ -257,15 +276,11 @@ class _Run:
     )
     self._num_steps = self._training.num_epochs * self._steps_an_epoch
     self._schedule = train_step.learning_rate(self._training, self._num_steps)
-    model = models.create_model(
-      **metadata['model'],
-      precision=self._training.precision,
-      norm_axis='data',
-      rematerialize=self._training.rematerialize,
-      freeze_frontend='frontend_of' in metadata,
-    )
     self._steps = train_step.make_steps(
-      model, optax.adam(self._schedule), metadata['clip_samples'], mesh
+      make_model(self._training, metadata),
+      optax.adam(self._schedule),
+      metadata['clip_samples'],
+      mesh,
     )
     self._restore()
 

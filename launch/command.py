@@ -116,6 +116,7 @@ def run(
   main: Callable[[], None],
   default_config: str = 'quickstart',
   takes_arguments: Callable[[], bool] = lambda: False,
+  before: Callable[[], None] = lambda: None,
 ) -> None:
   """Parses flags, runs `main`, and exits; bad input gets one sentence.
 
@@ -124,6 +125,7 @@ def run(
     default_config: File of configs/ used when --config is not given.
     takes_arguments: Whether there may be any besides flags, once those are
       parsed.
+    before: Done once flags are parsed, before JAX looks for devices.
   """
   console.never_fail()
   if console.wants_help(sys.argv):
@@ -152,6 +154,7 @@ def run(
     ours.setLevel(logging.INFO)
     code = 0
     try:
+      before()
       parallel.start(
         _DISTRIBUTED.value,
         _COORDINATOR_ADDRESS.value,

@@ -26,7 +26,7 @@ LEVELS = [
   {'benchmark', 'report'},
   {'peers'},
   {'experiment'},
-  {'doctor'},
+  {'doctor', 'plan'},
 ]
 LEVEL = {name: i for i, names in enumerate(LEVELS) for name in names}
 MODULES = sorted(

@@ -191,6 +191,16 @@ def path(name: str, **where: str) -> str:
   return str(Source(name, **where).builder().data_path)
 
 
+def is_prepared(name: str, **where: str) -> bool:
+  """Returns whether a corpus lies where `path` says.
+
+  Args:
+    name: A key of `BUILDERS`.
+    **where: `folder` and so on; see `Source`.
+  """
+  return _is_prepared(Source(name, **where).builder())
+
+
 @contextlib.contextmanager
 def _alone(dataset):
   """Holds the data set for this process; removes what a killed one left."""

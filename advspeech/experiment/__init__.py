@@ -11,7 +11,7 @@ import ml_collections
 
 from advspeech import parallel, report
 from advspeech.experiment.attack import run_attack
-from advspeech.experiment.data import prepare
+from advspeech.experiment.data import count_clips, is_prepared, prepare
 from advspeech.experiment.folder import (
   STUDIES,
   claim_workdir,
@@ -25,6 +25,8 @@ from advspeech.experiment.validation import check_devices, validate
 __all__ = [
   'check_devices',
   'claim_workdir',
+  'count_clips',
+  'is_prepared',
   'prepare',
   'reproduce',
   'run_attack',

@@ -35,6 +35,21 @@ def prepare(config: ml_collections.ConfigDict, skip_bad: bool = False) -> str:
   return path
 
 
+def is_prepared(config: ml_collections.ConfigDict) -> bool:
+  """Returns whether the config's corpus is prepared here."""
+  return corpora.is_prepared(config.corpus.name, **_where(config))
+
+
+def count_clips(
+  config: ml_collections.ConfigDict,
+) -> tuple[int, dict[str, int]]:
+  """Returns classes of the task and clips of each split; reads no clip."""
+  config = config.copy_and_resolve_references()
+  config.input.memory_budget_mb = 0
+  _, task, splits = load(config)
+  return len(task.classes), {name: len(s) for name, s in splits.items()}
+
+
 def _where(config):
   """Returns what says where a corpus is; see `corpora.Source`.
 

@@ -1,9 +1,10 @@
 """Whether a config can be run, before any work is done."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import jax
 import ml_collections
 from jax import sharding
 
@@ -238,15 +239,20 @@ def check_devices(config: ml_collections.ConfigDict) -> None:
 
 def training_meshes(
   config: ml_collections.ConfigDict,
+  devices: Sequence[jax.Device] | None = None,
 ) -> list[sharding.Mesh]:
   """Returns the devices of each training that goes on at a time.
 
   From the config alone, not from what is left to do: how many devices train a
   model decides about its last bits.
+
+  Args:
+    config: See configs/paper.py.
+    devices: All there are if None.
   """
   if not config.training.side_by_side:
-    return [parallel.make_mesh()]
-  return parallel.submeshes(len(config.models) * len(config.seeds))
+    return [parallel.make_mesh(devices=devices)]
+  return parallel.submeshes(len(config.models) * len(config.seeds), devices)
 
 
 def check_choice(key: str, value: str, choices: Iterable[str]) -> None:

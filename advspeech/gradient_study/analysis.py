@@ -127,6 +127,19 @@ def clip_step(
   )
 
 
+def abstract_rows(
+  batch_size: int, num_samples: int, mesh: jax.sharding.Mesh
+) -> Tree:
+  """Returns shapes, types and placement of the rows of `clip_step`, unmade."""
+  arrays = {
+    'audio': ((batch_size, num_samples), np.float32),
+    'label': ((batch_size,), np.int32),
+    'mask': ((batch_size, num_samples), np.float32),
+    'seed': ((batch_size,), np.uint32),
+  }
+  return parallel.abstract_sharded(arrays, mesh)
+
+
 def _logits(model, variables, clips):
   return model.apply(variables, clips, train=False)
 

@@ -299,7 +299,7 @@ def abstract_arguments(
 ) -> tuple[Any, ...]:
   """Returns shapes, types and placement of a step's arguments, unmade.
 
-  To compile without clips or devices, for an attack that nothing is learnt for.
+  To compile without clips, for devices that this process need not have.
 
   Args:
     program: As `program_of` makes it.
@@ -309,8 +309,8 @@ def abstract_arguments(
   """
   num_clips, mesh = program.num_clips, program.mesh
   num_epsilons = _num_epsilons(program, cell)
-  rows = parallel.sharded(mesh)
-  columns = {
+  learnt = num_samples if program.attack.fitted else 0
+  batch = {
     'pcm': ((num_clips, num_samples), np.int16),
     'span': ((num_clips, 2), np.int32),
     'goal': ((num_clips,), np.int32),
@@ -322,13 +322,10 @@ def abstract_arguments(
     parallel.abstract_replicated(
       functools.partial(_stack, _groups(members)), mesh, variables
     ),
-    {
-      name: jax.ShapeDtypeStruct(shape, dtype, sharding=rows)
-      for name, (shape, dtype) in columns.items()
-    },
+    parallel.abstract_sharded(batch, mesh),
     jax.ShapeDtypeStruct((), np.uint32),
     jax.ShapeDtypeStruct((num_epsilons, num_clips), np.float32),
-    jax.ShapeDtypeStruct((num_epsilons, 0), np.float32),
+    jax.ShapeDtypeStruct((num_epsilons, learnt), np.float32),
   )
 
 

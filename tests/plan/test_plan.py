@@ -1,0 +1,275 @@
+"""Plans: the programs of real runs, compiled for devices that are not here."""
+
+import importlib.util
+import json
+import types
+
+import jax
+import pytest
+import tiny
+
+from advspeech import errors, experiment, input_pipeline, parallel, plan
+from advspeech.gradient_study import analysis
+from advspeech.plan import chips, costs, programs, text
+
+V5E = chips.CHIPS['v5e']
+GIB = 2**30
+
+
+def make_config(**training):
+  config = tiny.get_config()
+  config.models = ('wavernn',)
+  config.source = 'wavernn'
+  config.seeds = (0,)
+  config.training.side_by_side = False
+  config.training.update(training)
+  return config
+
+
+def make_run(config, devices=None):
+  return programs.Run(config, devices or jax.devices(), 2)
+
+
+def test_the_training_step_is_the_one_that_a_run_compiles():
+  mesh = parallel.make_mesh()
+  program = programs.training(make_run(make_config()), 'wavernn')
+  steps = programs._steps(make_run(make_config()), 'wavernn', mesh)
+  state = steps.init(jax.random.key(0))
+  batch = next(input_pipeline.batches(tiny.SPLITS['train'], 8, mesh))
+  real = steps.train.lower(state, input_pipeline.step_arrays(batch))
+  planned = program.function.lower(*program.arguments)
+  assert planned.as_text() == real.as_text()
+
+
+def test_the_rows_of_the_study_are_described_as_they_are(monkeypatch):
+  seen = []
+
+  def step(fn, mesh):
+    del fn, mesh
+    return lambda shared, rows: seen.append(rows) or {'x': rows['seed']}
+
+  monkeypatch.setattr(analysis, 'clip_step', step)
+  analysis.map_clips(
+    None, (), tiny.SPLITS['test'], batch_size=8, description=''
+  )
+  described = analysis.abstract_rows(8, tiny.TIME, parallel.make_mesh())
+  assert set(described) == set(seen[0])
+  for name, array in seen[0].items():
+    like = described[name]
+    assert (like.shape, like.dtype) == (array.shape, array.dtype)
+    assert like.sharding == array.sharding
+
+
+def test_several_hosts_train_together_and_one_side_by_side():
+  config = make_config(side_by_side=True)
+  config.seeds = (0, 1)
+  assert [m.size for m in make_run(config).training_meshes] == [2, 2]
+
+
+def test_a_batch_that_the_chips_cannot_share_is_filled_up_and_said():
+  program = programs.training(make_run(make_config(batch_size=6)), 'wavernn')
+  assert (program.num_clips, program.asked_clips) == (8, 6)
+  assert '8, 2 a chip (the config asks for 6' in text._clips(
+    {
+      'num_clips': 8,
+      'asked_clips': 6,
+      'clips_a_chip': 2.0,
+      'num_chips': 4,
+    }
+  )
+
+
+def test_of_processors_it_says_memory_and_collectives_and_no_time(tmp_path):
+  config, said = make_config(), []
+  results = plan.make(
+    config,
+    num_devices=4,
+    parts=('evaluation', 'gradients'),
+    output=str(tmp_path / 'plan.json'),
+    tell=said.append,
+  )
+  assert json.loads((tmp_path / 'plan.json').read_text()) == json.loads(
+    json.dumps(results)
+  )
+  evaluation, gradients = results['programs']
+  assert evaluation['collectives']['all-reduce']['num'] == 1
+  assert gradients['collectives'] == {}
+  assert evaluation['memory_bytes'] > 8 * tiny.TIME * 4 / 4
+  for row in results['programs']:
+    assert not [key for key in row if key.startswith('estimated')]
+  heading, first, second = said
+  assert 'estimates no times' in heading
+  assert '== wavernn, evaluation step' in first
+  assert 'collectives a step      none' in second
+
+
+def test_where_to_compile_for_must_be_said_once():
+  for given in ({}, {'topology': 'v5e:2x2', 'num_devices': 4}):
+    with pytest.raises(errors.InputError, match='one of --topology and'):
+      plan.make(make_config(), **given)
+
+
+class Compiled:
+  """A program with some memory, sums over devices and estimated cycles."""
+
+  def __init__(self, num_bytes):
+    self._num_bytes = num_bytes
+
+  def memory_analysis(self):
+    return types.SimpleNamespace(
+      argument_size_in_bytes=3000,
+      output_size_in_bytes=2000,
+      alias_size_in_bytes=1000,
+      temp_size_in_bytes=self._num_bytes - 5000,
+      generated_code_size_in_bytes=1000,
+    )
+
+  def as_text(self):
+    return (
+      'ENTRY %main (p: f32[8]) -> f32[8] {\n'
+      '  %x = f32[8]{0} all-reduce(%p), to_apply=%add\n'
+      '  ROOT %y = f32[8]{0} copy(%x), "estimated_cycles":"3000000"\n'
+      '}\n'
+    )
+
+
+def make_program(num_clips, compile_fn, part='training'):
+  lowered = types.SimpleNamespace(compile=compile_fn)
+  return programs.Program(
+    name='wavernn, training step',
+    part=part,
+    model='wavernn',
+    function=types.SimpleNamespace(lower=lambda: lowered),
+    arguments=(),
+    num_devices=4,
+    num_clips=num_clips,
+    flops_per_clip=10**9,
+    asked_clips=num_clips,
+  )
+
+
+def no_room(used):
+  # As libtpu 0.0.50.1 says it, shortened.
+  raise jax.errors.JaxRuntimeError(
+    'RESOURCE_EXHAUSTED: XLA:TPU compile permanent error. Ran out of memory in '
+    f'memory space hbm. Used {used:.2f}G of 15.75G hbm. Exceeded hbm capacity '
+    'by more.'
+  )
+
+
+def test_estimates_follow_from_cycles_clock_and_peak():
+  program = make_program(32, lambda: Compiled(2 * GIB))
+  corpus = costs.corpus_of(make_config(), 12_800)
+  row = costs.cost(program, V5E, corpus, make_config())
+  assert row['memory_bytes'] == 2 * GIB
+  assert row['collectives'] == {'all-reduce': {'num': 1, 'num_bytes': 32}}
+  # Three million cycles at 1.5 GHz, for 32 clips, 8 of them on a chip.
+  assert row['estimated_step_ms'] == pytest.approx(2.0)
+  assert row['estimated_clips_per_s'] == pytest.approx(16_000)
+  assert row['estimated_share_of_peak'] == pytest.approx(8e9 / 2e-3 / 197e12)
+  # Three epochs of 9,600 clips.
+  assert row['num_steps'] == 3 * 300
+  assert row['estimated_hours'] == pytest.approx(900 * 2e-3 / 3600)
+  said = text.table(row, {'chip': V5E._asdict()})
+  assert said.count("compiler's estimate") == 4
+  assert '2 GiB of 16 GiB, 12.5%' in said
+
+
+def test_a_batch_that_does_not_fit_is_one_sentence():
+  program = make_program(400, lambda: no_room(31.5))
+  corpus = costs.corpus_of(make_config(), 100)
+  with pytest.raises(errors.InputError, match='GiB a chip') as e:
+    costs.cost(program, V5E, corpus, make_config())
+  assert '31.5 GiB a chip for 100 clips' in str(e.value)
+  assert 'config.training.batch_size, to 200 or less' in str(e.value)
+
+
+def test_another_failure_of_the_compiler_is_a_defect():
+  def fail():
+    raise jax.errors.JaxRuntimeError('INTERNAL: something else')
+
+  with pytest.raises(jax.errors.JaxRuntimeError, match='something else'):
+    costs.cost(make_program(8, fail), V5E, None, None)
+
+
+@pytest.mark.parametrize(
+  ('gib_a_clip', 'room', 'clips'),
+  [
+    (0.5, 16, 24),  # (16 - 3) / 0.5 = 26 clips, of whole tiles
+    (0.5, 14, 16),  # it takes more than was foreseen: a step back
+    (4, 16, 2),  # not even eight fit
+  ],
+)
+def test_the_largest_batch_is_foreseen_and_compiled(
+  monkeypatch, gib_a_clip, room, clips
+):
+  compiled = []
+
+  def training(run, name, batch_size):
+    del run, name
+
+    def compile_fn():
+      gib = 3 + gib_a_clip * batch_size / 4
+      compiled.append(batch_size)
+      return Compiled(gib * GIB) if gib <= room else no_room(gib)
+
+    return make_program(batch_size, compile_fn)
+
+  monkeypatch.setattr(programs, 'training', training)
+  row = {
+    'model': 'wavernn',
+    'num_chips': 4,
+    'clips_a_chip': 2.0,
+    'memory_bytes': (3 + 2 * gib_a_clip) * GIB,
+  }
+  found = costs.largest_batch(None, row, V5E)
+  assert (found['clips_a_chip'], found['num_clips']) == (clips, 4 * clips)
+  assert found['memory_bytes'] == (3 + clips * gib_a_clip) * GIB
+  assert len(compiled) <= 4
+
+
+def test_the_corpus_is_the_papers_the_users_or_the_prepared_one(monkeypatch):
+  config = make_config()
+  counts = {'train': 900, 'validation': 60, 'test': 240}
+  monkeypatch.setattr(experiment, 'is_prepared', lambda config: False)
+  monkeypatch.setattr(experiment, 'count_clips', lambda config: (3, counts))
+  assert costs.corpus_of(config).num_clips == {
+    'train': 7529,
+    'validation': 502,
+    'test': 2008,
+  }
+  assert costs.corpus_of(config, 100).num_clips['train'] == 75
+  monkeypatch.setattr(experiment, 'is_prepared', lambda config: True)
+  assert costs.corpus_of(config) == ('corpus espeak', counts, 3)
+  # What the user says goes first.
+  assert costs.corpus_of(config, 100).num_clips['test'] == 20
+
+
+needs_libtpu = pytest.mark.skipif(
+  importlib.util.find_spec('libtpu') is None,
+  reason="libtpu is not installed: pip install -e '.[plan]'",
+)
+
+
+@pytest.mark.slow
+@needs_libtpu
+@pytest.mark.parametrize(
+  'topology', ['v4:2x2x1', 'v5p:2x2x1', 'v5e:2x2', 'v6e:2x2']
+)
+def test_the_tpus_compiler_tells_memory_collectives_and_time(topology):
+  config = make_config(precision='bfloat16')
+  said = []
+  results = plan.make(
+    config,
+    topology=topology,
+    parts=('training',),
+    largest_batch=False,
+    tell=said.append,
+  )
+  [row] = results['programs']
+  assert row['num_chips'] == 4
+  assert set(row['collectives']) == {'all-reduce'}
+  assert 0 < row['memory_bytes'] < 2**27
+  assert 0.01 < row['estimated_step_ms'] < 100
+  assert 0 < row['estimated_share_of_peak'] < 1
+  assert "compiler's estimate" in said[1]
