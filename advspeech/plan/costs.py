@@ -15,7 +15,11 @@ PAPER_NUM_CLIPS = 10_039
 # Memory grows in steps of whole tiles: below so many clips a chip not evenly.
 _EVEN_CLIPS = 8
 _TRIES, _STEP_BACK = 4, 0.9
-_NO_ROOM = re.compile(r'Used ([\d.]+)([KMG]?) of ([\d.]+)([KMG]?) hbm')
+# libtpu says it in two ways; first comes what is needed, then what there is.
+_NO_ROOM = re.compile(
+  r'out of memory[^.]*hbm.*?\b([\d.]+)([KMGT])\b.*?\b([\d.]+)([KMGT])\b',
+  re.IGNORECASE,
+)
 _GIB = 2**30
 # What decides how many clips a program takes at a time.
 _DECIDED_BY = {
@@ -24,7 +28,7 @@ _DECIDED_BY = {
   'sweep': 'sweep.memory_mb',
   'gradients': 'sweep.batch_size',
 }
-_UNITS = {'': 1, 'K': 2**10, 'M': 2**20, 'G': _GIB}
+_UNITS = {'K': 2**10, 'M': 2**20, 'G': _GIB, 'T': 2**40}
 
 
 class Corpus(NamedTuple):

@@ -148,13 +148,18 @@ def make_program(num_clips, compile_fn, part='training'):
   )
 
 
-def no_room(used):
-  # As libtpu 0.0.50.1 says it, shortened.
-  raise jax.errors.JaxRuntimeError(
-    'RESOURCE_EXHAUSTED: XLA:TPU compile permanent error. Ran out of memory in '
-    f'memory space hbm. Used {used:.2f}G of 15.75G hbm. Exceeded hbm capacity '
-    'by more.'
-  )
+# As libtpu 0.0.50.1 and older ones say it.
+NO_ROOM = (
+  'RESOURCE_EXHAUSTED: E1000: CompileTimeHbmOom: Ran out of memory on HBM, the '
+  'total memory required for HLO temporaries ({:.2f}G) exceeds available HBM '
+  '(15.75G). HLO module: jit__train_step.\nSee https://openxla.org/xla/errors',
+  'RESOURCE_EXHAUSTED: XLA:TPU compile permanent error. Ran out of memory in '
+  'memory space hbm. Used {:.2f}G of 15.75G hbm. Exceeded hbm capacity.',
+)
+
+
+def no_room(used, message=NO_ROOM[0]):
+  raise jax.errors.JaxRuntimeError(message.format(used))
 
 
 def test_estimates_follow_from_cycles_clock_and_peak():
@@ -175,8 +180,9 @@ def test_estimates_follow_from_cycles_clock_and_peak():
   assert '2 GiB of 16 GiB, 12.5%' in said
 
 
-def test_a_batch_that_does_not_fit_is_one_sentence():
-  program = make_program(400, lambda: no_room(31.5))
+@pytest.mark.parametrize('message', NO_ROOM)
+def test_a_batch_that_does_not_fit_is_one_sentence(message):
+  program = make_program(400, lambda: no_room(31.5, message))
   corpus = costs.corpus_of(make_config(), 100)
   with pytest.raises(errors.InputError, match='GiB a chip') as e:
     costs.cost(program, V5E, corpus, make_config())
@@ -184,9 +190,17 @@ def test_a_batch_that_does_not_fit_is_one_sentence():
   assert 'config.training.batch_size, to 200 or less' in str(e.value)
 
 
-def test_another_failure_of_the_compiler_is_a_defect():
+@pytest.mark.parametrize(
+  'message',
+  [
+    'INTERNAL: something else',
+    'RESOURCE_EXHAUSTED: Ran out of memory in memory space vmem. Used 20.00M '
+    'of 16.00M vmem, something else',
+  ],
+)
+def test_another_failure_of_the_compiler_is_a_defect(message):
   def fail():
-    raise jax.errors.JaxRuntimeError('INTERNAL: something else')
+    raise jax.errors.JaxRuntimeError(message)
 
   with pytest.raises(jax.errors.JaxRuntimeError, match='something else'):
     costs.cost(make_program(8, fail), V5E, None, None)
