@@ -6,6 +6,8 @@ Compiles its programs with the TPU's compiler (pip install -e '.[plan]'), on any
 machine, and runs none: times are the compiler's estimate, not a measurement.
 """
 
+import signal
+
 from absl import flags
 
 from launch import command
@@ -53,6 +55,9 @@ def start():
 def main():
   from advspeech import plan
 
+  # The compiler does not listen for minutes, and there is nothing to save.
+  for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, signal.SIG_DFL)
   plan.make(
     command.CONFIG.value,
     topology=_TOPOLOGY.value,

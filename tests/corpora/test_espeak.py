@@ -5,8 +5,9 @@ import collections
 import numpy as np
 import pytest
 
-from advspeech import corpora, errors, tasks
+from advspeech import corpora, errors, experiment, tasks
 from advspeech.corpora import espeak
+from configs import paper
 
 pytest.importorskip('espeakng_loader')
 
@@ -22,6 +23,18 @@ def test_has_1200_clips_of_ten_speakers_in_three_manners(corpus):
   assert collections.Counter(corpus.sex) == {'female': 600, 'male': 600}
   assert set(corpus.emotion) == {'neutral', 'angry', 'sad'}
   assert list(corpus.ids) == sorted(corpus.ids)
+
+
+def test_a_plan_counts_its_clips(espeak_dir, tmp_path):
+  config = paper.get_config()
+  config.data_dir = str(tmp_path)
+  assert not experiment.is_prepared(config)
+  config.data_dir = str(espeak_dir)
+  assert experiment.is_prepared(config)
+  config.task = 'speaker'
+  num_classes, counts = experiment.count_clips(config)
+  assert (num_classes, sum(counts.values())) == (4, 480)
+  assert counts['train'] == 360
 
 
 def test_all_three_tasks_exist_on_it(corpus):

@@ -2,6 +2,10 @@
 
 import importlib.util
 import json
+import os
+import pathlib
+import subprocess
+import sys
 import types
 
 import jax
@@ -12,6 +16,7 @@ from advspeech import errors, experiment, input_pipeline, parallel, plan
 from advspeech.gradient_study import analysis
 from advspeech.plan import chips, costs, programs, text
 
+ROOT = pathlib.Path(__file__).parent.parent.parent
 V5E = chips.CHIPS['v5e']
 GIB = 2**30
 
@@ -257,6 +262,42 @@ def test_the_corpus_is_the_papers_the_users_or_the_prepared_one(monkeypatch):
   assert costs.corpus_of(config) == ('corpus espeak', counts, 3)
   # What the user says goes first.
   assert costs.corpus_of(config, 100).num_clips['test'] == 20
+
+
+def launch(*args):
+  environment = {k: v for k, v in os.environ.items() if k != 'XLA_FLAGS'}
+  return subprocess.run(
+    [sys.executable, '-m', 'launch.plan', *args],
+    cwd=ROOT,
+    env=environment,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+
+
+def test_the_command_plans_for_as_many_devices_as_it_is_asked_for():
+  done = launch(
+    '--devices=3',
+    '--only=evaluation',
+    "--config.models=('wavernn',)",
+    '--config.source=wavernn',
+    '--config.training.side_by_side=False',
+    '--config.model.features=2',
+    '--config.clip_s=0.08',
+    '--num_clips=100',
+  )
+  assert done.returncode == 0, done.stderr
+  assert 'chips                   3\n' in done.stdout
+  assert '102, 34 a chip (the config asks for 100' in done.stdout
+
+
+def test_a_slice_that_does_not_exist_ends_with_two():
+  done = launch('--topology=v5e:3x3')
+  assert done.returncode == 2
+  assert done.stderr.startswith('error: --topology: slices of v5e are 1x1')
+  assert done.stderr.count('\n') == 1
+  assert not done.stdout
 
 
 needs_libtpu = pytest.mark.skipif(
