@@ -16,7 +16,7 @@ os.environ['JAX_PLATFORMS'] = 'cpu'
 if 'PYTEST_XDIST_WORKER' not in os.environ:  # the workers share their parent's
   _cache = tempfile.TemporaryDirectory()
   os.environ['JAX_COMPILATION_CACHE_DIR'] = _cache.name
-os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0.2'
+os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0'
 
 ROOT = pathlib.Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
