@@ -33,25 +33,6 @@ def test_has_the_max_norm_and_the_l2_norm_of_fgsm():
     )
 
 
-def test_a_clips_noise_depends_on_its_key_alone():
-  together = random_sign(KEYS, AUDIO)
-  alone = random_sign(KEYS[2:3], AUDIO[2:3])
-  np.testing.assert_array_equal(alone[0], together[2])
-  assert (together[0] != together[1]).any()
-
-
-def test_masked_samples_get_no_noise():
-  mask = jnp.zeros((4, 10_000)).at[:, :500].set(1)
-  signs = random_sign(KEYS, AUDIO, mask=mask)
-  assert not signs[:, 500:].any()
-  assert signs[:, :500].all()
-
-
-def test_a_mask_of_another_shape_is_refused():
-  with pytest.raises(ValueError, match='mask must have the shape of audio'):
-    random_sign(KEYS, AUDIO, mask=jnp.ones((4, 3)))
-
-
 ETA = 0.02 * jax.random.normal(jax.random.key(3), (3, 4, 500))
 LIKE = [attacks.random_sign_like, attacks.gaussian_like, attacks.shuffled]
 EARLY = jnp.zeros((4, 500)).at[:, :200].set(1)
