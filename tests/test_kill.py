@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 
+import devices
 import pytest
 import test_train
 import tiny
@@ -21,11 +22,9 @@ OVERRIDES = ('training.num_epochs=40', 'training.save_every_s=1')
 
 
 def start(workdir):
-  environment = {**os.environ, 'JAX_PLATFORMS': 'cpu'}
-  environment['XLA_FLAGS'] = '--xla_force_host_platform_device_count=2'
   return subprocess.Popen(
     [sys.executable, tiny.__file__, str(workdir), *OVERRIDES],
-    env=environment,
+    env=devices.environment(2),
     stdout=subprocess.PIPE,
     stderr=subprocess.STDOUT,
     text=True,

@@ -1,11 +1,11 @@
 """kill -9 in the middle of an attack, and other devices afterwards."""
 
-import os
 import shutil
 import subprocess
 import sys
 import time
 
+import devices
 import pytest
 import tiny
 
@@ -26,7 +26,6 @@ TABLES = ('sweep.csv', 'samples.csv', 'minimal.csv', 'checks.json')
 
 
 def start(name, workdir, data_dir, num_devices):
-  flag = f'--xla_force_host_platform_device_count={num_devices}'
   return subprocess.Popen(
     [
       sys.executable,
@@ -35,7 +34,7 @@ def start(name, workdir, data_dir, num_devices):
       f'--config.data_dir={data_dir}',
     ],
     cwd=tiny.ROOT,
-    env={**os.environ, 'XLA_FLAGS': flag},
+    env=devices.environment(num_devices),
   )
 
 
