@@ -23,6 +23,8 @@ from advspeech import (
 from advspeech.gradient_study import analysis, figures, tables
 from advspeech.models import wavernn
 
+pytestmark = pytest.mark.usefixtures('shallow_networks')
+
 TIME = 2 * 16_000
 NUM_CLIPS = 6
 SIZES = {'features': 3, 'hidden_features': 4, 'input_pool': 2}
