@@ -33,6 +33,8 @@ _ADVICE = {
 _ADVICE_OF = {
   number: advice for advice, numbers in _ADVICE.items() for number in numbers
 }
+# What is removed, or written, while this program works with it.
+_OF_OTHERS = (errno.ENOENT, errno.ENOTEMPTY)
 # Libraries in C++ report a full disk in words; TensorStore adds the number.
 _IN_WORDS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 _TENSORSTORE = re.compile(
@@ -105,11 +107,11 @@ def of_files(error: BaseException, workdir: str) -> str:
         f'{_ADVICE_OF[number]}'
       )
     inside = os.path.join(os.path.abspath(workdir), '')
-    if number == errno.ENOENT and os.path.abspath(path).startswith(inside):
+    if number in _OF_OTHERS and os.path.abspath(path).startswith(inside):
       return (
-        f'{path} was removed while it was needed, perhaps by another program '
-        f'with the same --workdir={workdir}; end that one, and start the same '
-        'command again'
+        f'{path} was not left alone ({os.strerror(number)}), perhaps by '
+        f'another program with the same --workdir={workdir}; end that one, and '
+        'start the same command again'
       )
     error = error.__cause__ or error.__context__
   return ''

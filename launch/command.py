@@ -147,7 +147,7 @@ def run(
     # Only the program's own lines: Orbax and TFDS tell their lives; what fails
     # is raised as well.
     absl_logging.set_verbosity(absl_logging.FATAL)
-    sys.excepthook = _report_all_but_orphans
+    sys.unraisablehook = _report_all_but_orphans
     ours = logging.getLogger('advspeech')
     ours.addHandler(logging.StreamHandler())
     ours.propagate = False
@@ -214,13 +214,13 @@ def _end_unsaved(number: int, code: int) -> None:
   os._exit(code)
 
 
-def _report_all_but_orphans(kind, error, trace) -> None:
+def _report_all_but_orphans(unraisable) -> None:
   """Leaves out what TensorStore reports, a hundred times, after a failed save.
 
   The event loop of that save is closed by then; the failure itself is raised.
   """
-  if 'Event loop is closed' not in str(error):
-    sys.__excepthook__(kind, error, trace)
+  if 'Event loop is closed' not in str(unraisable.exc_value):
+    sys.__unraisablehook__(unraisable)
 
 
 def tell(result: str) -> None:
