@@ -10,7 +10,9 @@ import signal
 import subprocess
 import sys
 
+import devices
 import pytest
+import shallow
 from absl import flags
 from ml_collections import config_flags
 
@@ -38,14 +40,15 @@ TINY = (
   '--config.sweep.epsilons=(0.0, 0.02)',
   '--config.studies=()',
 )
+# Whose models these start with; the rest is as a user types it.
+SHALLOW = (shallow.__file__,)
 
 
-def launch(name, *args, cwd=ROOT):
-  environment = {k: v for k, v in os.environ.items() if k != 'XLA_FLAGS'}
+def launch(name, *args, start=('-m',)):
   return subprocess.run(
-    [sys.executable, '-m', f'launch.{name}', *map(str, args)],
-    cwd=cwd,
-    env=environment,
+    [sys.executable, *start, f'launch.{name}', *map(str, args)],
+    cwd=ROOT,
+    env=devices.environment(),
     capture_output=True,
     text=True,
     check=False,
@@ -58,7 +61,7 @@ def tiny(espeak_dir, tmp_path_factory):
   workdir = tmp_path_factory.mktemp('runs') / 'tiny'
   args = (*TINY, f'--config.data_dir={espeak_dir}', f'--workdir={workdir}')
   for name in ('prepare', 'train', 'attack', 'report'):
-    done = launch(name, *args)
+    done = launch(name, *args, start=SHALLOW)
     assert done.returncode == 0, done.stderr
   return workdir, args
 
@@ -125,7 +128,7 @@ def test_studies_of_a_trained_run_become_part_of_its_page(tiny, tmp_path):
     # There is nothing left to do of them.
     ('reproduce', "--config.studies=('gradients', 'features')"),
   ):
-    done = launch(name, *args, *more)
+    done = launch(name, *args, *more, start=SHALLOW)
     assert done.returncode == 0, (name, done.stderr)
     assert 'Traceback' not in done.stderr
   assert len(table(run / 'gradients' / 'clips.csv')) > 2
@@ -150,6 +153,7 @@ def test_a_model_of_another_task_judges_and_speaks_of_privacy(tiny, tmp_path):
     '--config.task=emotion',
     "--config.models=('wavecnn',)",
     '--config.seeds=(0,)',
+    start=SHALLOW,
   )
   assert done.returncode == 0, done.stderr
   done = launch(
@@ -157,6 +161,7 @@ def test_a_model_of_another_task_judges_and_speaks_of_privacy(tiny, tmp_path):
     *args[:-1],
     f'--workdir={run}',
     f"--config.sweep.checkpoints=('{other}/wavecnn-seed0',)",
+    start=SHALLOW,
   )
   assert done.returncode == 0, done.stderr
   judges = json.loads((run / 'attack' / 'judges.json').read_text())
@@ -208,7 +213,7 @@ def test_reproduce_finishes_what_is_missing_with_the_same_tables(tiny):
   for stale in (path, part):
     stale.unlink()
   (workdir / 'report' / 'index.html').unlink()
-  done = launch('reproduce', *args)
+  done = launch('reproduce', *args, start=SHALLOW)
   assert done.returncode == 0, done.stderr
   assert path.read_bytes() == before
   assert (workdir / 'report' / 'index.html').exists()
@@ -566,10 +571,6 @@ def test_a_folder_without_recordings_is_named(tmp_path):
 
 
 def test_a_batch_no_device_count_divides_is_named(espeak_dir, tmp_path):
-  environment = {
-    **os.environ,
-    'XLA_FLAGS': '--xla_force_host_platform_device_count=4',
-  }
   done = subprocess.run(
     [
       sys.executable,
@@ -582,7 +583,7 @@ def test_a_batch_no_device_count_divides_is_named(espeak_dir, tmp_path):
       f'--workdir={tmp_path}',
     ],
     cwd=ROOT,
-    env=environment,
+    env=devices.environment(4),
     capture_output=True,
     text=True,
     check=False,

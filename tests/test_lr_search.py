@@ -8,6 +8,8 @@ import tiny
 
 from advspeech import errors, figures, lr_search, parallel, storage, train
 
+pytestmark = pytest.mark.usefixtures('shallow_networks')
+
 
 def test_ends_and_middle_are_tried_first_then_beside_the_best():
   first = lr_search.next_rates({}, 1e-5, 1e-2)

@@ -9,10 +9,13 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import shallow
 import soundfile
 import tiny
 
 from advspeech import audio, checkpoint, errors, recording, storage
+
+pytestmark = pytest.mark.usefixtures('shallow_networks')
 
 EPSILONS = ('0', '1lsb', '0.05', '0dbsnr')
 
@@ -335,7 +338,8 @@ def test_the_command_tells_the_table(model, tone, tmp_path):
   done = subprocess.run(
     [
       sys.executable,
-      *('-m', 'launch.attack', f'--checkpoint={model}', f'--audio={tone}'),
+      *(shallow.__file__, 'launch.attack'),
+      *(f'--checkpoint={model}', f'--audio={tone}'),
       *('--epsilons=0.01,20dbsnr', f'--output={tmp_path}'),
     ],
     cwd=tiny.ROOT,
