@@ -1,7 +1,6 @@
 """Two processes on one machine: the same results, and no one left waiting."""
 
 import itertools
-import os
 import pathlib
 import re
 import signal
@@ -10,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import devices
 import numpy as np
 import pytest
 import test_train
@@ -43,13 +43,6 @@ command.run(launcher.main)
 """
 
 
-def environment(num_devices=1):
-  return {
-    **os.environ,
-    'XLA_FLAGS': f'--xla_force_host_platform_device_count={num_devices}',
-  }
-
-
 def start_pair(args, tmp_path, program=None):
   """Returns two processes that work together, and their output files."""
   with socket.socket() as s:
@@ -70,7 +63,7 @@ def start_pair(args, tmp_path, program=None):
           f'--process_id={i}',
         ],
         cwd=ROOT,
-        env=environment(),
+        env=devices.environment(),
         stdout=output,
         stderr=output,
       )
@@ -117,7 +110,7 @@ def test_two_processes_end_with_the_tables_of_one(espeak_dir, tmp_path):
         f'--workdir={tmp_path / folder}',
       ],
       cwd=ROOT,
-      env=environment(1 if folder == 'two' else 2),
+      env=devices.environment(1 if folder == 'two' else 2),
       capture_output=True,
       text=True,
       check=False,
@@ -154,7 +147,7 @@ def test_two_processes_end_with_the_tables_of_one(espeak_dir, tmp_path):
       f'--workdir={tmp_path / "two"}',
     ],
     cwd=ROOT,
-    env=environment(),
+    env=devices.environment(),
     capture_output=True,
     text=True,
     check=False,
@@ -280,7 +273,7 @@ def test_processes_read_their_share_and_together_every_clip(tmp_path, source):
           *map(str, (address, num, i, source, folder)),
         ],
         cwd=ROOT,
-        env=environment(),
+        env=devices.environment(),
       )
       for i in range(num)
     ]
