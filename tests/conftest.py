@@ -28,17 +28,17 @@ import shallow  # noqa: E402
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 
 
-# Files that take a minute or more; begun last, they leave workers idle.
+# The costliest files; begun last, they leave workers idle.
 _LONGEST = (
-  'test_train.py',
   'test_launch.py',
   'test_engine.py',
-  'test_analysis.py',
+  'test_train.py',
   'test_work.py',
-  'test_lr_search.py',
   'test_models.py',
-  'test_distributed.py',
   'test_recording.py',
+  'test_distributed.py',
+  'test_analysis.py',
+  'test_lr_search.py',
 )
 
 
