@@ -58,7 +58,8 @@ def never_fail() -> None:
 def fail(sentence: str, code: int | None = EXIT_BAD_INPUT) -> None:
   """Prints an error and exits, unless the code is None."""
   with contextlib.suppress(OSError):
-    print(f'error: {sentence}', file=sys.stderr)
+    # One line, whatever line breaks a file's name has.
+    print('error:', sentence.replace('\n', '\\n'), file=sys.stderr)
   if code is not None:
     sys.exit(code)
 
