@@ -80,18 +80,18 @@ def check_distinct(
     seen[same] = value
 
 
-def of_files(error: BaseException, workdir: str) -> str:
+def of_files(error: BaseException, folder: str) -> str:
   """Returns the sentence on a disk or a path that failed, '' if none did.
 
   Args:
     error: What was raised; its causes are looked at too.
-    workdir: The folder that is named if the error names no file, and that
+    folder: The one that is named if the error names no file, and that
       nobody else is to remove files from.
   """
   seen = set()
   while error is not None and id(error) not in seen:
     seen.add(id(error))
-    number, path = None, workdir
+    number, path = None, folder
     if isinstance(error, OSError):
       number = error.errno
       if isinstance(error.filename, str | bytes | os.PathLike):
@@ -106,12 +106,12 @@ def of_files(error: BaseException, workdir: str) -> str:
         f'{path} cannot be written or read ({os.strerror(number)}); '
         f'{_ADVICE_OF[number]}'
       )
-    inside = os.path.join(os.path.abspath(workdir), '')
+    inside = os.path.join(os.path.abspath(folder), '')
     if number in _OF_OTHERS and os.path.abspath(path).startswith(inside):
       return (
         f'{path} was not left alone ({os.strerror(number)}), perhaps by '
-        f'another program with the same --workdir={workdir}; end that one, and '
-        'start the same command again'
+        f'another program that works in {folder}; end that one, and start the '
+        'same command again'
       )
     error = error.__cause__ or error.__context__
   return ''

@@ -1,6 +1,7 @@
 """The commands as a user types them: a whole tiny run, and every error."""
 
 import csv
+import errno
 import json
 import os
 import pathlib
@@ -16,7 +17,7 @@ import shallow
 from absl import flags
 from ml_collections import config_flags
 
-from advspeech import errors, experiment
+from advspeech import corpora, errors, experiment
 from launch import command
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -617,3 +618,16 @@ def test_huge_pages_are_asked_for_unless_malloc_is_set_up_already(tmp_path):
       check=True,
     )
     assert f'tunables {expected}' in done.stdout
+
+
+def test_a_full_disk_under_the_data_sets_is_named(monkeypatch, tmp_path):
+  def fill(*args, **kwargs):
+    try:
+      raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError as e:
+      raise RuntimeError('Failed to construct dataset') from e
+
+  monkeypatch.setattr(corpora, 'prepare', fill)
+  config = config_of(f'--config.data_dir={tmp_path}')
+  with pytest.raises(errors.InputError, match=f'{tmp_path}/espeak.*make room'):
+    experiment.prepare(config)

@@ -235,7 +235,9 @@ def test_faults_of_disks_and_paths_get_a_sentence_and_others_none(tmp_path):
   assert errors.of_files(wrapped, run).startswith('/r/5/_sharding cannot be')
   for number in (errno.ENOENT, errno.ENOTEMPTY):
     disturbed = of_number(number, f'{run}/checkpoints/5.tmp/a')
-    assert 'another program with the same' in errors.of_files(disturbed, run)
+    assert f'another program that works in {run};' in errors.of_files(
+      disturbed, run
+    )
   for defect in (
     of_number(errno.ENOENT, '/elsewhere'),
     OSError('the disk of this machine is full'),

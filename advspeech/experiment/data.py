@@ -8,7 +8,15 @@ from typing import Any
 import ml_collections
 import numpy as np
 
-from advspeech import audio, corpora, input_pipeline, parallel, storage, tasks
+from advspeech import (
+  audio,
+  corpora,
+  errors,
+  input_pipeline,
+  parallel,
+  storage,
+  tasks,
+)
 from advspeech.experiment.validation import clip_samples, validate
 
 logger = logging.getLogger(__name__)
@@ -24,13 +32,18 @@ def prepare(config: ml_collections.ConfigDict, skip_bad: bool = False) -> str:
   validate(config)
 
   path = corpora.path(config.corpus.name, **_where(config))
-  with storage.naming(path):
+  try:
     parallel.on_lead(
       lambda: corpora.prepare(
         config.corpus.name, skip_bad=skip_bad, **_where(config)
       ),
       'the corpus is prepared',
     )
+  except (OSError, RuntimeError) as e:  # TFDS puts the one into the other
+    sentence = errors.of_files(e, path)
+    if not sentence:
+      raise
+    raise errors.InputError(sentence) from e
   logger.info('corpus %s: %s', config.corpus.name, path)
   return path
 
