@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import signal
 
@@ -75,7 +75,9 @@ def by_every_form(x, kernel, weight):
   return results
 
 
-@settings(deadline=None, max_examples=25)
+@example(length=1, channels=1, features=1, size=40, seed=0)
+@example(length=90, channels=3, features=2, size=40, seed=1)
+@settings(deadline=None, max_examples=10)
 @given(
   length=st.integers(1, 90),
   channels=st.integers(1, 3),

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
+import shallow
 from flax import traverse_util
 
 from advspeech import attacks, errors, models
@@ -16,20 +17,20 @@ SIX_SECONDS = 96_000
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def init(model, seed, audio):
-  return model.init(jax.random.key(seed), audio, train=False)
-
-
-@functools.partial(jax.jit, static_argnums=0)
 def apply(model, variables, audio):
   return model.apply(variables, audio, train=False)
 
 
-def num_parameters(model, time=SIX_SECONDS):
-  shapes = jax.eval_shape(
-    lambda: model.init(jax.random.key(0), jnp.zeros((1, time)), train=False)
-  )
-  return sum(x.size for x in jax.tree.leaves(shapes['params']))
+def shapes(model, num_samples):
+  """Returns the shapes of a model's variables."""
+  audio = jax.ShapeDtypeStruct((1, num_samples), jnp.float32)
+  init = functools.partial(model.init, train=False)
+  return jax.eval_shape(init, jax.random.key(0), audio)
+
+
+def num_parameters(model):
+  params = shapes(model, SIX_SECONDS)['params']
+  return sum(x.size for x in jax.tree.leaves(params))
 
 
 def test_wavecnn_has_the_parameters_of_table_1():
@@ -74,8 +75,7 @@ def layer_lengths(name, **options):
     )
     return captured['intermediates']
 
-  shapes = jax.eval_shape(run, audio)
-  flat = traverse_util.flatten_dict(shapes, sep='/')
+  flat = traverse_util.flatten_dict(jax.eval_shape(run, audio), sep='/')
   return {
     path.removesuffix('/__call__'): value[0].shape
     for path, value in flat.items()
@@ -84,51 +84,56 @@ def layer_lengths(name, **options):
 
 @pytest.mark.parametrize('name', models.NAMES)
 def test_front_end_halves_each_of_150_frames_eight_times(name):
-  shapes = layer_lengths(name)
+  lengths = layer_lengths(name)
   expected = [320, 160, 80, 40, 20, 10, 5, 3]
   for i, length in enumerate(expected):
-    assert shapes[f'frontend/layer_{i}'] == (length, 32, 150)
+    assert lengths[f'frontend/layer_{i}'] == (length, 32, 150)
 
 
 def test_input_pool_2_halves_every_length():
-  shapes = layer_lengths('wavernn', input_pool=2)
+  lengths = layer_lengths('wavernn', input_pool=2)
   expected = [160, 80, 40, 20, 10, 5, 3, 2]
   for i, length in enumerate(expected):
-    assert shapes[f'frontend/layer_{i}'] == (length, 32, 150)
+    assert lengths[f'frontend/layer_{i}'] == (length, 32, 150)
 
 
 def test_wavecnn_back_end_halves_450_samples_six_times():
-  shapes = layer_lengths('wavecnn')
+  lengths = layer_lengths('wavecnn')
   for i, length in enumerate([225, 113, 57, 29, 15, 8]):
-    assert shapes[f'layer_{i}'] == (length, 32, 1)
+    assert lengths[f'layer_{i}'] == (length, 32, 1)
 
 
-def randomised(variables, seed):
-  """Returns variables off their initial values: biases and statistics too."""
+def random_variables(model, seed, num_samples):
+  """Returns variables of every kind off their initial values.
+
+  Not `model.init`'s: compiling that takes longer than most of these tests.
+  """
   rng = np.random.default_rng(seed)
 
-  def move(path, x):
-    x = np.asarray(x)
+  def draw(path, x):
     if path[-1] in ('bias', 'mean'):
-      return x + rng.normal(0, 0.1, x.shape).astype(np.float32)
+      return rng.normal(0, 0.1, x.shape)
     if path[-1] == 'var':
-      return x * rng.uniform(0.5, 2, x.shape).astype(np.float32)
+      return rng.uniform(0.5, 2, x.shape)
     if path[-1] == 'scale':  # of either sign: pooling comes before it
-      size = rng.uniform(0.5, 2, x.shape)
-      return x * (size * rng.choice([-1, 1], x.shape)).astype(np.float32)
-    return x
+      return rng.uniform(0.5, 2, x.shape) * rng.choice([-1, 1], x.shape)
+    kernel = rng.normal(0, (4 / np.prod(x.shape[:-1])) ** 0.5, x.shape)
+    # Without a mean, which would outgrow layer by layer what clips differ in.
+    return kernel - kernel.mean(tuple(range(x.ndim - 1)))
 
-  flat = traverse_util.flatten_dict(variables)
-  return traverse_util.unflatten_dict({p: move(p, x) for p, x in flat.items()})
+  flat = traverse_util.flatten_dict(shapes(model, num_samples))
+  return traverse_util.unflatten_dict(
+    {path: draw(path, x).astype(np.float32) for path, x in flat.items()}
+  )
 
 
-@pytest.mark.parametrize('name', models.NAMES)
 @pytest.mark.parametrize(
-  'options',
+  ('name', 'options'),
   [
-    {'norm': 'none', 'center_input': False},
-    {'norm': 'batch'},
-    {'norm': 'batch', 'input_pool': 2},
+    ('wavecnn', {'norm': 'batch'}),
+    ('wavecnn', {'norm': 'none', 'center_input': False, 'input_pool': 2}),
+    ('wavernn', {'norm': 'none', 'center_input': False}),
+    ('wavernn', {'norm': 'batch', 'input_pool': 2}),
   ],
   ids=str,
 )
@@ -137,8 +142,7 @@ def test_logits_and_input_gradients_equal_a_numpy_version(name, options):
   rng = np.random.default_rng(1)
   audio = rng.uniform(0, 1, (2, 10 * 640)).astype(np.float32)
   label = np.array([2, 0])
-  variables = init(model, 3, audio)
-  variables = randomised(variables, 4)
+  variables = random_variables(model, 5, audio.shape[1])
   logits = apply(model, variables, audio)
   gradient = jax.grad(
     lambda x: attacks.cross_entropy(apply(model, variables, x), label).sum()
@@ -156,7 +160,7 @@ def test_logits_and_input_gradients_equal_a_numpy_version(name, options):
     reference.cross_entropy_gradient(expected, label)
   )
   np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-6)
-  assert np.abs(expected_gradient).max() > 1e-8
+  assert np.abs(expected_gradient).max() > 1e-4
   error = np.linalg.norm(gradient - expected_gradient)
   assert error < 1e-4 * np.linalg.norm(expected_gradient)
 
@@ -165,8 +169,9 @@ def test_logits_and_input_gradients_equal_a_numpy_version(name, options):
 def test_a_clips_logits_do_not_depend_on_its_neighbours_when_attacked(name):
   model = models.create_model(name, 2, features=4, hidden_features=4)
   audio = jax.random.uniform(jax.random.key(0), (3, 5 * 640))
-  variables = init(model, 1, audio)
+  variables = random_variables(model, 5, audio.shape[1])
   together = apply(model, variables, audio)
+  assert np.ptp(together, 0).min() > 1e-3  # what tells clips apart
   for i in range(3):
     alone = apply(model, variables, audio[i : i + 1])
     np.testing.assert_allclose(alone[0], together[i], rtol=1e-5, atol=1e-7)
@@ -175,7 +180,7 @@ def test_a_clips_logits_do_not_depend_on_its_neighbours_when_attacked(name):
 def test_rows_that_are_not_valid_leave_batch_norm_alone():
   model = models.create_model('wavecnn', 2, features=4, hidden_features=4)
   audio = jax.random.uniform(jax.random.key(0), (3, 5 * 640))
-  variables = init(model, 1, audio)
+  variables = random_variables(model, 5, audio.shape[1])
 
   @jax.jit
   def train(audio, valid):
@@ -199,16 +204,24 @@ def test_forget_bias_is_the_second_quarter_of_the_input_bias():
     model = models.create_model(
       'wavernn', 2, features=4, hidden_features=3, forget_bias=forget_bias
     )
-    variables = init(model, 0, jnp.zeros((1, 640)))
+
+    # Of the bias alone, which leaves little to compile.
+    @functools.partial(jax.jit, static_argnums=0)
+    def initial_bias(model):
+      variables = model.init(
+        jax.random.key(0), jnp.zeros((1, 640)), train=False
+      )
+      return variables['params']['input']['bias']
+
     np.testing.assert_array_equal(
-      variables['params']['input']['bias'],
+      initial_bias(model),
       [0] * 3 + [forget_bias] * 3 + [0] * 6,
     )
 
 
 def test_there_is_no_bias_before_a_batch_norm():
   model = models.create_model('wavecnn', 2, features=4, hidden_features=4)
-  variables = init(model, 0, jnp.zeros((1, 640)))
+  variables = shapes(model, 640)
   assert set(variables['params']['frontend']['layer_0']) == {'kernel', 'norm'}
 
 
@@ -226,7 +239,9 @@ def test_unknown_names_list_the_legal_ones():
 
 
 @pytest.mark.parametrize('name', models.NAMES)
-def test_rematerialized_gradients_are_the_same(name):
+def test_rematerialized_gradients_are_the_same(name, monkeypatch):
+  for module, num_layers in shallow.DEPTHS:
+    monkeypatch.setattr(module, 'NUM_LAYERS', num_layers)
   audio = jax.random.uniform(jax.random.key(0), (3, 5 * 640))
   label = jnp.array([0, 1, 1])
 
@@ -234,7 +249,7 @@ def test_rematerialized_gradients_are_the_same(name):
     model = models.create_model(
       name, 2, features=4, hidden_features=4, rematerialize=rematerialize
     )
-    variables = init(model, 1, audio)
+    variables = random_variables(model, 5, audio.shape[1])
 
     def loss(params):
       logits, updates = model.apply(
