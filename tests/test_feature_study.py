@@ -21,6 +21,8 @@ from advspeech import (
 )
 from advspeech.feature_study import examples, tables
 
+pytestmark = pytest.mark.usefixtures('shallow_networks')
+
 MFCC = ('mfcc13_griffin_lim', 'fgsm', 'features')
 WAVE = ('waveform', 'fgsm', 'waveform')
 
