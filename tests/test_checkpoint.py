@@ -22,6 +22,8 @@ from advspeech import (
 )
 from configs import paper
 
+pytestmark = pytest.mark.usefixtures('shallow_networks')
+
 MODEL = {'name': 'wavecnn', 'features': 4}
 
 
