@@ -281,9 +281,14 @@ def test_gke_makes_one_pod_a_node_that_restart_together():
   assert claim == {'claimName': 'runs'}
 
 
-def test_gke_job_is_one_that_kubernetes_knows():
+@pytest.mark.parametrize(
+  'flags',
+  [('--nodes=2',), ('--tpu=tpu-v5-lite-podslice', '--topology=4x4')],
+  ids=['GPUs', 'TPUs'],
+)
+def test_gke_job_is_one_that_kubernetes_knows(flags):
   validate = pytest.importorskip('kubernetes_validate')
-  manifest = gke_manifest('--nodes=2', ['launch.train', *NASTY])
+  manifest = gke_manifest(*flags, ['launch.train', *NASTY])
   (group,) = manifest['spec']['replicatedJobs']
   job = {
     'apiVersion': 'batch/v1',
@@ -341,7 +346,7 @@ def test_gke_applies_what_it_prints(tmp_path):
       '--claim is missing',
     ),
     ((GKE, *GKE_FLAGS, '--nodes=0', '--', 'launch.train'), '--nodes must be 1'),
-    ((GKE, *GKE_FLAGS, '--gpus=x', '--', 'launch.train'), "numbers, got 'x'"),
+    ((GKE, *GKE_FLAGS, '--gpus=x', '--', 'launch.train'), "number, got 'x'"),
     ((GKE, *GKE_FLAGS), 'name a module behind --'),
     ((GKE, *GKE_FLAGS, '--', 'launch.train', 'a\nb'), 'a line break'),
   ],

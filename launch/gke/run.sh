@@ -1,15 +1,23 @@
 #!/usr/bin/env bash
-# Runs a program of launch/ on the GPU nodes of a Kubernetes cluster, one pod a
-# node and one process a pod, as a JobSet made from jobset.yaml:
+# Runs a program of launch/ on the GPU nodes of a Kubernetes cluster, or on a TPU
+# slice of GKE, one pod a node and one process a pod, as a JobSet made from
+# jobset.yaml:
 #
 #   launch/gke/run.sh --name=NAME --image=IMAGE --nodes=2 --gpus=8 \
 #     --claim=CLAIM -- launch.train --config=... --workdir=/mnt/shared/runs/...
+#   launch/gke/run.sh --name=NAME --image=IMAGE --tpu=tpu-v5-lite-podslice \
+#     --topology=4x4 --claim=CLAIM -- launch.train ...
 #
 #   --name          of the JobSet: a-z, 0-9 and -, at most 40 characters
 #   --image         has the repository as its working directory, installed with
-#                   '.[cuda]'
-#   --nodes         how many; 1 if it is not given
+#                   '.[cuda]' or '.[tpu]': launch/docker/Dockerfile
+#   --nodes         of GPUs, how many; 1 if it is not given
 #   --gpus          on each of them, all of which go to the pod; 1 if not given
+#   --tpu           GKE's name of the TPU, cloud.google.com/gke-tpu-accelerator
+#   --topology      of the slice: 2x4, 4x4x8; the number of nodes follows from it
+#   --chips         of a TPU node; 4 if it is not given, or all of a smaller
+#                   slice; a 2x4 on one node needs --chips=8
+#   --queue         of Kueue, a LocalQueue to wait in; none if it is not given
 #   --claim         a PersistentVolumeClaim that all nodes can write to
 #   --mount         where the pods see it; /mnt/shared if it is not given
 #   --python        of the image; python if it is not given
@@ -26,9 +34,8 @@ fail() {
   exit 2
 }
 
-name='' image='' claim='' dry_run=''
-nodes=1
-gpus=1
+name='' image='' claim='' queue='' dry_run=''
+nodes='' gpus='' tpu='' topology='' chips=''
 mount=/mnt/shared
 python=python
 max_restarts=3
@@ -38,6 +45,10 @@ while [[ $# -gt 0 && $1 != -- ]]; do
     --image=*) image=${1#*=} ;;
     --nodes=*) nodes=${1#*=} ;;
     --gpus=*) gpus=${1#*=} ;;
+    --tpu=*) tpu=${1#*=} ;;
+    --topology=*) topology=${1#*=} ;;
+    --chips=*) chips=${1#*=} ;;
+    --queue=*) queue=${1#*=} ;;
     --claim=*) claim=${1#*=} ;;
     --mount=*) mount=${1#*=} ;;
     --python=*) python=${1#*=} ;;
@@ -51,11 +62,28 @@ done
   fail "--name must be a-z, 0-9 and -, from a letter on, at most 40, got '$name'"
 [[ $image ]] || fail '--image is missing: which container image?'
 [[ $claim ]] || fail '--claim is missing: which PersistentVolumeClaim?'
-[[ $nodes =~ ^[1-9][0-9]*$ ]] || fail "--nodes must be 1 or more, got '$nodes'"
-for count in "$gpus" "$max_restarts"; do
-  [[ $count =~ ^[0-9]+$ ]] ||
-    fail "--gpus and --max_restarts must be whole numbers, got '$count'"
-done
+[[ $max_restarts =~ ^[0-9]+$ ]] ||
+  fail "--max_restarts must be a whole number, got '$max_restarts'"
+label='^[a-z0-9]([-.a-z0-9]{0,61}[a-z0-9])?$'
+[[ ! $queue || $queue =~ $label ]] ||
+  fail "--queue must be a LocalQueue's name, of a-z, 0-9, - and ., got '$queue'"
+if [[ $tpu$topology$chips ]]; then
+  [[ $tpu =~ $label ]] ||
+    fail "--tpu must be GKE's name, as tpu-v5-lite-podslice, got '$tpu'"
+  [[ $topology =~ ^[1-9][0-9]{0,2}(x[1-9][0-9]{0,2}){1,2}$ ]] ||
+    fail "--topology must be that of the slice, as 4x4 or 2x2x4, got '$topology'"
+  [[ ! $nodes$gpus ]] ||
+    fail '--nodes and --gpus are of GPUs; those of a TPU follow from --topology'
+  slice=$((${topology//x/*}))
+  chips=${chips:-$((slice < 4 ? slice : 4))}
+  [[ $chips =~ ^[1-9][0-9]{0,2}$ && $((slice % chips)) == 0 ]] ||
+    fail "--chips must divide the $slice of $topology, got '$chips'"
+  nodes=$((slice / chips))
+else
+  nodes=${nodes:-1} gpus=${gpus:-1}
+  [[ $nodes =~ ^[1-9][0-9]*$ ]] || fail "--nodes must be 1 or more, got '$nodes'"
+  [[ $gpus =~ ^[0-9]+$ ]] || fail "--gpus must be a whole number, got '$gpus'"
+fi
 [[ ${2-} && $2 != -* ]] || fail 'name a module behind --, as in: -- launch.train'
 shift
 
@@ -65,21 +93,64 @@ yaml() {
   echo "'${1//\'/\'\'}'"
 }
 
+# Returns the arguments from the second on as lines indented by $1 spaces, all
+# but the first, whose place is in the manifest.
+lines() {
+  local indent text=${2-} line
+  printf -v indent '\n%*s' "$1" ''
+  for line in "${@:3}"; do
+    text+=$indent$line
+  done
+  printf '%s\n' "$text"
+}
+
+# GPUs: the processes are told of each other. TPUs: GKE tells JAX, by the
+# numbers that the chips have in the slice.
+if [[ $tpu ]]; then
+  resource="google.com/tpu: $chips"
+  # libtpu's, and that on which JAX looks for process 0 of a TPU.
+  ports=('- containerPort: 8471' '- containerPort: 8482')
+  selector=('nodeSelector:'
+    "  cloud.google.com/gke-tpu-accelerator: '$tpu'"
+    "  cloud.google.com/gke-tpu-topology: '$topology'")
+  place=("--distributed=$( ((nodes > 1)) && echo on || echo off)")
+  # All nodes are those of one slice, and nobody else's.
+  exclusive=alpha.jobset.sigs.k8s.io/exclusive-topology
+  metadata=('annotations:' "  $exclusive: cloud.google.com/gke-nodepool")
+else
+  resource="nvidia.com/gpu: $gpus"
+  ports=('- containerPort: 8476')
+  selector=()
+  place=(
+    "--coordinator_address=$name-worker-0-0.$name:8476"
+    "--num_processes=$nodes"
+    "--process_id=\$(JOB_COMPLETION_INDEX)"
+  )
+  metadata=()
+fi
+if [[ $queue ]]; then
+  metadata+=('labels:' "  kueue.x-k8s.io/queue-name: '$queue'")
+fi
+
 # In a container's command $(X) is a variable and $$ is $.
-command=''
+command=()
 for word in "$python" -m "$@"; do
-  command+="${command:+$'\n'              }- $(yaml "${word//\$/\$\$}")"
+  command+=("- $(yaml "${word//\$/\$\$}")")
 done
+command+=("${place[@]/#/- }")
 
 manifest=$(<"$(dirname "$0")/jobset.yaml")
 manifest=${manifest//@NAME@/"$name"}
 manifest=${manifest//@NODES@/"$nodes"}
-manifest=${manifest//@GPUS@/"$gpus"}
 manifest=${manifest//@MAX_RESTARTS@/"$max_restarts"}
+manifest=${manifest//@METADATA@/"$(lines 2 "${metadata[@]}")"}
+manifest=${manifest//@NODE_SELECTOR@/"$(lines 12 "${selector[@]}")"}
+manifest=${manifest//@RESOURCE@/"$resource"}
+manifest=${manifest//@PORTS@/"$(lines 14 "${ports[@]}")"}
 manifest=${manifest//@IMAGE@/"$(yaml "$image")"}
 manifest=${manifest//@CLAIM@/"$(yaml "$claim")"}
 manifest=${manifest//@MOUNT@/"$(yaml "$mount")"}
-manifest=${manifest//@COMMAND@/"$command"}
+manifest=${manifest//@COMMAND@/"$(lines 14 "${command[@]}")"}
 
 if [[ $dry_run ]]; then
   printf '%s\n' "$manifest"

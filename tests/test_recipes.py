@@ -1,0 +1,103 @@
+"""The recipes for containers and schedulers: what each of them would run.
+
+Nothing is started but shells and stubs; what a tool's own parser or schema can
+check is checked where the tool is installed.
+"""
+
+import os
+import pathlib
+import shutil
+import sys
+
+import pytest
+import test_clusters
+
+LAUNCH = pathlib.Path(__file__).parent.parent / 'launch'
+DOCKERFILE = LAUNCH / 'docker' / 'Dockerfile'
+KUBEFLOW = LAUNCH / 'kubeflow' / 'run.sh'
+KUBEFLOW_FLAGS = ('--name=on', '--image=eu.gcr.io/p/i:1', '--claim=runs')
+SBATCH = test_clusters.SBATCH
+SKYPILOT = LAUNCH / 'skypilot' / 'advspeech.yaml'
+XPK = LAUNCH / 'xpk' / 'run.sh'
+XPK_FLAGS = ('--name=on', '--cluster=c', '--image=eu.gcr.io/p/i:1')
+XPK_GPUS = ('--gpu_type=h100-80gb-8', '--nodes=2')
+XPK_TPUS = ('--tpu_type=v5litepod-16',)
+# What xpk's own quoting leaves whole.
+PLAIN = ('--config=a.py:b,c', '--c.d=(0.0, 0.02)', '$(HOME) $HOME `b` $$ & * é')
+
+
+def tool(name):
+  """Returns the path of a program, or skips the test."""
+  folder = pathlib.Path(sys.executable).parent
+  path = shutil.which(name, path=f'{folder}:{os.environ["PATH"]}')
+  return path or pytest.skip(f'{name} is not installed')
+
+
+# Google's Kubernetes: TPUs, and a queue.
+
+
+def gke_pod(*flags):
+  manifest = test_clusters.gke_manifest(*flags, ['launch.train'])
+  (group,) = manifest['spec']['replicatedJobs']
+  job = group['template']['spec']
+  pod = job['template']['spec']
+  return manifest['metadata'], job, pod, pod['containers'][0]
+
+
+@pytest.mark.parametrize(
+  ('flags', 'nodes', 'chips'),
+  [
+    (('--tpu=tpu-v5-lite-podslice', '--topology=4x4'), 4, 4),
+    (('--tpu=tpu-v5-lite-podslice', '--topology=2x4', '--chips=8'), 1, 8),
+    (('--tpu=tpu-v5-lite-podslice', '--topology=2x4'), 2, 4),
+    (('--tpu=tpu-v6e-slice', '--topology=1x1'), 1, 1),
+    (('--tpu=tpu-v5p-slice', '--topology=2x2x4'), 4, 4),
+    (('--tpu=tpu-v4-podslice', '--topology=4x4x8'), 32, 4),
+  ],
+  ids=lambda value: '-'.join(value) if isinstance(value, tuple) else None,
+)
+def test_gke_asks_for_the_nodes_of_a_slice(flags, nodes, chips):
+  metadata, job, pod, container = gke_pod(*flags)
+  assert (job['completions'], job['parallelism']) == (nodes, nodes)
+  assert container['resources'] == {'limits': {'google.com/tpu': chips}}
+  assert pod['nodeSelector'] == {
+    'cloud.google.com/gke-tpu-accelerator': flags[0].partition('=')[2],
+    'cloud.google.com/gke-tpu-topology': flags[1].partition('=')[2],
+  }
+  assert metadata == {
+    'name': 'on',
+    'annotations': {
+      'alpha.jobset.sigs.k8s.io/exclusive-topology': (
+        'cloud.google.com/gke-nodepool'
+      )
+    },
+  }
+  assert {'containerPort': 8471} in container['ports']
+
+
+def test_gke_leaves_the_places_of_tpu_processes_to_jax():
+  """Whose numbers are those of the chips, and which refuses if it has none."""
+  *_, container = gke_pod('--tpu=tpu-v5p-slice', '--topology=2x2x4')
+  assert container['command'] == [
+    *('python', '-m', 'launch.train', '--distributed=on')
+  ]
+  from jax._src.clusters import cloud_tpu_cluster
+
+  port = int(cloud_tpu_cluster.coordinator_port)
+  assert {'containerPort': port} in container['ports']
+  *_, container = gke_pod('--tpu=tpu-v6e-slice', '--topology=2x2')
+  assert container['command'][-1] == '--distributed=off'
+
+
+def test_gke_on_gpus_is_as_without_tpus():
+  metadata, _, pod, _ = gke_pod('--nodes=2')
+  assert metadata == {'name': 'on'}
+  assert 'nodeSelector' not in pod
+
+
+@pytest.mark.parametrize(
+  'flags', [(), ('--tpu=tpu-v5p-slice', '--topology=2x2x4')]
+)
+def test_gke_waits_in_the_queue_named(flags):
+  metadata, *_ = gke_pod(*flags, '--queue=team-a')
+  assert metadata['labels'] == {'kueue.x-k8s.io/queue-name': 'team-a'}
