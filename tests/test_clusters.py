@@ -622,8 +622,8 @@ def test_slurm_task_that_fails_alone_ends_the_others(slurm, submit_dir):
   assert job['Restarts'] == '0'
 
 
-def test_slurm_job_with_idle_gpus_is_refused(slurm, submit_dir):
-  flags = ['--ntasks-per-node=1']
+def test_slurm_job_with_tasks_that_share_a_gpu_is_refused(slurm, submit_dir):
+  flags = ['--gpus-per-node=1']
   number = slurm.submit(submit_dir, 'stand_in', 'fails', flags=flags)
   job = slurm.end(number)
   assert job['ExitCode'] == '2:0'

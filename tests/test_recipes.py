@@ -6,11 +6,14 @@ check is checked where the tool is installed.
 
 import os
 import pathlib
+import re
+import shlex
 import shutil
 import sys
 
 import pytest
 import test_clusters
+from test_clusters import run
 
 LAUNCH = pathlib.Path(__file__).parent.parent / 'launch'
 DOCKERFILE = LAUNCH / 'docker' / 'Dockerfile'
@@ -101,3 +104,71 @@ def test_gke_on_gpus_is_as_without_tpus():
 def test_gke_waits_in_the_queue_named(flags):
   metadata, *_ = gke_pod(*flags, '--queue=team-a')
   assert metadata['labels'] == {'kueue.x-k8s.io/queue-name': 'team-a'}
+
+
+# Slurm: containers, and one task a node.
+
+
+def slurm_words(gpus, tasks, **environment):
+  line = test_clusters.slurm_dry_run(
+    'launch.train',
+    SLURM_GPUS_ON_NODE=str(gpus),
+    SLURM_NTASKS_PER_NODE=str(tasks),
+    ADVSPEECH_PYTHON='py',
+    **environment,
+  )
+  words = shlex.split(line)
+  assert words[:2] == ['srun', '--kill-on-bad-exit=1']
+  return words[2:]
+
+
+@pytest.mark.parametrize(
+  ('gpus', 'tasks', 'devices'),
+  [
+    (4, 4, []),
+    (4, 1, ['env', 'JAX_LOCAL_DEVICE_IDS=0,1,2,3']),
+    (1, 1, []),
+    (0, 1, []),
+    (0, 8, []),
+  ],
+)
+def test_slurm_gives_a_process_one_gpu_or_the_node(gpus, tasks, devices):
+  words = slurm_words(gpus, tasks)
+  assert words[words.index('task') + 1 :] == [
+    *(*devices, 'py', '-m', 'launch.train')
+  ]
+
+
+@pytest.mark.parametrize(('gpus', 'tasks'), [(4, 2), (4, 8), (1, 2)])
+def test_slurm_refuses_what_leaves_or_shares_gpus(gpus, tasks):
+  environment = {
+    **os.environ,
+    'SLURM_GPUS_ON_NODE': str(gpus),
+    'SLURM_NTASKS_PER_NODE': str(tasks),
+  }
+  done = run('bash', SBATCH, '--dry_run', env=environment)
+  assert done.returncode == 2
+  assert re.fullmatch(
+    f'error: one task a GPU or one a node, .* {tasks} .* {gpus}; .*\n',
+    done.stderr,
+  )
+
+
+@pytest.mark.parametrize('mounts', ['', '/shared:/shared,/d:/data'])
+def test_slurm_starts_every_task_in_the_container(mounts):
+  words = slurm_words(
+    4, 4, ADVSPEECH_CONTAINER='/a b.sqsh', ADVSPEECH_MOUNTS=mounts
+  )
+  here = os.getcwd()
+  assert words[: words.index('bash')] == [
+    '--container-image=/a b.sqsh',
+    f'--container-mounts={here}:{here}{mounts and ","}{mounts}',
+    f'--container-workdir={here}',
+  ]
+
+
+def test_slurm_refuses_mounts_without_a_container():
+  environment = {**os.environ, 'ADVSPEECH_MOUNTS': '/d:/d'}
+  done = run('bash', SBATCH, '--dry_run', env=environment)
+  assert done.returncode == 2
+  assert re.fullmatch("error: .* container; .* '/d:/d' alone\n", done.stderr)
