@@ -4,6 +4,7 @@ Nothing is started but shells and stubs; what a tool's own parser or schema can
 check is checked where the tool is installed.
 """
 
+import json
 import os
 import pathlib
 import re
@@ -13,7 +14,7 @@ import sys
 
 import pytest
 import test_clusters
-from test_clusters import run
+from test_clusters import calls, run, stubs
 
 LAUNCH = pathlib.Path(__file__).parent.parent / 'launch'
 DOCKERFILE = LAUNCH / 'docker' / 'Dockerfile'
@@ -34,6 +35,71 @@ def tool(name):
   folder = pathlib.Path(sys.executable).parent
   path = shutil.which(name, path=f'{folder}:{os.environ["PATH"]}')
   return path or pytest.skip(f'{name} is not installed')
+
+
+# Docker.
+
+
+def dockerfile():
+  """Returns the instructions of the Dockerfile, as (name, text) pairs."""
+  text = re.sub(r'^#.*\n', '', DOCKERFILE.read_text(), flags=re.MULTILINE)
+  lines = text.replace('\\\n', '').splitlines()
+  return [tuple(line.split(' ', 1)) for line in lines if line.strip()]
+
+
+def test_dockerfile_passes_hadolint():
+  done = run(tool('hadolint'), DOCKERFILE)
+  assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+  ('platform', 'what'),
+  [('cpu', '.'), ('cuda', '.[cuda]'), ('tpu', '.[tpu]')],
+)
+def test_docker_installs_what_the_platform_needs(tmp_path, platform, what):
+  install = next(text for name, text in dockerfile() if name == 'RUN')
+  environment = stubs(tmp_path, 'pip')
+  done = run('sh', '-c', install, env={**environment, 'PLATFORM': platform})
+  assert done.returncode == 0, done.stderr
+  assert calls(tmp_path, 'pip') == [['install', '--no-cache-dir', '-e', what]]
+  extra = what.strip('.[]')
+  setup = (LAUNCH.parent / 'setup.py').read_text()
+  assert not extra or f"'{extra}': ['jax[{extra}" in setup
+
+
+def test_docker_refuses_a_platform_that_there_is_not(tmp_path):
+  install = next(text for name, text in dockerfile() if name == 'RUN')
+  environment = {**stubs(tmp_path, 'pip'), 'PLATFORM': 'gpu'}
+  done = run('sh', '-c', install, env=environment)
+  assert done.returncode == 2
+  assert done.stderr == "error: PLATFORM is cpu, cuda or tpu, got 'gpu'\n"
+  assert not list(tmp_path.glob('*.jsonl'))
+
+
+def test_docker_runs_a_module_without_root_at_the_repository():
+  instructions = dockerfile()
+  last = dict(instructions)
+  assert last['FROM'] == 'python:3.13-slim'
+  assert last['ARG'] == 'PLATFORM=cpu'
+  assert json.loads(last['ENTRYPOINT']) == ['python', '-m']
+  assert json.loads(last['CMD'])[0] == 'launch.reproduce'
+  # Kubernetes asks for a number where it must not be root.
+  assert int(last['USER']) > 0
+  home = re.search(r'HOME=(\S+)', last['ENV'])[1]
+  assert f'chmod 1777 {home} runs' in last['RUN']
+  assert instructions.index(('COPY', '. .')) > instructions.index(
+    ('WORKDIR', last['WORKDIR'])
+  )
+
+
+def test_docker_takes_along_what_setup_reads():
+  """Of the first layer: setup.py alone, before the program is there."""
+  first = next(text for name, text in dockerfile() if name == 'COPY').split()
+  setup = (LAUNCH.parent / 'setup.py').read_text()
+  read = re.findall(r"ROOT / '([^']+)'", setup)
+  assert {'setup.py', 'pyproject.toml', *read} == set(first[:-1])
+  ignored = DOCKERFILE.with_name('Dockerfile.dockerignore').read_text().split()
+  assert not {'advspeech', 'launch', 'configs', *first[:-1]} & set(ignored)
 
 
 # Google's Kubernetes: TPUs, and a queue.
