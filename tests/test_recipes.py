@@ -14,7 +14,8 @@ import sys
 
 import pytest
 import test_clusters
-from test_clusters import calls, run, stubs
+import yaml
+from test_clusters import NASTY, calls, run, stubs
 
 LAUNCH = pathlib.Path(__file__).parent.parent / 'launch'
 DOCKERFILE = LAUNCH / 'docker' / 'Dockerfile'
@@ -170,6 +171,108 @@ def test_gke_on_gpus_is_as_without_tpus():
 def test_gke_waits_in_the_queue_named(flags):
   metadata, *_ = gke_pod(*flags, '--queue=team-a')
   assert metadata['labels'] == {'kueue.x-k8s.io/queue-name': 'team-a'}
+
+
+# Kubeflow.
+
+
+def trainjob(*args):
+  done = run(
+    KUBEFLOW, *KUBEFLOW_FLAGS, *args[:-1], '--dry_run', '--', *args[-1]
+  )
+  assert done.returncode == 0, done.stderr
+  return yaml.safe_load(done.stdout)
+
+
+def test_kubeflow_makes_a_trainjob_of_one_process_a_node():
+  manifest = trainjob('--nodes=3', '--gpus=8', '--queue=q', ['launch.train'])
+  assert manifest['apiVersion'] == 'trainer.kubeflow.org/v1alpha1'
+  assert manifest['kind'] == 'TrainJob'
+  assert manifest['metadata'] == {
+    'name': 'on',
+    'labels': {'kueue.x-k8s.io/queue-name': 'q'},
+  }
+  assert manifest['spec']['runtimeRef'] == {'name': 'jax-distributed'}
+  trainer = manifest['spec']['trainer']
+  assert trainer['image'] == 'eu.gcr.io/p/i:1'
+  assert trainer['numNodes'] == 3
+  assert trainer['resourcesPerNode'] == {'limits': {'nvidia.com/gpu': 8}}
+  assert trainjob(['launch.train'])['metadata'] == {'name': 'on'}
+
+
+def test_kubeflow_hands_python_its_arguments_and_its_place():
+  trainer = trainjob('--nodes=2', ['launch.train', *NASTY])['spec']['trainer']
+  assert set(trainer) == {'image', 'numNodes', 'command', 'resourcesPerNode'}
+  environment = {
+    'HOME': '/root',
+    'JAX_COORDINATOR_ADDRESS': 'on-node-0-0.on:6666',
+    'JAX_NUM_PROCESSES': '2',
+    'JAX_PROCESS_ID': '1',
+  }
+  received = [
+    test_clusters.as_kubernetes_expands(word, environment)
+    for word in trainer['command']
+  ]
+  assert received == [
+    *('python', '-m', 'launch.train', *NASTY),
+    '--coordinator_address=on-node-0-0.on:6666',
+    '--num_processes=2',
+    '--process_id=1',
+  ]
+
+
+def test_kubeflow_patches_a_pod_that_kubernetes_knows():
+  """The parts of one are all over the TrainJob; here they are put together."""
+  validate = pytest.importorskip('kubernetes_validate')
+  spec = trainjob(['launch.train', *NASTY])['spec']
+  (patch,) = spec['runtimePatches']
+  template = patch['trainingRuntimeSpec']['template']
+  (job,) = template['spec']['replicatedJobs']
+  pod = job['template']['spec']['template']['spec']
+  (container,) = pod['containers']
+  # As the runtime jax-distributed names them.
+  assert (job['name'], container['name']) == ('node', 'node')
+  container |= {
+    'image': spec['trainer']['image'],
+    'command': spec['trainer']['command'],
+    'resources': spec['trainer']['resourcesPerNode'],
+  }
+  whole = {
+    'apiVersion': 'v1',
+    'kind': 'Pod',
+    'metadata': {'name': 'p'},
+    'spec': pod,
+  }
+  validate.validate(whole, '1.31', strict=True)
+  mounted = {mount['name'] for mount in container['volumeMounts']}
+  assert mounted == {volume['name'] for volume in pod['volumes']}
+
+
+def test_kubeflow_takes_the_trainjob():
+  models = pytest.importorskip('kubeflow_trainer_api.models')
+  manifest = trainjob('--nodes=2', '--queue=q', ['launch.train', *NASTY])
+  read = models.TrainerV1alpha1TrainJob.from_dict(manifest).to_dict()
+  # What it does not know it leaves out.
+  assert without_none(read) == manifest
+
+
+def without_none(value):
+  if isinstance(value, dict):
+    return {k: without_none(v) for k, v in value.items() if v is not None}
+  if isinstance(value, list):
+    return [without_none(v) for v in value]
+  return value
+
+
+def test_kubeflow_applies_what_it_prints(tmp_path):
+  environment = stubs(tmp_path, 'kubectl')
+  kubectl = tmp_path / 'kubectl'
+  kubectl.write_text(kubectl.read_text() + 'sys.stderr.write(sys.stdin.read())')
+  arguments = (*KUBEFLOW_FLAGS, '--', 'launch.train', *NASTY)
+  applied = run(KUBEFLOW, *arguments, env=environment)
+  assert calls(tmp_path, 'kubectl') == [['apply', '-f', '-']]
+  printed = run(KUBEFLOW, '--dry_run', *arguments, env=environment)
+  assert applied.stderr == printed.stdout
 
 
 # Slurm: containers, and one task a node.

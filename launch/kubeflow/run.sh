@@ -1,0 +1,100 @@
+#!/usr/bin/env bash
+# Runs a program of launch/ on the nodes of a Kubernetes cluster with Kubeflow
+# Trainer, one process a node, as a TrainJob made from trainjob.yaml:
+#
+#   launch/kubeflow/run.sh --name=NAME --image=IMAGE --nodes=2 --gpus=8 \
+#     --claim=CLAIM -- launch.train --config=... --workdir=/mnt/shared/runs/...
+#
+#   --name      of the TrainJob: a-z, 0-9 and -, at most 40 characters
+#   --image     has the repository as its working directory, installed with
+#               '.[cuda]': launch/docker/Dockerfile
+#   --nodes     how many; 1 if it is not given
+#   --gpus      on each of them, all of which go to the process; 1 if not given
+#   --claim     a PersistentVolumeClaim that all nodes can write to
+#   --mount     where the nodes see it; /mnt/shared if it is not given
+#   --python    of the image; python if it is not given
+#   --runtime   a ClusterTrainingRuntime for JAX whose job and container are
+#               both `node`; jax-distributed if it is not given
+#   --queue     of Kueue, a LocalQueue to wait in; none if it is not given
+#   --dry_run   print the manifest and run nothing
+#
+# Needs: bash 4.4 and kubectl, pointed at the cluster and the namespace; Kubeflow
+# Trainer 2.2 or newer.
+#
+# What is started again after a failure or code 75 is the runtime's to say:
+# jax-distributed leaves it to Kubernetes, which starts what failed again, six
+# times in all. A runtime of your own can have the two failure policies of
+# launch/gke/jobset.yaml.
+
+set -euo pipefail
+
+fail() {
+  echo "error: $1" >&2
+  exit 2
+}
+
+name='' image='' claim='' queue='' dry_run=''
+nodes=1
+gpus=1
+mount=/mnt/shared
+python=python
+runtime=jax-distributed
+while [[ $# -gt 0 && $1 != -- ]]; do
+  case $1 in
+    --name=*) name=${1#*=} ;;
+    --image=*) image=${1#*=} ;;
+    --nodes=*) nodes=${1#*=} ;;
+    --gpus=*) gpus=${1#*=} ;;
+    --claim=*) claim=${1#*=} ;;
+    --mount=*) mount=${1#*=} ;;
+    --python=*) python=${1#*=} ;;
+    --runtime=*) runtime=${1#*=} ;;
+    --queue=*) queue=${1#*=} ;;
+    --dry_run) dry_run=1 ;;
+    *) fail "unknown argument $1; those of the program go behind --" ;;
+  esac
+  shift
+done
+[[ $name =~ ^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$ ]] ||
+  fail "--name must be a-z, 0-9 and -, from a letter on, at most 40, got '$name'"
+[[ $image ]] || fail '--image is missing: which container image?'
+[[ $claim ]] || fail '--claim is missing: which PersistentVolumeClaim?'
+[[ $nodes =~ ^[1-9][0-9]*$ ]] || fail "--nodes must be 1 or more, got '$nodes'"
+[[ $gpus =~ ^[0-9]+$ ]] || fail "--gpus must be a whole number, got '$gpus'"
+label='^[a-z0-9]([-.a-z0-9]{0,61}[a-z0-9])?$'
+[[ $runtime =~ $label ]] ||
+  fail "--runtime must be the name of one, as jax-distributed, got '$runtime'"
+[[ ! $queue || $queue =~ $label ]] ||
+  fail "--queue must be a LocalQueue's name, of a-z, 0-9, - and ., got '$queue'"
+[[ ${2-} && $2 != -* ]] || fail 'name a module behind --, as in: -- launch.train'
+shift
+
+# Returns $1 as a YAML string.
+yaml() {
+  [[ $1 != *$'\n'* ]] || fail 'a line break in an argument'
+  echo "'${1//\'/\'\'}'"
+}
+
+# In a container's command $(X) is a variable and $$ is $.
+command=''
+for word in "$python" -m "$@"; do
+  command+="${command:+$'\n'    }- $(yaml "${word//\$/\$\$}")"
+done
+metadata=${queue:+$'labels:\n    kueue.x-k8s.io/queue-name: '"'$queue'"}
+
+manifest=$(<"$(dirname "$0")/trainjob.yaml")
+manifest=${manifest//@NAME@/"$name"}
+manifest=${manifest//@METADATA@/"$metadata"}
+manifest=${manifest//@RUNTIME@/"$runtime"}
+manifest=${manifest//@NODES@/"$nodes"}
+manifest=${manifest//@GPUS@/"$gpus"}
+manifest=${manifest//@IMAGE@/"$(yaml "$image")"}
+manifest=${manifest//@CLAIM@/"$(yaml "$claim")"}
+manifest=${manifest//@MOUNT@/"$(yaml "$mount")"}
+manifest=${manifest//@COMMAND@/"$command"}
+
+if [[ $dry_run ]]; then
+  printf '%s\n' "$manifest"
+else
+  kubectl apply -f - <<<"$manifest"
+fi
