@@ -275,6 +275,66 @@ def test_kubeflow_applies_what_it_prints(tmp_path):
   assert applied.stderr == printed.stdout
 
 
+# SkyPilot.
+
+
+def sky_run(folder, program, **environment):
+  """Runs what every node runs, with a Python that records its arguments."""
+  (folder / 'advspeech-python' / 'bin').mkdir(parents=True)
+  stubs(folder / 'advspeech-python' / 'bin', 'python')
+  task = yaml.safe_load(SKYPILOT.read_text())
+  environment = {
+    **os.environ,
+    'HOME': str(folder),
+    'SKYPILOT_NODE_IPS': '10.0.0.7\n10.0.0.8\n10.0.0.9',
+    'SKYPILOT_NUM_NODES': '3',
+    'SKYPILOT_NODE_RANK': '2',
+    **task['envs'],
+    'PROGRAM': program,
+  }
+  return run('bash', '-c', task['run'], env=environment)
+
+
+def test_skypilot_hands_python_its_arguments_and_its_place(tmp_path):
+  done = sky_run(tmp_path, shlex.join(['launch.train', *NASTY]))
+  assert done.returncode == 0, done.stderr
+  assert calls(tmp_path / 'advspeech-python' / 'bin', 'python') == [
+    [
+      *('-m', 'launch.train', *NASTY),
+      '--coordinator_address=10.0.0.7:8476',
+      '--num_processes=3',
+      '--process_id=2',
+    ]
+  ]
+
+
+@pytest.mark.parametrize('program', ['', '--config=a.py'])
+def test_skypilot_refuses_a_program_without_a_module(tmp_path, program):
+  done = sky_run(tmp_path, program)
+  assert done.returncode == 2
+  assert re.fullmatch(f"error: .* module.*, got '{program}'\n", done.stderr)
+  assert not list(tmp_path.rglob('*.jsonl'))
+
+
+def test_skypilot_recovers_from_a_stop_only():
+  task = yaml.safe_load(SKYPILOT.read_text())
+  recovery = task['resources']['job_recovery']
+  assert recovery == {'recover_on_exit_codes': [75]}
+  assert '/mnt/shared' in task['volumes']
+  # The Python of one is that of the other.
+  assert '~/advspeech-python' in task['setup']
+  assert '~/advspeech-python/bin/python' in task['run']
+
+
+def test_skypilot_takes_the_task():
+  schemas = pytest.importorskip('sky.utils.schemas')
+  import jsonschema
+
+  task = yaml.safe_load(SKYPILOT.read_text())
+  jsonschema.validate(task, schemas.get_task_schema())
+  jsonschema.validate(task['resources'], schemas.get_resources_schema())
+
+
 # Slurm: containers, and one task a node.
 
 
