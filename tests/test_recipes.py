@@ -4,18 +4,25 @@ Nothing is started but shells and stubs; what a tool's own parser or schema can
 check is checked where the tool is installed.
 """
 
+import builtins
 import json
 import os
 import pathlib
+import pickle
 import re
 import shlex
 import shutil
+import subprocess
 import sys
+import types
 
 import pytest
 import test_clusters
 import yaml
 from test_clusters import NASTY, calls, run, stubs
+
+from configs import paper
+from launch.ray import train as ray_train
 
 LAUNCH = pathlib.Path(__file__).parent.parent / 'launch'
 DOCKERFILE = LAUNCH / 'docker' / 'Dockerfile'
@@ -401,3 +408,188 @@ def test_slurm_refuses_mounts_without_a_container():
   done = run('bash', SBATCH, '--dry_run', env=environment)
   assert done.returncode == 2
   assert re.fullmatch("error: .* container; .* '/d:/d' alone\n", done.stderr)
+
+
+# Ray.
+
+
+class Ray:
+  """Ray Train with one worker, of this process; notes what it is given."""
+
+  def __init__(self, monkeypatch, world_size=1):
+    self.given = {}
+    note = self.given
+
+    class JaxTrainer:
+      def __init__(self, function, **options):
+        note.update(options)
+        # Pickled by value, the function has nothing of its module but itself.
+        self.function = types.FunctionType(
+          function.__code__, {'__builtins__': builtins}
+        )
+
+      def fit(self):
+        job = note['train_loop_config']
+        self.function(pickle.loads(pickle.dumps(job)))
+
+    context = types.SimpleNamespace(get_world_size=lambda: world_size)
+    train = types.ModuleType('ray.train')
+    train.get_context = lambda: context
+    for name in ('ScalingConfig', 'RunConfig', 'FailureConfig'):
+      setattr(train, name, lambda **options: options)
+    jax_trainer = types.ModuleType('ray.train.v2.jax')
+    jax_trainer.JaxTrainer = JaxTrainer
+    package = types.ModuleType('ray')
+    package.train = train
+    for name, module in {
+      'ray': package,
+      'ray.train': train,
+      'ray.train.v2': types.ModuleType('ray.train.v2'),
+      'ray.train.v2.jax': jax_trainer,
+    }.items():
+      monkeypatch.setitem(sys.modules, name, module)
+
+
+@pytest.fixture
+def reproduced(monkeypatch, tmp_path):
+  """What `experiment.reproduce` was called with, by a main() with flags."""
+  import advspeech
+
+  called = []
+  experiment = types.ModuleType('advspeech.experiment')
+  experiment.validate = lambda config: None
+  experiment.page_path = lambda workdir: f'{workdir}/page'
+  experiment.reproduce = lambda *args: called.append((os.getcwd(), *args))
+  monkeypatch.setitem(sys.modules, 'advspeech.experiment', experiment)
+  monkeypatch.setattr(advspeech, 'experiment', experiment, raising=False)
+  monkeypatch.chdir(tmp_path)
+  set_flag(monkeypatch, ray_train.command, 'CONFIG', paper.get_config())
+  set_flag(monkeypatch, ray_train.command, 'SKIP_BAD', True)
+  monkeypatch.setattr(ray_train.command, 'workdir', lambda: 'runs/a')
+  for name, value in {
+    '_NUM_WORKERS': 4,
+    '_GPUS': 0,
+    '_TOPOLOGY': '4x4',
+    '_ACCELERATOR_TYPE': 'TPU-V6E',
+    '_MAX_FAILURES': 2,
+    '_DRY_RUN': False,
+  }.items():
+    set_flag(monkeypatch, ray_train, name, value)
+  return called
+
+
+def set_flag(monkeypatch, module, name, value):
+  monkeypatch.setattr(module, name, types.SimpleNamespace(value=value))
+
+
+def test_ray_calls_the_library_on_the_workers(
+  monkeypatch, reproduced, tmp_path, capsys
+):
+  ray = Ray(monkeypatch)
+  ray_train.main()
+  workdir = str(tmp_path / 'runs' / 'a')
+  assert reproduced == [(str(tmp_path), paper.get_config(), workdir, True)]
+  assert ray.given['scaling_config'] == {
+    'num_workers': 4,
+    'use_tpu': True,
+    'topology': '4x4',
+    'use_gpu': False,
+    'resources_per_worker': None,
+    'accelerator_type': 'TPU-V6E',
+  }
+  assert ray.given['run_config'] == {
+    'storage_path': f'{workdir}-ray',
+    'failure_config': {'max_failures': 2},
+  }
+  assert capsys.readouterr().out == f'{workdir}/page\n'
+
+
+def test_ray_workers_that_are_not_joined_do_not_train(monkeypatch, reproduced):
+  """Each would believe that it is the lead."""
+  Ray(monkeypatch, world_size=4)
+  with pytest.raises(RuntimeError, match='4 workers, of which JAX sees 1'):
+    ray_train.main()
+  assert not reproduced
+
+
+def test_ray_prints_what_it_would_run(monkeypatch, reproduced, capsys):
+  set_flag(monkeypatch, ray_train, '_DRY_RUN', True)
+  monkeypatch.setitem(sys.modules, 'ray', None)
+  ray_train.main()
+  printed = capsys.readouterr().out
+  assert "'num_workers': 4" in printed
+  assert "runs/a'" in printed
+  assert not reproduced
+
+
+def test_ray_that_is_missing_gets_one_sentence(monkeypatch, reproduced):
+  from advspeech import errors
+
+  monkeypatch.setitem(sys.modules, 'ray', None)
+  with pytest.raises(errors.InputError, match=r'missing .* pip install'):
+    ray_train.main()
+
+
+def test_ray_gives_a_worker_all_gpus_of_its_host(monkeypatch, reproduced):
+  ray = Ray(monkeypatch)
+  set_flag(monkeypatch, ray_train, '_TOPOLOGY', None)
+  set_flag(monkeypatch, ray_train, '_GPUS', 8)
+  ray_train.main()
+  scaling = ray.given['scaling_config']
+  assert scaling['resources_per_worker'] == {'GPU': 8}
+  assert (scaling['use_gpu'], scaling['use_tpu']) == (True, False)
+  assert len(reproduced) == 1
+
+
+@pytest.mark.parametrize(('topology', 'gpus'), [(None, 0), ('2x2', 8)])
+def test_ray_is_told_of_tpus_or_gpus(monkeypatch, reproduced, topology, gpus):
+  from advspeech import errors
+
+  set_flag(monkeypatch, ray_train, '_TOPOLOGY', topology)
+  set_flag(monkeypatch, ray_train, '_GPUS', gpus)
+  with pytest.raises(errors.InputError, match='one of --topology'):
+    ray_train.main()
+
+
+def test_ray_takes_the_workers_asked_for():
+  """Of Ray's own classes, without a cluster."""
+  train = pytest.importorskip('ray.train')
+  jax_trainer = pytest.importorskip('ray.train.v2.jax')
+  for options in (
+    {'use_tpu': True, 'topology': '4x4', 'accelerator_type': 'TPU-V6E'},
+    {'use_gpu': True, 'resources_per_worker': {'GPU': 8}},
+  ):
+    jax_trainer.JaxTrainer(
+      ray_train.work,
+      train_loop_config={},
+      scaling_config=train.ScalingConfig(num_workers=4, **options),
+      run_config=train.RunConfig(
+        storage_path='/runs-ray',
+        failure_config=train.FailureConfig(max_failures=3),
+      ),
+    )
+
+
+def test_ray_program_waits_on_a_cpu_and_alone(tmp_path):
+  """Even as a task of Slurm's, of two, which JAX would have join the other."""
+  done = subprocess.run(
+    [
+      *(sys.executable, '-m', 'launch.ray.train', '--dry_run', '--gpus=1'),
+      f'--workdir={tmp_path}',
+    ],
+    capture_output=True,
+    text=True,
+    cwd=LAUNCH.parent,
+    env={
+      **{k: v for k, v in os.environ.items() if k != 'JAX_PLATFORMS'},
+      'SLURM_JOB_ID': '1',
+      'SLURM_STEP_NODELIST': 'localhost',
+      'SLURM_NTASKS': '2',
+      'SLURM_PROCID': '1',
+      'SLURM_LOCALID': '0',
+    },
+    check=False,
+    timeout=60,
+  )
+  assert done.returncode == 0, done.stderr
+  assert f'{str(tmp_path)!r}' in done.stdout
