@@ -19,7 +19,7 @@ import types
 import pytest
 import test_clusters
 import yaml
-from test_clusters import NASTY, calls, run, stubs
+from test_clusters import GKE, GKE_FLAGS, NASTY, calls, run, stubs
 
 from configs import paper
 from launch.ray import train as ray_train
@@ -280,6 +280,95 @@ def test_kubeflow_applies_what_it_prints(tmp_path):
   assert calls(tmp_path, 'kubectl') == [['apply', '-f', '-']]
   printed = run(KUBEFLOW, '--dry_run', *arguments, env=environment)
   assert applied.stderr == printed.stdout
+
+
+# xpk.
+
+
+@pytest.mark.parametrize('dry_run', [True, False])
+@pytest.mark.parametrize(
+  ('flags', 'of_devices'),
+  [
+    (XPK_TPUS, ['--tpu-type=v5litepod-16', '--num-slices=1']),
+    (XPK_GPUS, ['--device-type=h100-80gb-8', '--num-nodes=2']),
+  ],
+  ids=['TPUs', 'GPUs'],
+)
+def test_xpk_creates_a_workload_that_goes_on(
+  tmp_path, flags, of_devices, dry_run
+):
+  environment = stubs(tmp_path, 'xpk')
+  flags += ('--max_restarts=7', '--storage=nfs', '--zone=z', '--project=p')
+  flags += ('--dry_run',) if dry_run else ()
+  done = run(XPK, *XPK_FLAGS, *flags, '--', 'launch.train', env=environment)
+  assert done.returncode == 0, done.stderr
+  if dry_run:
+    assert not (tmp_path / 'xpk.jsonl').exists()
+    run('bash', '-c', done.stdout, env=environment)
+  (received,) = calls(tmp_path, 'xpk')
+  assert received[:-1] == [
+    *('workload', 'create', '--workload=on', '--cluster=c'),
+    *('--project=p', '--zone=z', *of_devices),
+    *('--docker-image=eu.gcr.io/p/i:1', '--storage=nfs', '--max-restarts=7'),
+    *('--restart-on-exit-codes=75', '--termination-grace-period-seconds=120'),
+  ]
+
+
+@pytest.mark.parametrize(
+  ('flags', 'received'),
+  [
+    (XPK_TPUS, ['--distributed=on', *PLAIN]),
+    (
+      XPK_GPUS,
+      [
+        *PLAIN,
+        '--coordinator_address=on-slice-job-0-0.on:6002',
+        '--num_processes=2',
+        '--process_id=1',
+      ],
+    ),
+  ],
+  ids=['TPUs', 'GPUs'],
+)
+def test_xpk_hands_python_its_arguments_and_its_place(
+  tmp_path, flags, received
+):
+  done = run(XPK, *XPK_FLAGS, *flags, '--dry_run', '--', 'launch.train', *PLAIN)
+  assert done.returncode == 0, done.stderr
+  command = shlex.split(done.stdout)[-1].removeprefix('--command=')
+  # It stands in one of Kubernetes' commands, and for GPUs in a YAML string.
+  assert yaml.safe_load(f'"{command}"') == command
+  line = test_clusters.as_kubernetes_expands(command, {'HOME': '/root'})
+  environment = {
+    **stubs(tmp_path, 'python'),
+    'JAX_COORDINATOR_ADDRESS': 'on-slice-job-0-0.on',
+    'JAX_COORDINATOR_PORT': '6002',
+    'NNODES': '2',
+    'NODE_RANK': '1',
+  }
+  # The shell that xpk sends SIGTERM to is Python by then.
+  line = f'({line}) & echo $!; wait $!'
+  python = tmp_path / 'python'
+  python.write_text(python.read_text() + 'print(os.getpid())')
+  done = run('bash', '-c', line, env=environment)
+  assert calls(tmp_path, 'python') == [['-m', 'launch.train', *received]]
+  signalled, was = done.stdout.split()
+  assert signalled == was
+
+
+@pytest.mark.parametrize('flags', [XPK_TPUS, XPK_GPUS], ids=['TPUs', 'GPUs'])
+def test_xpk_takes_the_command(flags):
+  core = pytest.importorskip('xpk.parser.core')
+  import argparse
+
+  parser = argparse.ArgumentParser()
+  core.set_parser(parser)
+  done = run(XPK, *XPK_FLAGS, *flags, '--dry_run', '--', 'launch.train')
+  command = shlex.split(done.stdout)
+  args = parser.parse_args(command[1:])
+  assert args.restart_on_exit_codes == '75'
+  with pytest.raises(SystemExit):
+    parser.parse_args([*command[1:], '--wrong=1'])
 
 
 # SkyPilot.
@@ -593,3 +682,58 @@ def test_ray_program_waits_on_a_cpu_and_alone(tmp_path):
   )
   assert done.returncode == 0, done.stderr
   assert f'{str(tmp_path)!r}' in done.stdout
+
+
+# All of them.
+
+TPU = ('--tpu=tpu-v5p-slice', '--topology=2x2x4')
+LAUNCHED = ('--', 'launch.train')
+
+
+@pytest.mark.parametrize(
+  ('command', 'match'),
+  [
+    ((GKE, *GKE_FLAGS, TPU[0], *LAUNCHED), "--topology must be .* got ''"),
+    ((GKE, *GKE_FLAGS, TPU[1], *LAUNCHED), "--tpu must be .* got ''"),
+    ((GKE, *GKE_FLAGS, '--chips=4', *LAUNCHED), '--tpu must be'),
+    ((GKE, *GKE_FLAGS, TPU[0], '--topology=4*4', *LAUNCHED), r"got '4\*4'"),
+    ((GKE, *GKE_FLAGS, *TPU, '--chips=3', *LAUNCHED), 'divide the 16 of 2x2x4'),
+    ((GKE, *GKE_FLAGS, *TPU, '--chips=0', *LAUNCHED), "got '0'"),
+    ((GKE, *GKE_FLAGS, *TPU, '--gpus=8', *LAUNCHED), 'are of GPUs'),
+    ((GKE, *GKE_FLAGS, *TPU, '--nodes=2', *LAUNCHED), 'are of GPUs'),
+    ((GKE, *GKE_FLAGS, '--queue=A_', *LAUNCHED), "--queue must .* got 'A_'"),
+    ((KUBEFLOW, '--name=A', *LAUNCHED), "--name must be.*got 'A'"),
+    ((KUBEFLOW, '--name=n', *LAUNCHED), '--image is missing'),
+    ((KUBEFLOW, '--name=n', '--image=i', *LAUNCHED), '--claim is missing'),
+    ((KUBEFLOW, *KUBEFLOW_FLAGS, '--nodes=0', *LAUNCHED), '--nodes must be 1'),
+    ((KUBEFLOW, *KUBEFLOW_FLAGS, '--gpus=x', *LAUNCHED), "--gpus .* got 'x'"),
+    ((KUBEFLOW, *KUBEFLOW_FLAGS, '--queue=A', *LAUNCHED), '--queue must be'),
+    ((KUBEFLOW, *KUBEFLOW_FLAGS, '--runtime=', *LAUNCHED), '--runtime must be'),
+    ((KUBEFLOW, *KUBEFLOW_FLAGS), 'name a module behind --'),
+    ((KUBEFLOW, *KUBEFLOW_FLAGS, *LAUNCHED, 'a\nb'), 'a line break'),
+    ((KUBEFLOW, 'launch.train'), 'unknown argument launch.train'),
+    ((XPK, '--name=A', *LAUNCHED), "--name must be.*got 'A'"),
+    ((XPK, '--name=n', *LAUNCHED), '--cluster is missing'),
+    ((XPK, '--name=n', '--cluster=c', *LAUNCHED), '--image is missing'),
+    ((XPK, *XPK_FLAGS, *LAUNCHED), "one of --tpu_type and --gpu_type, got ''"),
+    ((XPK, *XPK_FLAGS, *XPK_TPUS, *XPK_GPUS, *LAUNCHED), 'one of --tpu_type'),
+    ((XPK, *XPK_FLAGS, *XPK_TPUS, '--nodes=2', *LAUNCHED), 'of a --gpu_type'),
+    ((XPK, *XPK_FLAGS, *XPK_GPUS, '--slices=2', *LAUNCHED), 'of a --tpu_type'),
+    (
+      (XPK, *XPK_FLAGS, *XPK_TPUS, '--slices=0', *LAUNCHED),
+      'must be 1 or more',
+    ),
+    (
+      (XPK, *XPK_FLAGS, *XPK_TPUS, '--max_restarts=x', *LAUNCHED),
+      "--max_restarts .* got 'x'",
+    ),
+    ((XPK, *XPK_FLAGS, *XPK_TPUS), 'name a module behind --'),
+    ((XPK, *XPK_FLAGS, *XPK_TPUS, *LAUNCHED, 'a"b'), 'cannot pass .* got a"b'),
+  ],
+)
+def test_a_wrong_argument_gets_one_sentence(tmp_path, command, match):
+  environment = stubs(tmp_path, 'kubectl', 'xpk')
+  done = run(*command, env=environment)
+  assert done.returncode == 2
+  assert re.fullmatch(f'error: .*{match}.*\n', done.stderr)
+  assert not list(tmp_path.glob('*.jsonl'))
