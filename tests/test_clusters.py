@@ -427,6 +427,7 @@ note(
   argv=sys.argv[1:],
   cwd=os.getcwd(),
   gpus=os.environ.get('CUDA_VISIBLE_DEVICES'),
+  taken=os.environ.get('JAX_LOCAL_DEVICE_IDS'),
   executable=sys.executable,
 )
 if kind == 'fails':
@@ -581,6 +582,7 @@ def test_slurm_job_told_to_stop_is_queued_again(slurm, submit_dir):
         'cwd': str(submit_dir),
         # JAX takes the one whose number is SLURM_LOCALID.
         'gpus': '0,1',
+        'taken': None,
         'executable': sys.executable,
       }
   assert 'exit code 75' in log  # of the first attempt: the log is not emptied
@@ -620,6 +622,15 @@ def test_slurm_task_that_fails_alone_ends_the_others(slurm, submit_dir):
   assert job['JobState'] == 'FAILED'
   assert job['ExitCode'] != '0:0'
   assert job['Restarts'] == '0'
+
+
+def test_slurm_task_of_a_node_takes_all_its_gpus(slurm, submit_dir):
+  flags = ['--ntasks-per-node=1']
+  number = slurm.submit(submit_dir, 'stand_in', 'fails', flags=flags)
+  job = slurm.end(number)
+  assert job['ExitCode'] == '2:0'
+  (note,) = (submit_dir / number).glob('began-*')
+  assert json.loads(note.read_text())['taken'] == '0,1'
 
 
 def test_slurm_job_with_tasks_that_share_a_gpu_is_refused(slurm, submit_dir):
