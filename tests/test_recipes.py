@@ -686,6 +686,18 @@ def test_ray_program_waits_on_a_cpu_and_alone(tmp_path):
 
 # All of them.
 
+
+def test_every_recipe_is_in_the_readme_and_what_that_names_exists():
+  readme = (LAUNCH / 'README.md').read_text()
+  for path in re.findall(r'\blaunch/[\w/.]+\w', readme):
+    assert (LAUNCH.parent / path).exists(), path
+  for name in re.findall(r'\blaunch\.(\w+(?:\.\w+)*)', readme):
+    assert (LAUNCH / name.replace('.', '/')).with_suffix('.py').exists(), name
+  for folder in LAUNCH.iterdir():
+    if folder.is_dir() and folder.name != '__pycache__':
+      assert re.search(rf'\blaunch[/.]{folder.name}\b', readme), folder.name
+
+
 TPU = ('--tpu=tpu-v5p-slice', '--topology=2x2x4')
 LAUNCHED = ('--', 'launch.train')
 
