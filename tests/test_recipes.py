@@ -346,7 +346,9 @@ def test_xpk_hands_python_its_arguments_and_its_place(
     'NNODES': '2',
     'NODE_RANK': '1',
   }
-  # The shell that xpk sends SIGTERM to is Python by then.
+  # The shell that xpk sends SIGTERM to is Python by then; bash alone sees to it
+  # by itself.
+  assert line.startswith('exec ')
   line = f'({line}) & echo $!; wait $!'
   python = tmp_path / 'python'
   python.write_text(python.read_text() + 'print(os.getpid())')
