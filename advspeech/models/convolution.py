@@ -40,23 +40,8 @@ _ONE_CHANNEL_BLOCK = 10
 # Rows whose map is this large are transformed at once: 150 of the paper's
 # second layer, 6 MB, with spectra of 12 that a cache still holds.
 _CHUNK_FLOATS = 320 * 32 * 150
-# Nothing has been measured on accelerators: on GPUs the direct form is left to
-# cuDNN and XLA, except where padding is most of what the kernel sees. On TPUs
-# the compiler's own estimate decides, milliseconds for 8 clips of six seconds
-# (1,200 rows, 32 features): the convolution / both of its gradients. libtpu
-# 0.0.50.1, 2026-11-26, clocks as in advspeech/plan.
-#
-# length             direct      toeplitz     block 4     block 8    block 16
-#    640  v5e bf16  .45/ .72                                         .46/ .47
-#    320  v5e bf16  .69/1.39                  .21/ .43    .27/ .56
-#         v5p bf16  .30/ .60                  .10/ .19
-#         v6e bf16  .31/ .62                  .07/ .20    .08/ .15
-#     40  v5e bf16               .09/ .17    .04/ .09
-#
-# 640 has one channel. 32 features fill a quarter of a unit's 128 columns: four
-# samples a block fill it.
-_TPU_COLUMNS = 128
-_TPU_LARGEST_BLOCK = 16
+# Nothing has been measured on accelerators: there the direct form is left to
+# cuDNN and XLA, except where padding is most of what the kernel sees.
 
 
 def conv1d(
@@ -82,15 +67,10 @@ def choose(
   dtype: Any,
   platform: str,
 ) -> Callable[..., jax.Array]:
-  """Returns the fastest form for these shapes (see the tables above)."""
+  """Returns the fastest form for these shapes (see the table above)."""
   length, channels, _ = x_shape
-  size, _, features = kernel_shape
+  size = kernel_shape[0]
   if platform != 'cpu' or dtype not in (jnp.float32, jnp.float64):
-    block = _TPU_LARGEST_BLOCK
-    if channels > 1:
-      block = min(block, _TPU_COLUMNS // features)
-    if platform == 'tpu' and length >= size and block > 1:
-      return functools.partial(conv1d_space_to_depth, block=block)
     return conv1d_toeplitz if length <= size else conv1d_direct
   if length <= _TOEPLITZ_MAX_LENGTH:
     return conv1d_toeplitz
@@ -150,51 +130,6 @@ def conv1d_toeplitz(
     'ij,nir->njr',
     banded.transpose(0, 2, 1, 3).reshape(reach * channels, block * features),
     seen.reshape(num_blocks, reach * channels, rows),
-    precision=precision,
-  )
-  return out.reshape(-1, features, rows)[:length]
-
-
-def conv1d_space_to_depth(
-  x: jax.Array,
-  kernel: jax.Array,
-  precision: lax.Precision | None = None,
-  *,
-  block: int,
-) -> jax.Array:
-  """Returns `conv1d` by XLA's convolution over blocks of samples.
-
-  A block's samples lie side by side as channels of one, so that a matrix unit
-  wider than the channels is filled. The kernel is spread to take blocks to
-  blocks, with zeros where it does not reach.
-
-  Args:
-    x: [length, channels, rows].
-    kernel: [kernel_size, channels, features].
-    precision: Of the products.
-    block: Samples a block.
-  """
-  length, channels, rows = x.shape
-  size, _, features = kernel.shape
-  # Blocks that the first and the last sample of one reach to.
-  before = ((size - 1) // 2 + block - 1) // block
-  after = (size // 2 + block - 1) // block
-  reach = before + 1 + after
-  shifted = []
-  for out in range(block):
-    front = out + before * block - (size - 1) // 2
-    padding = [(front, reach * block - size - front), (0, 0), (0, 0)]
-    shifted.append(jnp.pad(kernel, padding))
-  spread = jnp.stack(shifted, 2).reshape(
-    reach, block * channels, block * features
-  )
-  blocks = jnp.pad(x, [(0, -length % block), (0, 0), (0, 0)])
-  out = lax.conv_general_dilated(
-    blocks.reshape(-1, block * channels, rows),
-    spread,
-    window_strides=(1,),
-    padding=[(before, after)],
-    dimension_numbers=('WCN', 'WIO', 'WCN'),
     precision=precision,
   )
   return out.reshape(-1, features, rows)[:length]
