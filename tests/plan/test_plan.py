@@ -323,7 +323,10 @@ def test_the_tpus_compiler_tells_memory_collectives_and_time(topology):
   )
   [row] = results['programs']
   assert row['num_chips'] == 4
-  assert set(row['collectives']) == {'all-reduce'}
+  # Gradients, and of each batch norm its statistics and their gradients.
+  num_layers = 8
+  num = sum(found['num'] for found in row['collectives'].values())
+  assert 1 < num <= 1 + 2 * num_layers
   assert 0 < row['memory_bytes'] < 2**27
   assert 0.01 < row['estimated_step_ms'] < 100
   assert 0 < row['estimated_share_of_peak'] < 1
