@@ -141,7 +141,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
       f'{frame_samples} samples, got {config.model.input_pool}'
     )
   for seed in config.seeds:
-    if not isinstance(seed, int) or not 0 <= seed < 2**32:
+    if type(seed) is not int or not 0 <= seed < 2**32:
       raise errors.InputError(
         'config.seeds must be whole numbers from 0 to 2^32 - 1, got '
         f'{config.seeds}'
