@@ -58,7 +58,7 @@ def make(
     parts: Some of `PARTS`; None for all.
     num_clips: Of the corpus; see `costs.corpus_of`.
     largest_batch: Look for the largest training batch that fits.
-    output: Where the plan goes, as JSON, after every program.
+    output: Where the plan goes, as JSON, written after every program.
     tell: Prints a text.
 
   Raises:
@@ -90,14 +90,24 @@ def make(
     'programs': [],
   }
   tell(text.heading(results))
-  for program in _programs(run, parts or PARTS):
-    row = costs.cost(program, target.chip, corpus, config)
-    if program.part == 'training' and largest_batch and target.chip:
-      row['largest_batch'] = costs.largest_batch(run, row, target.chip)
-    results['programs'].append(row)
-    tell(text.table(row, results))
+
+  def write():
     if output:
       storage.write_json(output, results)
+
+  for program in _programs(run, parts or PARTS):
+    row = costs.cost(program, target.chip, corpus, config)
+    results['programs'].append(row)
+    tell(text.table(row, results))
+    write()
+  # Last, as large programs are long in compiling.
+  for row in results['programs']:
+    if row['part'] == 'training' and largest_batch and target.chip:
+      row['largest_batch'] = costs.largest_batch(
+        run, row, target.chip, corpus.num_clips['train']
+      )
+      tell(text.largest_batch(row, results))
+      write()
   return results
 
 

@@ -133,7 +133,7 @@ def cost(
 
 
 def largest_batch(
-  run: programs.Run, row: dict[str, Any], chip: chips.Chip
+  run: programs.Run, row: dict[str, Any], chip: chips.Chip, num_clips: int
 ) -> dict[str, Any]:
   """Returns the largest training batch that fits, as far as it was found.
 
@@ -144,8 +144,10 @@ def largest_batch(
     run: What is planned.
     row: What the model's training step costs with the config's batch.
     chip: What it is compiled for.
+    num_clips: There are to train on; no batch has more use than all.
   """
   num_chips, clips = row['num_chips'], row['clips_a_chip']
+  most = -(-num_clips // (num_chips * _EVEN_CLIPS)) * _EVEN_CLIPS
   found = {clips: row['memory_bytes']}
 
   def memory(clips):
@@ -156,7 +158,7 @@ def largest_batch(
     other = max(_EVEN_CLIPS, 2 * clips)
     found[other] = memory(other)
     slope = (found[other] - found[clips]) / (other - clips)
-    clips = other + (chip.memory_bytes - found[other]) / slope
+    clips = min(most, other + (chip.memory_bytes - found[other]) / slope)
     for _ in range(_TRIES):
       clips = _even(clips)
       if clips <= max(found):

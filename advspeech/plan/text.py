@@ -67,18 +67,24 @@ def table(row: Mapping[str, Any], results: Mapping[str, Any]) -> str:
         f'{row["num_steps"]:,} steps {_ESTIMATE}',
       ),
     ]
-  if 'largest_batch' in row:
-    found = row['largest_batch']
-    lines.append(
-      (
-        'largest batch',
-        f'{found["num_clips"]:,} clips, {found["clips_a_chip"]:.4g} a chip, '
-        f'compiled: {_memory(found["memory_bytes"], results["chip"])}',
-      )
-    )
   lines.append(('compile time', f'{row["compile_s"]:.0f} s on this machine'))
   return '\n'.join(
     [f'\n== {row["program"]}', *(f'{n:{_WIDTH}}{v}' for n, v in lines)]
+  )
+
+
+def largest_batch(row: Mapping[str, Any], results: Mapping[str, Any]) -> str:
+  """Returns the largest training batch that was seen to fit, in a sentence.
+
+  Args:
+    row: Of the training step.
+    results: The plan that it belongs to.
+  """
+  found = row['largest_batch']
+  return (
+    f'\n{row["program"]}: the largest batch is {found["num_clips"]:,} clips, '
+    f'{found["clips_a_chip"]:.4g} a chip, which compiles to '
+    f'{_memory(found["memory_bytes"], results["chip"])}'
   )
 
 

@@ -212,15 +212,16 @@ def test_another_failure_of_the_compiler_is_a_defect(message):
 
 
 @pytest.mark.parametrize(
-  ('gib_a_clip', 'room', 'clips'),
+  ('gib_a_clip', 'room', 'num_clips', 'clips'),
   [
-    (0.5, 16, 24),  # (16 - 3) / 0.5 = 26 clips, of whole tiles
-    (0.5, 14, 16),  # it takes more than was foreseen: a step back
-    (4, 16, 2),  # not even eight fit
+    (0.5, 16, 1000, 24),  # (16 - 3) / 0.5 = 26 clips, of whole tiles
+    (0.5, 14, 1000, 16),  # it takes more than was foreseen: a step back
+    (4, 16, 1000, 2),  # not even eight fit
+    (0.01, 16, 250, 64),  # all there are to train on
   ],
 )
 def test_the_largest_batch_is_foreseen_and_compiled(
-  monkeypatch, gib_a_clip, room, clips
+  monkeypatch, gib_a_clip, room, num_clips, clips
 ):
   compiled = []
 
@@ -230,7 +231,7 @@ def test_the_largest_batch_is_foreseen_and_compiled(
     def compile_fn():
       gib = 3 + gib_a_clip * batch_size / 4
       compiled.append(batch_size)
-      return Compiled(gib * GIB) if gib <= room else no_room(gib)
+      return Compiled(int(gib * GIB)) if gib <= room else no_room(gib)
 
     return make_program(batch_size, compile_fn)
 
@@ -241,9 +242,13 @@ def test_the_largest_batch_is_foreseen_and_compiled(
     'clips_a_chip': 2.0,
     'memory_bytes': (3 + 2 * gib_a_clip) * GIB,
   }
-  found = costs.largest_batch(None, row, V5E)
+  found = costs.largest_batch(None, row, V5E, num_clips)
   assert (found['clips_a_chip'], found['num_clips']) == (clips, 4 * clips)
-  assert found['memory_bytes'] == (3 + clips * gib_a_clip) * GIB
+  assert found['memory_bytes'] == int((3 + clips * gib_a_clip) * GIB)
+  said = text.largest_batch(
+    {'program': 'a', 'largest_batch': found}, {'chip': V5E._asdict()}
+  )
+  assert f'{4 * clips:,} clips, {clips} a chip' in said
   assert len(compiled) <= 4
 
 
