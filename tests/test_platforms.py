@@ -46,7 +46,7 @@ def arrays(*names):
     'mask': ((NUM_CLIPS, tiny.TIME), np.float32),
     'label': ((NUM_CLIPS,), np.int32),
     'valid': ((NUM_CLIPS,), np.float32),
-    'seed': ((NUM_CLIPS,), np.uint32),
+    'id_words': ((NUM_CLIPS, 2), np.uint32),
   }
   return {name: jax.ShapeDtypeStruct(*shapes[name]) for name in names}
 
@@ -61,7 +61,7 @@ def evaluation(mesh):
 def gradients(mesh):
   model = make_model()
   step = analysis.clip_step(analysis.statistics_fn((model,), 'start'), mesh)
-  rows = arrays('audio', 'label', 'mask', 'seed')
+  rows = arrays('audio', 'label', 'mask', 'id_words')
   return step.trace((make_variables(model),), rows)
 
 

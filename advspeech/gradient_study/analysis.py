@@ -135,7 +135,7 @@ def abstract_rows(
     'audio': ((batch_size, num_samples), np.float32),
     'label': ((batch_size,), np.int32),
     'mask': ((batch_size, num_samples), np.float32),
-    'seed': ((batch_size,), np.uint32),
+    'id_words': ((batch_size, 2), np.uint32),
   }
   return parallel.abstract_sharded(arrays, mesh)
 

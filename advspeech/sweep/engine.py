@@ -314,7 +314,7 @@ def abstract_arguments(
     'pcm': ((num_clips, num_samples), np.int16),
     'span': ((num_clips, 2), np.int32),
     'goal': ((num_clips,), np.int32),
-    'row_id': ((num_clips,), np.uint32),
+    'id_words': ((num_clips, 2), np.uint32),
   }
   variables = [m.classifier.variables for m in members]
   return (

@@ -51,7 +51,7 @@ def test_the_rows_of_the_study_are_described_as_they_are(monkeypatch):
 
   def step(fn, mesh):
     del fn, mesh
-    return lambda shared, rows: seen.append(rows) or {'x': rows['seed']}
+    return lambda shared, rows: seen.append(rows) or {'x': rows['label']}
 
   monkeypatch.setattr(analysis, 'clip_step', step)
   analysis.map_clips(
