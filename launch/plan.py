@@ -38,9 +38,9 @@ _NUM_CLIPS = flags.DEFINE_integer(
 )
 _LARGEST_BATCH = flags.DEFINE_bool(
   'largest_batch',
-  True,
-  "Look for the largest training batch that fits the chips' memory, which "
-  'takes two to five more compilations a model.',
+  False,
+  "Look for the largest training batch that fits the chips' memory, after all "
+  'else: two to five more compilations a model, long ones.',
 )
 _OUTPUT = flags.DEFINE_string('output', None, 'Where the plan goes, as JSON.')
 

@@ -45,7 +45,7 @@ def make(
   num_devices: int | None = None,
   parts: Sequence[str] | None = None,
   num_clips: int | None = None,
-  largest_batch: bool = True,
+  largest_batch: bool = False,
   output: str | None = None,
   tell: Callable[[str], None] = print,
 ) -> dict[str, Any]:

@@ -323,7 +323,6 @@ def test_the_tpus_compiler_tells_memory_collectives_and_time(topology):
     config,
     topology=topology,
     parts=('training',),
-    largest_batch=False,
     tell=said.append,
   )
   [row] = results['programs']
