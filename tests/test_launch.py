@@ -38,7 +38,6 @@ TINY = (
   '--config.training.num_epochs=1',
   '--config.training.batch_size=64',
   '--config.sweep.batch_size=64',
-  '--config.sweep.num_clips=48',
   '--config.sweep.epsilons=(0.0, 0.02)',
   '--config.studies=()',
 )
@@ -89,7 +88,7 @@ def test_leaves_models_tables_figure_and_page(tiny):
   assert len(attacked) == 2 * 4 * 2
   assert len(sweep) == 4 * len(attacked)
   samples = table(workdir / 'attack' / 'samples.csv')
-  assert len(samples) == 48 * len(attacked)
+  assert len(samples) == 240 * len(attacked)
   for row in attacked:
     mine = [
       s
