@@ -5,8 +5,6 @@ import pathlib
 import subprocess
 import sys
 
-import pytest
-
 ROOT = pathlib.Path(__file__).parent.parent
 # A module may import those of lower levels, and its own package.
 LEVELS = [
@@ -79,15 +77,9 @@ def test_configs_import_ml_collections_alone():
       assert name in ('ml_collections', 'configs.paper'), (path, name)
 
 
-def test_every_module_imports_alone_and_without_tensorflow():
-  """Each in a child of a process that has others' libraries and none of ours.
-
-  Anew each time, the libraries would take a minute and a half.
-  """
-  code = """
+# Anew for each module the libraries would take a minute and a half.
+IMPORT_EACH = """
 import importlib, os, sys, traceback
-import flax.linen, jinja2, librosa, matplotlib.figure, ml_collections, optax
-import orbax.checkpoint, scipy.stats, tensorflow_datasets
 failed = []
 for name in sys.argv[1:]:
   pid = os.fork()
@@ -105,8 +97,12 @@ for name in sys.argv[1:]:
 assert not [m for m in sys.modules if m.startswith('advspeech')]
 sys.exit(' '.join(failed) or 0)
 """
+
+
+def import_each(before, names):
+  """Imports each module in a child of a process with none of ours."""
   done = subprocess.run(
-    [sys.executable, '-c', code, *MODULES],
+    [sys.executable, '-c', f'{before}\n{IMPORT_EACH}', *names],
     capture_output=True,
     text=True,
     cwd=ROOT,
@@ -115,21 +111,26 @@ sys.exit(' '.join(failed) or 0)
   assert not done.returncode, done.stderr
 
 
-@pytest.mark.parametrize(
-  'name',
-  [
-    *('models', 'attacks', 'audio', 'checkpoint', 'train_step', 'train'),
-    *('sweep', 'transforms', 'quality', 'checks'),
-  ],
-)
-def test_models_training_and_attacks_need_only_jax_and_its_kin(name):
+def test_every_module_imports_alone_and_without_tensorflow():
+  libraries = """
+import flax.linen, jinja2, librosa, matplotlib.figure, ml_collections, optax
+import orbax.checkpoint, scipy.stats, tensorflow_datasets
+"""
+  import_each(libraries, MODULES)
+
+
+def test_models_training_and_attacks_need_only_jax_and_its_kin():
   """A bare accelerator machine has none of the others."""
-  code = (
-    'import sys\n'
-    "for absent in ('tensorflow_datasets', 'librosa', 'soundfile',"
-    " 'matplotlib', 'jinja2', 'ml_collections', 'tensorboardX', 'tqdm',"
-    " 'pystoi', 'pesq'):\n"
-    '  sys.modules[absent] = None\n'
-    f'import advspeech.{name}\n'
+  absent = (
+    *('tensorflow_datasets', 'librosa', 'soundfile', 'matplotlib', 'jinja2'),
+    *('ml_collections', 'tensorboardX', 'tqdm', 'pystoi', 'pesq'),
   )
-  subprocess.run([sys.executable, '-c', code], check=True, cwd=ROOT)
+  libraries = f"""
+import sys
+for absent in {absent}:
+  sys.modules[absent] = None
+import flax.linen, optax, orbax.checkpoint
+"""
+  names = ('models', 'attacks', 'audio', 'checkpoint', 'train_step', 'train')
+  names += ('sweep', 'transforms', 'quality', 'checks')
+  import_each(libraries, [f'advspeech.{name}' for name in names])
