@@ -50,6 +50,7 @@ def test_all_three_tasks_exist_on_it(corpus):
     assert counts.min() >= 100
 
 
+@pytest.mark.slow
 def test_a_speaker_says_the_same_twice_bit_for_bit(corpus):
   clips = [
     utterance

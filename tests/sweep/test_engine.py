@@ -309,6 +309,7 @@ def test_abstract_arguments_describe_the_real_ones(
   assert {x.sharding for x in sent} == {parallel.sharded(settings.mesh)}
 
 
+@pytest.mark.slow
 def test_memory_stays_under_the_bound_stated_and_makes_use_of_it(papers_depth):
   """One clip's first map is 1.5 MB, and eight clips would need 86."""
   time, features = 48_000, 16
