@@ -90,7 +90,9 @@ class _Beats:
           DEAD_AFTER_S,
         )
         os._exit(EXIT_LOST)
-      storage.write_json(self._path, {**self._record, 'beat': number})
+      # A full disk must not end the beats: the next one may find room.
+      with contextlib.suppress(OSError):
+        storage.write_json(self._path, {**self._record, 'beat': number})
 
   def stop(self):
     """Ends the beats and lets go of the folder."""
@@ -98,8 +100,10 @@ class _Beats:
       return
     self._ended.set()
     self._thread.join()
-    with contextlib.suppress(FileNotFoundError):
-      os.remove(self._path)
+    found = _read(self._path)
+    if found and found['token'] == self._record['token']:
+      with contextlib.suppress(FileNotFoundError):
+        os.remove(self._path)
 
 
 def _program() -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Two programs, one folder: the second is told, the dead one's is taken."""
 
+import errno
 import json
 import os
 import subprocess
@@ -166,6 +167,22 @@ def test_beats_go_on_and_end(tmp_path, monkeypatch):
   assert not path.exists()
 
 
+def test_beats_go_on_when_a_full_disk_has_room_again(tmp_path, monkeypatch):
+  monkeypatch.setattr(ownership, 'BEAT_S', 0.01)
+  write, tries, wrote = ownership.storage.write_json, [], threading.Event()
+
+  def fail_first(*args):
+    tries.append(args)
+    if len(tries) == 1:
+      raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    write(*args)
+    wrote.set()
+
+  monkeypatch.setattr(ownership.storage, 'write_json', fail_first)
+  with ownership.owned(str(tmp_path)):
+    assert wrote.wait(60)
+
+
 @pytest.mark.filterwarnings(
   'ignore::pytest.PytestUnhandledThreadExceptionWarning'
 )
@@ -185,3 +202,5 @@ def test_who_was_taken_over_ends(tmp_path, monkeypatch, caplog):
     assert ended.wait(60)
   assert codes[0] == ownership.EXIT_LOST
   assert 'taken over by process 1 on node7' in caplog.text
+  left = json.loads((tmp_path / ownership.FILE).read_text())
+  assert left['host'] == 'node7'
