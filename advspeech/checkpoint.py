@@ -362,8 +362,8 @@ def load_classifier(
     mesh: Devices that hold a copy; all if None.
 
   Raises:
-    errors.InputError: If the folder holds no checkpoint, another model's, or
-      the best one is damaged or is not the one that `summary.json` is of.
+    errors.InputError: If the folder holds no whole checkpoint, another model's,
+      or the best whole one is not the one that `summary.json` is of.
   """
   classifier = load_best(workdir, expected, precision=precision, mesh=mesh)
   path = os.path.join(workdir, 'summary.json')
@@ -420,7 +420,7 @@ def load_best(
 
 
 def _best(workdir):
-  """Returns the path of the best checkpoint; it alone must be whole."""
+  """Returns the path of the best whole checkpoint, and warns of others."""
   check_path(workdir)
   folder = _folder(workdir)
   if not os.path.isdir(folder):

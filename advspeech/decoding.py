@@ -48,7 +48,8 @@ _ENDLESS, _UNKNOWN_FRAMES = 1 << 40, 1 << 60
 _XING = re.compile(rb'(?:Xing|Info)(.{4})(.{4})(.{4})', re.DOTALL)
 _XING_HAS_FRAMES, _XING_HAS_BYTES = 1, 2
 # Of an Ogg file: pages that begin another stream behind pages of a first.
-_CHAINED = re.compile(rb'OggS\0[\0\1\4\5].*OggS\0[\2\6]', re.DOTALL)
+_CONTINUES = re.compile(rb'OggS\0[\0\1\4\5]')
+_BEGINS = re.compile(rb'OggS\0[\2\6]')
 # How files begin that stand for one that was not fetched, and what fetches it.
 _POINTERS = {
   b'version https://git-lfs.github.com/spec/': 'git lfs pull',
@@ -330,4 +331,7 @@ def _after_id3(raw):
 
 def _is_chained(raw):
   raw.seek(0)
-  return _CHAINED.search(raw.read())
+  data = raw.read()
+  first = _CONTINUES.search(data)
+  # One pattern of both would search the rest of the file anew at every page.
+  return bool(first and _BEGINS.search(data, first.end()))

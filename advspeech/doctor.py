@@ -27,8 +27,8 @@ _RESTARTS = (
   ),
   (
     'JOB_COMPLETION_INDEX',
-    'Kubernetes: a JobSet of launch/gke on 75 however often, on other failures '
-    '--max_restarts times',
+    'Kubernetes: the JobSet on 75, and on what else launch/gke/run.sh or '
+    'launch/xpk/run.sh says',
   ),
   (
     'SKYPILOT_NODE_RANK',

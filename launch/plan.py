@@ -10,7 +10,7 @@ import signal
 
 from absl import flags
 
-from launch import command
+from launch import command, path_flags
 
 _TOPOLOGY = flags.DEFINE_string(
   'topology',
@@ -42,7 +42,7 @@ _LARGEST_BATCH = flags.DEFINE_bool(
   "Look for the largest training batch that fits the chips' memory, after all "
   'else: two to five more compilations a model, long ones.',
 )
-_OUTPUT = flags.DEFINE_string('output', None, 'Where the plan goes, as JSON.')
+_OUTPUT = path_flags.define('output', 'Where the plan goes, as JSON.')
 
 
 def start():

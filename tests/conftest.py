@@ -7,10 +7,8 @@ import tempfile
 
 import devices
 
-# Flags of one's own come last and win.
-os.environ['XLA_FLAGS'] = (
-  f'{devices.flags(4)} {os.environ.get("XLA_FLAGS", "")}'
-)
+os.environ.setdefault(devices.OWN_FLAGS, os.environ.get('XLA_FLAGS', ''))
+os.environ['XLA_FLAGS'] = devices.flags(4)
 os.environ['JAX_PLATFORMS'] = 'cpu'
 # Tests compile the same tiny steps again and again, in processes of their own.
 if 'PYTEST_XDIST_WORKER' not in os.environ:  # the workers share their parent's

@@ -63,22 +63,24 @@ def run_lr_search(
   missing = [name for name in names if not exists(_found_rate(workdir, name))]
   if missing:
     _, task, splits = load(config)
-  folder = os.path.join(workdir, 'lr_search')
-  if parallel.is_lead():
-    os.makedirs(folder, exist_ok=True)
-  with ownership.owned(folder):
-    for name in missing:
-      rate, rows = lr_search.search(
-        config, workdir, model_name=name, splits=splits, classes=task.classes
-      )
+    folder = os.path.join(workdir, 'lr_search')
+    if parallel.is_lead():
+      os.makedirs(folder, exist_ok=True)
+    with ownership.owned(folder):
+      for name in missing:
+        if exists(_found_rate(workdir, name)):
+          continue  # another program found it meanwhile
+        rate, rows = lr_search.search(
+          config, workdir, model_name=name, splits=splits, classes=task.classes
+        )
 
-      def write(name=name, rate=rate, rows=rows):
-        path = _found_rate(workdir, name)
-        figure = figures.accuracy_against_learning_rate(rows, name)
-        figures.save(figure, path.removesuffix('.json'))
-        storage.write_json(path, {'learning_rate': rate})
+        def write(name=name, rate=rate, rows=rows):
+          path = _found_rate(workdir, name)
+          figure = figures.accuracy_against_learning_rate(rows, name)
+          figures.save(figure, path.removesuffix('.json'))
+          storage.write_json(path, {'learning_rate': rate})
 
-      parallel.on_lead(write, f'the learning rate of {name} is written')
+        parallel.on_lead(write, f'the learning rate of {name} is written')
   return {
     name: storage.read_json(_found_rate(workdir, name))['learning_rate']
     for name in names

@@ -97,8 +97,9 @@ def validate(config: ml_collections.ConfigDict) -> None:
       if not isinstance(value, kind):
         raise errors.InputError(f'config.{key} must be {what}, got {value!r}')
   for key in NAME_LISTS:
-    for name in _value(config, key):
-      if not isinstance(name, str):
+    names = _value(config, key)
+    for name in names if isinstance(names, tuple | list) else (names,):
+      if not isinstance(name, str) or name is names:
         raise errors.InputError(
           f'config.{key} must be names, got {name!r}; write them as '
           f'"--config.{key}=(\'{name}\',)"'

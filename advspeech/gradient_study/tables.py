@@ -21,9 +21,11 @@ from advspeech.models import frontend
 
 LINEAR_TOLERANCE = 0.1
 _NUM_RESAMPLES = 2000
-# Told by their median: they spread over decades.
-_SKEWED = ('l1', 'l2', 'max', 'mean_abs', 'halvings_per_s', 'norm_ratio')
-_SKEWED += ('early_l1_share',)
+# Reported by their median: they spread over decades, or lie at an end.
+_SKEWED = (
+  *('l1', 'l2', 'max', 'mean_abs', 'halvings_per_s', 'norm_ratio'),
+  'early_l1_share',
+)
 # Compared between models on the same clips; those on the left as logarithms.
 _LOG_EFFECTS = ('l1', 'max')
 _EFFECTS = (*_LOG_EFFECTS, 'early_l1_share', 'index_10', 'index_50')

@@ -154,10 +154,13 @@ def largest_batch(
     program = programs.training(run, row['model'], round(clips * num_chips))
     return _memory_bytes(_compile(program)[0])
 
+  other = min(most, max(_EVEN_CLIPS, 2 * clips))
+  if other <= clips:
+    return _largest(found, num_chips)
   try:
-    other = max(_EVEN_CLIPS, 2 * clips)
     found[other] = memory(other)
-    slope = (found[other] - found[clips]) / (other - clips)
+    # A byte a clip at least, or there would be no end.
+    slope = max(1.0, (found[other] - found[clips]) / (other - clips))
     clips = min(most, other + (chip.memory_bytes - found[other]) / slope)
     for _ in range(_TRIES):
       clips = _even(clips)
@@ -171,6 +174,10 @@ def largest_batch(
         break
   except _NoRoom:
     pass  # not even twice the config's batch fits
+  return _largest(found, num_chips)
+
+
+def _largest(found, num_chips):
   clips = max(found)
   return {
     'num_clips': round(clips * num_chips),

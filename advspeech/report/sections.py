@@ -327,7 +327,7 @@ def gradient_section(run: run_lib.Run) -> dict[str, list[Figure]]:
 
 
 def gradient_estimates(run: run_lib.Run) -> list[dict[str, Any]]:
-  """Returns where the gradients lie, a row a model, means with intervals."""
+  """Returns where the gradients lie, a row a model: medians or means."""
   path = run.path('gradients', 'summary.csv')
   rows = storage.read_table(path) if os.path.exists(path) else []
   wanted = {

@@ -497,9 +497,7 @@ def smallest(run: run_lib.Run) -> claim.Claim:
     if not small:
       continue
     changed = [
-      (a, n)
-      for a, n in small
-      if a['flip_rate'] > 0.5 and a['flip_ci_low'] > n['flip_ci_high']
+      (a, n) for a, n in small if a['flip_ci_low'] > max(0.5, n['flip_ci_high'])
     ]
     never = all(a['flip_ci_high'] < 0.5 for a, _ in small)
     answers.append(True if changed else False if never else None)
