@@ -2,6 +2,7 @@
 
 import io
 import struct
+import time
 import types
 
 import numpy as np
@@ -118,6 +119,13 @@ def test_ogg_streams_behind_each_other_are_refused(tmp_path):
   (tmp_path / 'a.ogg').write_bytes(one + one)
   with pytest.raises(errors.InputError, match='several Ogg streams in a row'):
     decoded(tmp_path / 'a.ogg')
+
+
+def test_pages_of_an_ogg_stream_are_looked_through_once():
+  pages = io.BytesIO(30_001 * (b'OggS\0\0' + bytes(50)))
+  began = time.perf_counter()
+  assert not decoding._is_chained(pages)
+  assert time.perf_counter() - began < 1  # 2 MB; page by page it is minutes
 
 
 CONTAINERS = [

@@ -83,6 +83,14 @@ def test_an_unknown_size_says_what_there_is():
     ravdess.get_config('gender,tiny')
 
 
+def test_a_name_alone_is_no_list_of_names():
+  config = quickstart.get_config()
+  with config.ignore_type():  # as in a config of the user's own
+    config.models = 'wavecnn'
+  with pytest.raises(errors.InputError, match=r"models must be .*'wavecnn';"):
+    experiment.validate(config)
+
+
 TWICE = 'must name everything once'
 NOTHING = 'leaves nothing to attack'
 
