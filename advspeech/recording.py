@@ -374,11 +374,11 @@ def _attack(name, *, targeted):
   )
 
 
-def format_rows(rows: Sequence[dict[str, Any]]) -> str:
+def format_rows(rows: Sequence[dict[str, Any]], attack_name: str) -> str:
   """Returns the table of `attack` for a console, as wide as its classes are."""
-  table = [
-    ('epsilon', 'LSB', 'SNR, dB', 'attacked', '16-bit file', 'random sign')
-  ]
+  control = sweep.control_of(attack_name)
+  noise = control.replace('_', ' ')
+  table = [('epsilon', 'LSB', 'SNR, dB', 'attacked', '16-bit file', noise)]
   for row in rows:
     lsb = row['epsilon_lsb']
     table.append(
@@ -386,7 +386,7 @@ def format_rows(rows: Sequence[dict[str, Any]]) -> str:
         row['epsilon_given'],
         lsb if lsb == '' else f'{lsb:.1f}',
         f'{row["snr_db"]:.1f}',
-        *(row[key] for key in ('memory', 'int16', 'random_sign')),
+        *(row[key] for key in ('memory', 'int16', control)),
       )
     )
   widths = [max(map(len, column)) for column in zip(*table, strict=True)]

@@ -73,7 +73,7 @@ def main():
   output = _OUTPUT.value or recording.output_folder(*files, **settings)
   storage.check_writable(output)
   rows = recording.attack(*files, _EPSILONS.value, output, **settings)
-  command.tell(recording.format_rows(rows))
+  command.tell(recording.format_rows(rows, _ATTACK.value))
   command.tell(f'sounds, answers.csv and answers.png are in {output}')
 
 

@@ -313,20 +313,24 @@ def test_silence_and_clipping_are_said(
   assert said in caplog.text
 
 
-def test_the_table_is_as_wide_as_its_classes():
+@pytest.mark.parametrize(
+  ('attack_name', 'control'), [('fgsm', 'random_sign'), ('fgm', 'gaussian')]
+)
+def test_the_table_is_as_wide_as_its_classes(attack_name, control):
   row = {'epsilon_given': '0.01', 'epsilon_lsb': 655.36, 'snr_db': 12.34}
   name = 'class of a long name'
   text = recording.format_rows(
     [
-      {**row, 'memory': name, 'int16': 'a', 'random_sign': 'b'},
-      {**row, 'memory': 'a', 'int16': name, 'random_sign': name},
-    ]
+      {**row, 'memory': name, 'int16': 'a', control: 'b'},
+      {**row, 'memory': 'a', 'int16': name, control: name},
+    ],
+    attack_name,
   )
   head, first, second = text.splitlines()
   for title, cells in (
     ('attacked', (name, 'a')),
     ('16-bit file', ('a', name)),
-    ('random sign', ('b', name)),
+    (control.replace('_', ' '), ('b', name)),
   ):
     at = head.index(title)
     for line, cell in zip((first, second), cells, strict=True):

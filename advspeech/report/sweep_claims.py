@@ -483,8 +483,8 @@ def smallest(run: run_lib.Run) -> claim.Claim:
   rule = (
     f'At some epsilon that leaves {_SMALL_DB:g} dB SNR or more in the mean the '
     'answer changes for more than half of the clips by its interval, and for '
-    f'fewer under {_noise(run)} (intervals apart); refuted where it changes for '
-    'less than half at every such epsilon.'
+    f'fewer under {_noise(run)} (intervals apart); refuted where it changes '
+    'for less than half at every such epsilon.'
   )
   medians = _median_smallest(run)
   answers, words = [], []
