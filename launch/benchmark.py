@@ -1,12 +1,15 @@
 """Times everything on this machine, as ratios to its own matrix products.
 
 python -m launch.benchmark --config=configs/paper.py --output=benchmark.json
+
+With --accelerator, what a GPU or TPU can do, in minutes; see README.md.
 """
 
 import datetime
 import json
 import os
 import sys
+import threading
 
 from absl import flags
 
@@ -37,13 +40,45 @@ _PEERS = flags.DEFINE_bool(
   'Time PyTorch, Foolbox, torchattacks and ART as well, on the same weights, '
   'once their answers agree.',
 )
+_ACCELERATOR = flags.DEFINE_bool(
+  'accelerator',
+  False,
+  'Measure what a GPU or TPU can do in a short session, in the order of what '
+  'matters most.',
+)
+_SCALE = flags.DEFINE_enum(
+  'scale',
+  'paper',
+  ['paper', 'tiny'],
+  'Of --accelerator: tiny only shows that everything runs.',
+)
+_MINUTES = flags.DEFINE_float(
+  'minutes', 8.5, 'How long --accelerator may take.', lower_bound=0.1
+)
+_SECTION = flags.DEFINE_multi_enum(
+  'section',
+  None,
+  [
+    'peaks',
+    'convolutions',
+    'training',
+    'sweep',
+    'gradients',
+    'answers',
+    'resume',
+  ],
+  'Of --accelerator: measure only this; may be repeated.',
+)
 _OUTPUT = path_flags.define('output', 'Where the results go, as JSON.')
+# What a compilation under way at the end may still take.
+_GRACE_S = 20
 
 
 def main():
   import jax
 
-  from advspeech import benchmark, errors, storage
+  from advspeech import errors, storage
+  from advspeech.benchmark import accelerator, host
 
   output = _OUTPUT.value
   if output and os.path.isdir(output):
@@ -57,11 +92,14 @@ def main():
   # What is compiled is to be compiled here and now.
   jax.config.update('jax_enable_compilation_cache', False)
   config = command.CONFIG.value
+  if _ACCELERATOR.value:
+    _measure_accelerator(config, accelerator)
+    return
   sections = _ONLY.value or _SECTIONS
   results = {
     'date': datetime.date.today().isoformat(),
     'command': ' '.join(['python -m launch.benchmark', *sys.argv[1:]]),
-    **benchmark.environment(),
+    **host.environment(),
   }
   command.tell(f'{results["device"]}, JAX {results["jax"]}')
 
@@ -74,29 +112,63 @@ def main():
   if 'models' in sections:
     peers_calls = {}
     if _PEERS.value:
-      from advspeech import peers
+      from advspeech.benchmark import peers
 
       peers_calls = peers.make_calls(config, _CLIPS.value)
-    measured = benchmark.measure_models(
+    measured = host.measure_models(
       config, _CLIPS.value, _ROUNDS.value, peers_calls
     )
-    keep('models', measured, benchmark.format_models(measured))
+    keep('models', measured, host.format_models(measured))
   if 'convolutions' in sections:
-    rows = benchmark.measure_convolutions(config, _ROUNDS.value)
-    keep('convolutions', rows, benchmark.format_rows(rows))
+    rows = host.measure_convolutions(config, _ROUNDS.value)
+    keep('convolutions', rows, host.format_rows(rows))
   for section, measure in (
-    ('sweep', lambda: benchmark.measure_sweep(config, _ROUNDS.value)),
-    ('training', lambda: benchmark.measure_training(config, _CLIPS.value)),
+    ('sweep', lambda: host.measure_sweep(config, _ROUNDS.value)),
+    ('training', lambda: host.measure_training(config, _CLIPS.value)),
     (
       'input',
-      lambda: benchmark.measure_input(config, _CLIPS.value, _ROUNDS.value),
+      lambda: host.measure_input(config, _CLIPS.value, _ROUNDS.value),
     ),
-    ('memory', lambda: benchmark.measure_memory(config, _BATCH_SIZE.value)),
-    ('start', lambda: benchmark.measure_start(config, _CLIPS.value)),
+    ('memory', lambda: host.measure_memory(config, _BATCH_SIZE.value)),
+    ('start', lambda: host.measure_start(config, _CLIPS.value)),
   ):
     if section in sections:
       measured = measure()
       keep(section, measured, json.dumps(measured, indent=2))
+
+
+def _measure_accelerator(config, accelerator):
+  """Runs the short session, and ends it when its time is over."""
+  from advspeech import storage
+
+  results = {
+    'date': datetime.date.today().isoformat(),
+    'command': ' '.join(['python -m launch.benchmark', *sys.argv[1:]]),
+    **accelerator.environment(),
+  }
+  command.tell(json.dumps(results))
+
+  def keep(section, rows):
+    results[section] = rows
+    if _OUTPUT.value:
+      storage.write_json(_OUTPUT.value, results)
+
+  limit_s = 60 * _MINUTES.value
+  # A program that is being compiled cannot be asked to stop.
+  alarm = threading.Timer(limit_s + _GRACE_S, _time_is_over)
+  alarm.daemon = True
+  alarm.start()
+  session = accelerator.Session(
+    config, accelerator.SCALES[_SCALE.value], limit_s, keep, command.tell
+  )
+  session.run(_SECTION.value or tuple(accelerator.SECTIONS))
+  alarm.cancel()
+
+
+def _time_is_over():
+  command.tell('time is over; what is above was measured, and written')
+  sys.stdout.flush()
+  os._exit(0)
 
 
 if __name__ == '__main__':

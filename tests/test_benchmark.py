@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from advspeech import benchmark
+from advspeech.benchmark import accelerator, host
 from configs import paper
 
 TINY = {'features': 4, 'hidden_features': 4}
@@ -28,14 +28,14 @@ def test_wavecnn_takes_8_gflop_a_clip_forward():
   inside = 640 + 32 * (320 + 160 + 80 + 40 + 20 + 10 + 5)
   behind = 32 * (450 + 225 + 113 + 57 + 29 + 15)
   expected = 2 * 40 * 32 * (150 * inside + behind)
-  flops = benchmark.direct_flops(paper.get_config(), 'wavecnn')
+  flops = host.direct_flops(paper.get_config(), 'wavecnn')
   assert flops == expected
   assert 8.0e9 < flops < 8.2e9
 
 
 @pytest.mark.slow
 def test_computations_are_timed_against_the_matrix_product(tiny_config):
-  results = benchmark.measure_models(
+  results = host.measure_models(
     tiny_config,
     num_clips=2,
     rounds=1,
@@ -60,35 +60,33 @@ def test_computations_are_timed_against_the_matrix_product(tiny_config):
   # Other tools are given our WaveCNN.
   flops = 'direct_gflop_per_clip'
   assert rows['Foolbox forward'][flops] == rows['wavecnn forward'][flops]
-  assert 'wavernn FGSM sweep' in benchmark.format_models(results)
+  assert 'wavernn FGSM sweep' in host.format_models(results)
 
 
 @pytest.mark.slow
 def test_the_sweep_timed_is_one_gradient_and_a_forward_an_epsilon(tiny_config):
-  subject = benchmark.make_subject(tiny_config, 'wavecnn', 3)
+  subject = host.make_subject(tiny_config, 'wavecnn', 3)
   variables, clips, label = subject.variables, subject.clips, subject.label
-  epsilons = benchmark.epsilon_grid(4)
-  predictions = benchmark.fgsm_sweep(subject, variables, clips, label, epsilons)
-  direction = np.sign(
-    benchmark.input_gradient(subject, variables, clips, label)
-  )
+  epsilons = host.epsilon_grid(4)
+  predictions = host.fgsm_sweep(subject, variables, clips, label, epsilons)
+  direction = np.sign(host.input_gradient(subject, variables, clips, label))
   for e, epsilon in enumerate(epsilons):
     perturbed = np.clip(clips + epsilon * direction, 0, 1)
-    logits = benchmark.forward(subject, variables, perturbed)
+    logits = host.forward(subject, variables, perturbed)
     np.testing.assert_array_equal(predictions[:, e], logits.argmax(-1))
 
 
 @pytest.mark.slow
 def test_every_form_of_every_layer_is_timed(tiny_config):
-  rows = benchmark.measure_convolutions(tiny_config, rounds=1)
+  rows = host.measure_convolutions(tiny_config, rounds=1)
   assert {row['length'] for row in rows} == {640, 320, 160, 80, 40, 20, 10, 5}
   assert all(row['both gradients'] > 0 for row in rows)
-  assert len(benchmark.format_rows(rows).splitlines()) == len(rows) + 1
+  assert len(host.format_rows(rows).splitlines()) == len(rows) + 1
 
 
 @pytest.mark.slow
 def test_feeding_and_evaluating_are_measured(tiny_config):
-  results = benchmark.measure_training(tiny_config, num_clips=2, num_steps=2)
+  results = host.measure_training(tiny_config, num_clips=2, num_steps=2)
   assert results['evaluation_over_forward'] > 0
   assert 0 <= results['host_waited_share'] <= 1
   assert results['lstm_share_of_forward'] < 1
@@ -96,7 +94,7 @@ def test_feeding_and_evaluating_are_measured(tiny_config):
 
 @pytest.mark.slow
 def test_the_three_sources_are_measured_against_training(tiny_config):
-  results = benchmark.measure_input(tiny_config, 2, rounds=1, num_stored=12)
+  results = host.measure_input(tiny_config, 2, rounds=1, num_stored=12)
   assert set(results['ratio']) == {'memory', 'device', 'disk'}
   for name, rate in results['clips_per_s'].items():
     ratio = results['ratio'][name] * results['training_clips_per_s']
@@ -134,7 +132,7 @@ def test_the_command_writes_what_it_measured(tmp_path):
 def test_peers_are_timed_only_when_their_answers_are_ours(tiny_config):
   for module in ('art', 'foolbox', 'torchattacks'):
     pytest.importorskip(module)
-  from advspeech import peers
+  from advspeech.benchmark import peers
 
   calls = peers.make_calls(tiny_config, 2)
   assert {name.split(' FGSM')[0] for name in calls if 'FGSM' in name} == {
@@ -143,3 +141,105 @@ def test_peers_are_timed_only_when_their_answers_are_ours(tiny_config):
     'torchattacks',
     'ART',
   }
+
+
+@pytest.fixture
+def session(tiny_config):
+  """A session of a minute, and what it kept by section."""
+  kept = {}
+  return accelerator.Session(
+    tiny_config,
+    accelerator.SCALES['tiny'],
+    60.0,
+    keep=lambda section, rows: kept.update({section: list(rows)}),
+    tell=lambda line: None,
+  ), kept
+
+
+def test_a_section_that_fails_is_a_row_and_the_next_one_runs(
+  session, monkeypatch
+):
+  session, kept = session
+
+  def fails(session):
+    session.add(what='first')
+    raise RuntimeError('no such\nkernel')
+
+  monkeypatch.setitem(accelerator._MEASURES, 'peaks', fails)
+  monkeypatch.setitem(
+    accelerator._MEASURES, 'answers', lambda session: session.add(what='next')
+  )
+  session.run(['peaks', 'answers'])
+  assert kept == {
+    'peaks': [{'what': 'first'}, {'failed': 'RuntimeError: no such kernel'}],
+    'answers': [{'what': 'next'}],
+  }
+
+
+def test_what_does_not_fit_into_a_section_is_named(session):
+  session, kept = session
+  session._section_end = 0
+  session._section = 'training'
+  accelerator._training(session)
+  assert kept['training'] == [
+    {'not_measured': 'batch 4, float32'},
+    {'not_measured': 'batch 4, bfloat16'},
+    {'not_measured': 'batch 4, tf32'},
+  ]
+
+
+def test_sections_share_the_time_that_is_left(session, monkeypatch):
+  session, _ = session
+  shares = []
+  for name in accelerator.SECTIONS:
+    monkeypatch.setitem(
+      accelerator._MEASURES, name, lambda s: shares.append(s.left_s())
+    )
+  session.run()
+  assert all(0 < share < 60 for share in shares)
+  np.testing.assert_allclose(shares[-1], 60, atol=1)
+
+
+def test_peaks_tell_what_each_precision_rounds_away(session):
+  session, kept = session
+  session.run(['peaks'])
+  errors = {
+    row['precision']: row['relative_error']
+    for row in kept['peaks']
+    if row['what'] == 'matrix product'
+  }
+  assert errors['float32'] < 1e-6
+  assert 1e-3 < errors['bfloat16'] < 1e-2
+  assert all(row.get('tflop_per_s', 1) > 0 for row in kept['peaks'])
+
+
+@pytest.mark.slow
+def test_the_session_with_an_accelerator_runs_on_a_cpu(tmp_path):
+  output = tmp_path / 'accelerator.json'
+  subprocess.run(
+    [
+      sys.executable,
+      '-m',
+      'launch.benchmark',
+      '--accelerator',
+      '--scale=tiny',
+      '--minutes=15',
+      '--config.clip_s=0.2',
+      '--config.model.features=4',
+      '--config.sweep.epsilons=(0.0, 0.01)',
+      f'--output={output}',
+    ],
+    check=True,
+  )
+  results = json.loads(output.read_text())
+  assert set(accelerator.SECTIONS) < set(results)
+  for section in accelerator.SECTIONS:
+    rows = results[section]
+    assert rows
+    assert not [r for r in rows if 'failed' in r or 'not_measured' in r]
+  for row in results['answers']:
+    if row['precision'] == 'float32':
+      assert row['gradient_error'] < 1e-4
+      assert row['same_classes']
+  for row in results['resume']:
+    assert row['same_bits_resumed']

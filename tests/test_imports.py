@@ -22,7 +22,6 @@ LEVELS = [
   {'recording'},
   {'feature_study', 'gradient_study', 'example_figures'},
   {'benchmark', 'report'},
-  {'peers'},
   {'experiment'},
   {'doctor', 'plan'},
 ]

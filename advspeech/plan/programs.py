@@ -12,7 +12,6 @@ import optax
 from jax import sharding
 
 from advspeech import (
-  benchmark,
   checkpoint,
   input_pipeline,
   parallel,
@@ -20,6 +19,7 @@ from advspeech import (
   train,
   train_step,
 )
+from advspeech.benchmark import host
 from advspeech.experiment import validation
 from advspeech.gradient_study import analysis
 from advspeech.models import create_model
@@ -228,7 +228,7 @@ def _members(run):
 
 
 def _flops(config, model_name):
-  return benchmark.direct_flops(config, train.base_name(model_name))
+  return host.direct_flops(config, train.base_name(model_name))
 
 
 def _shared_evenly(batch_size, mesh):

@@ -17,6 +17,12 @@ FORMS = {
   'direct': convolution.conv1d_direct,
   'toeplitz': convolution.conv1d_toeplitz,
   'blocks': functools.partial(convolution.conv1d_toeplitz, block=8),
+  'space to depth 4': functools.partial(
+    convolution.conv1d_space_to_depth, block=4
+  ),
+  'space to depth 16': functools.partial(
+    convolution.conv1d_space_to_depth, block=16
+  ),
   'spectral': convolution.conv1d_spectral,
 }
 
@@ -130,19 +136,24 @@ def test_a_gradient_of_a_gradient_goes_through_the_spectral_form():
 
 
 @pytest.mark.parametrize(
-  ('x_shape', 'dtype', 'platform', 'form'),
+  ('x_shape', 'dtype', 'platform', 'form', 'block'),
   [
-    ((320, 32, 150), jnp.float32, 'cpu', 'conv1d_spectral'),
-    ((20, 32, 150), jnp.float32, 'cpu', 'conv1d_toeplitz'),
-    ((320, 32, 150), jnp.bfloat16, 'cpu', 'conv1d_direct'),
-    ((320, 32, 150), jnp.float32, 'gpu', 'conv1d_direct'),
-    ((40, 32, 150), jnp.bfloat16, 'tpu', 'conv1d_toeplitz'),
+    ((320, 32, 150), jnp.float32, 'cpu', 'conv1d_spectral', None),
+    ((20, 32, 150), jnp.float32, 'cpu', 'conv1d_toeplitz', None),
+    ((320, 32, 150), jnp.bfloat16, 'cpu', 'conv1d_direct', None),
+    ((320, 32, 150), jnp.float32, 'gpu', 'conv1d_space_to_depth', 4),
+    ((640, 1, 150), jnp.float32, 'gpu', 'conv1d_direct', None),
+    ((640, 1, 150), jnp.bfloat16, 'tpu', 'conv1d_space_to_depth', 16),
+    ((40, 32, 150), jnp.bfloat16, 'tpu', 'conv1d_toeplitz', None),
   ],
 )
 def test_the_form_is_chosen_by_shape_type_and_platform(
-  x_shape, dtype, platform, form
+  x_shape, dtype, platform, form, block
 ):
   chosen = convolution.choose(x_shape, (40, 32, 32), dtype, platform)
+  if block is not None:
+    assert chosen.keywords == {'block': block}
+    chosen = chosen.func
   assert chosen is getattr(convolution, form)
 
 

@@ -63,6 +63,7 @@ class Subject:
     variables: Random weights, with running statistics that fit the clips.
     clips: [batch, time] in [0, 1].
     label: [batch].
+    precision: Of its computation; see `models.PRECISIONS`.
   """
 
   name: str
@@ -70,14 +71,20 @@ class Subject:
   variables: dict[str, Any]
   clips: jax.Array
   label: jax.Array
+  precision: str = 'float32'
 
-  def model(self, precision: str = 'float32', **options: Any):
-    """Returns the unbound module; see `models.create_model`."""
+  def model(self, precision: str | None = None, **options: Any):
+    """Returns the unbound module; see `models.create_model`.
+
+    Args:
+      precision: The subject's if None.
+      **options: Others than the config's.
+    """
     return models.create_model(
       self.name,
       len(_CLASSES),
       **self.config.model.to_dict(),
-      precision=precision,
+      precision=precision or self.precision,
       **options,
     )
 
@@ -253,11 +260,12 @@ def _training_parts(subject, batch_size, rematerialize=False):
   steps = train_step.make_steps(
     model, optax.adam(1e-3), subject.clips.shape[1], mesh
   )
-  split = _random_split(batch_size, subject.clips.shape[1])
+  split = random_split(batch_size, subject.clips.shape[1])
   return steps, steps.init(jax.random.key(0)), split, mesh
 
 
-def _random_split(num_clips, num_samples):
+def random_split(num_clips: int, num_samples: int) -> input_pipeline.Split:
+  """Returns labelled clips of noise, the same every time."""
   rng = np.random.default_rng(0)
   return input_pipeline.Split(
     ids=np.array([f'clip-{i}' for i in range(num_clips)]),
@@ -403,7 +411,7 @@ _JUDGE_EPSILONS = 2
 
 def _judge_call(config):
   subjects = {name: make_subject(config, name, 1) for name in models.NAMES}
-  split = _random_split(1, subjects['wavecnn'].clips.shape[1])
+  split = random_split(1, subjects['wavecnn'].clips.shape[1])
   members = [
     sweep.Member(
       name,
@@ -599,7 +607,7 @@ def _stored_splits(config, folder, num_clips):
   from advspeech import corpora
 
   num_samples = round(config.clip_s * audio.SAMPLE_RATE_HZ)
-  for i, pcm in enumerate(_random_split(num_clips, num_samples).pcm):
+  for i, pcm in enumerate(random_split(num_clips, num_samples).pcm):
     path = os.path.join(folder, 'recordings', 'ab'[i % 2], f'{i}.wav')
     os.makedirs(os.path.dirname(path), exist_ok=True)
     audio.save(path, audio.from_pcm(pcm), 'PCM_16')
