@@ -604,7 +604,7 @@ def _answers(session):
       )
       exact = jax.device_get(_answer(subject, 'float64', *wide, label))
     rows = [(p, None) for p in models.PRECISIONS]
-    if jax.default_backend() != 'cpu':
+    if not parallel.is_host():
       rows.append(('float32', cpu))
     for precision, device in rows:
       with session.measuring(
@@ -656,7 +656,7 @@ def _resume(session):
       row.update(_resumed(session, name))
   if _DETERMINISTIC in os.environ.get('XLA_FLAGS', ''):
     return
-  if jax.default_backend() != 'gpu' or session.left_s() < 20:
+  if parallel.platform() != 'gpu' or session.left_s() < 20:
     return
   flags = f'{os.environ.get("XLA_FLAGS", "")} {_DETERMINISTIC}'.strip()
   code = (

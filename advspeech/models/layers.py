@@ -1,11 +1,11 @@
 """Convolution, batch norm, ReLU and max pool (Table 1), in one block."""
 
+import functools
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from advspeech.models import convolution
@@ -14,53 +14,96 @@ KERNEL_SIZE = 40
 NORM_EPSILON = 1e-5
 
 
-def max_pool(x: jax.Array, slope: jax.Array | None = None) -> jax.Array:
+def max_pool(
+  x: jax.Array, slope: jax.Array | None = None, depth: int = 1
+) -> jax.Array:
   """Returns the maximum over pairs of samples, [ceil(length / 2), c, rows].
 
   An odd map's last sample stands alone ('same' padding). At a tie the gradient
   goes to the first of the pair, as in PyTorch and TensorFlow.
 
   Args:
-    x: [length, channels, rows].
+    x: [length, channels, rows], or of a depth, as `convolution.conv1d_deep`
+      returns it.
     slope: [channels], by which the result will be multiplied; where it is
       negative the minimum is taken, so that it is the maximum in the end. No
       gradient goes through this choice.
+    depth: Of `x`.
   """
-  if x.shape[0] % 2:
-    x = jnp.concatenate([x, x[-1:]])
-  if slope is None:
-    slope = jnp.ones(x.shape[1])
-  return _pool_pairs(x, (slope < 0)[None, :, None])
+  num_channels = x.shape[1] // depth
+  minimum = jnp.zeros(num_channels, bool) if slope is None else slope < 0
+  pooled = _pool(x, minimum, depth)
+  return pooled.reshape(-1, num_channels, x.shape[2])
 
 
-@jax.custom_vjp
-def _pool_pairs(x, minimum):
-  return _pool_forward(x, minimum)[0]
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _pool(x, minimum, depth):
+  return _pool_forward(x, minimum, depth)[0]
 
 
-def _pool_forward(x, minimum):
-  pairs = x.reshape(-1, 2, *x.shape[1:])
-  first, second = pairs[:, 0], pairs[:, 1]
-  take_second = jnp.where(minimum, second < first, second > first)
-  return jnp.where(take_second, second, first), take_second
+def _pool_forward(x, minimum, depth):
+  first, second = _pairs(x, depth)
+  take_second = _takes_second(first, second, minimum)
+  return jnp.where(take_second, second, first), (take_second, x.shape[0])
 
 
-def _pool_backward(take_second, cotangent):
-  second = np.array([False, True])[None, :, None, None]
-  pairs = jnp.where(take_second[:, None] == second, cotangent[:, None], 0)
-  return pairs.reshape(-1, *cotangent.shape[1:]), None
+def _pool_backward(depth, saved, cotangent):
+  take_second, length = saved
+  first, second = (
+    jnp.where(taken, cotangent, 0) for taken in (~take_second, take_second)
+  )
+  return _from_pairs(first, second, depth, length), None
 
 
 # Saved for the gradient: a bit a pair, where JAX would save both samples.
-_pool_pairs.defvjp(_pool_forward, _pool_backward)
+_pool.defvjp(_pool_forward, _pool_backward)
+
+
+def _pairs(x, depth):
+  """Returns the first and the second samples of all pairs of a map."""
+  if depth > 1:  # the even samples of a block lie before the odd ones
+    half = x.shape[1] // 2
+    return x[:, :half], x[:, half:]
+  if x.shape[0] % 2:
+    x = jnp.concatenate([x, x[-1:]])
+  pairs = x.reshape(-1, 2, *x.shape[1:])
+  return pairs[:, 0], pairs[:, 1]
+
+
+def _from_pairs(first, second, depth, length):
+  """Returns the map whose `_pairs` these are."""
+  if depth > 1:
+    return jnp.concatenate([first, second], 1)
+  pairs = jnp.stack([first, second], 1)
+  return pairs.reshape(-1, *first.shape[1:])[:length]
+
+
+def _takes_second(first, second, minimum):
+  minimum = _per_channel(minimum, first)
+  return jnp.where(minimum, second < first, second > first)
+
+
+def _per_channel(value, x):
+  """Returns [1, depth * features, 1]: a value a feature, for a map `x`."""
+  return jnp.tile(value, x.shape[1] // len(value))[None, :, None]
+
+
+def _per_feature_sum(x, rows, num_features):
+  """Returns the sums over samples and rows, [features], rows weighted.
+
+  Over the length first, in which the sums of all rows run side by side.
+  """
+  sums = jnp.sum(jnp.sum(x, 0) * rows[None], -1)
+  return sums.reshape(-1, num_features).sum(0)
 
 
 class BatchNorm(nn.Module):
   """Batch norm over the valid rows of all devices (Ioffe & Szegedy 2015).
 
   Flax's own averages devices' means, which is another number when the rows of
-  a filled-up batch lie unevenly on them. The normalisation is returned, not
-  applied, so that it can follow the pooling, on half as many samples.
+  a filled-up batch lie unevenly on them. With max pooling and ReLU behind it,
+  which are the same function before and after it: batch norm's slope, where it
+  is negative, turns the maximum into a minimum, and ReLU keeps the order.
 
   Attributes:
     momentum: Decay of the running statistics.
@@ -72,66 +115,138 @@ class BatchNorm(nn.Module):
   axis: str | None = None
 
   @nn.compact
-  def __call__(self, x: jax.Array, *, train: bool, valid: jax.Array | None):
-    """Returns (mean, factor, bias), [features]: (x - mean) factor + bias.
+  def __call__(
+    self,
+    x: jax.Array,
+    *,
+    train: bool,
+    valid: jax.Array | None,
+    depth: int = 1,
+  ):
+    """Returns [ceil(length / 2), features, rows], pooled and not negative.
 
     Args:
-      x: [length, features, rows].
+      x: [length, features, rows], or of a depth, as
+        `convolution.conv1d_deep` returns it.
       train: Whether this batch's statistics are used, and the running ones
         updated.
       valid: [rows], 1 on rows that count; None for all.
+      depth: Of `x`.
     """
-    features = x.shape[1]
+    features = x.shape[1] // depth
     scale = self.param('scale', nn.initializers.ones, (features,))
     bias = self.param('bias', nn.initializers.zeros, (features,))
     running_mean = self.variable('batch_stats', 'mean', jnp.zeros, (features,))
     running_var = self.variable('batch_stats', 'var', jnp.ones, (features,))
-    mean, var = running_mean.value, running_var.value
-    if train:
-      mean, var = self._statistics(x.astype(jnp.float32), valid)
-      for running, value in ((running_mean, mean), (running_var, var)):
-        running.value = (
-          self.momentum * running.value + (1 - self.momentum) * value
-        )
-    factor = scale * lax.rsqrt(var + NORM_EPSILON)
-    return mean, factor, bias
-
-  def _statistics(self, x, valid):
-    """Returns mean and variance of every feature over the global batch.
-
-    Every device takes its own in two passes, and all exchange them once: sums
-    and sums of squares would cancel, as the first map's mean is a thousand
-    times its variance. They are put together as Chan et al. (1979) do.
-    """
+    if not train:
+      mean, var = running_mean.value, running_var.value
+      factor = scale * lax.rsqrt(var + NORM_EPSILON)
+      pooled = _normalised(max_pool(x, factor, depth), mean, factor, bias)
+      return pooled.astype(x.dtype)
     rows = jnp.ones(x.shape[2]) if valid is None else valid
-
-    def total(x):
-      # Over the length first, in which the sums of all rows run side by side.
-      return jnp.sum(jnp.sum(x, 0) * rows[None], -1)
-
-    num = jnp.sum(rows) * x.shape[0]
-    mean = total(x) / jnp.maximum(num, 1)  # a device may have no valid row
-    squares = total(jnp.square(x - _per_feature(mean)))
-    if self.axis is None:
-      return mean, squares / num
-    nums, means, squares = lax.all_gather(
-      jnp.stack([jnp.full_like(mean, num), mean, squares]), self.axis, axis=1
-    )
-    total_num = nums.sum(0)
-    mean = (nums * means).sum(0) / total_num
-    squares += nums * jnp.square(means - mean[None])
-    return mean, squares.sum(0) / total_num
+    out, mean, var = _norm_and_pool(x, scale, bias, rows, depth, self.axis)
+    for running, value in ((running_mean, mean), (running_var, var)):
+      running.value = self.momentum * running.value + (
+        1 - self.momentum
+      ) * lax.stop_gradient(value)
+    return out.reshape(-1, features, x.shape[2])
 
 
-def _per_feature(value):
-  return value[None, :, None]
+def _normalised(x, mean, factor, bias):
+  """Returns relu((x - mean) factor + bias), of at least float32."""
+  x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+  mean, factor, bias = (_per_channel(v, x) for v in (mean, factor, bias))
+  return nn.relu((x - mean) * factor + bias)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
+def _norm_and_pool(x, scale, bias, rows, depth, axis):
+  """Returns `BatchNorm` in training, of a depth, and its statistics.
+
+  Its gradient is written out: two passes over the map, from the map and the
+  result alone, where JAX would save and move several float32 copies.
+  """
+  return _norm_and_pool_forward(x, scale, bias, rows, depth, axis)[0]
+
+
+def _norm_and_pool_forward(x, scale, bias, rows, depth, axis):
+  mean, var, num = _statistics(x, rows, depth, axis)
+  spread = lax.rsqrt(var + NORM_EPSILON)
+  first, second = _pairs(x, depth)
+  taken = _takes_second(first, second, scale < 0)
+  pooled = jnp.where(taken, second, first)
+  out = _normalised(pooled, mean, scale * spread, bias).astype(x.dtype)
+  return (out, mean, var), (x, out, scale, rows, mean, spread, num)
+
+
+def _norm_and_pool_backward(depth, axis, saved, cotangents):
+  x, out, scale, rows, mean, spread, num = saved
+  wide = jnp.promote_types(x.dtype, jnp.float32)
+  cotangent = jnp.where(out > 0, cotangents[0], 0).astype(wide)
+  first, second = _pairs(x, depth)
+  taken = _takes_second(first, second, scale < 0)
+  pooled = jnp.where(taken, second, first).astype(wide)
+  every = jnp.ones_like(rows)  # a row that does not count has no gradient
+  bias_gradient = _per_feature_sum(cotangent, every, len(scale))
+  centred = pooled - _per_channel(mean, pooled)
+  scale_gradient = spread * _per_feature_sum(
+    cotangent * centred, every, len(scale)
+  )
+  # Of the statistics, which all devices' losses go through.
+  sums = jnp.stack([bias_gradient, scale_gradient])
+  if axis is not None:
+    sums = lax.psum(sums, axis)
+  factor = scale * spread
+  level = -factor * sums[0] / num
+  slope = -factor * spread * sums[1] / num
+
+  def gradient(sample, chosen):
+    sample = sample.astype(wide)
+    shifted = (sample - _per_channel(mean, sample)) * _per_channel(
+      slope, sample
+    ) + _per_channel(level, sample)
+    passed = jnp.where(chosen, cotangent * _per_channel(factor, sample), 0)
+    return passed + shifted * rows[None, None]
+
+  x_gradient = _from_pairs(
+    gradient(first, ~taken), gradient(second, taken), depth, x.shape[0]
+  )
+  return x_gradient.astype(x.dtype), scale_gradient, bias_gradient, None
+
+
+_norm_and_pool.defvjp(_norm_and_pool_forward, _norm_and_pool_backward)
+
+
+def _statistics(x, rows, depth, axis):
+  """Returns mean, variance, [features], and samples, of the global batch.
+
+  Every device takes its own in two passes, and all exchange them once: sums and
+  sums of squares would cancel, as the first map's mean is a thousand times its
+  variance. They are put together as Chan et al. (1979) do.
+  """
+  x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+  num_features = x.shape[1] // depth
+  num = jnp.sum(rows) * x.shape[0] * depth
+  # A device may have no valid row.
+  mean = _per_feature_sum(x, rows, num_features) / jnp.maximum(num, 1)
+  squares = _per_feature_sum(
+    jnp.square(x - _per_channel(mean, x)), rows, num_features
+  )
+  if axis is None:
+    return mean, squares / num, num
+  nums, means, squares = lax.all_gather(
+    jnp.stack([jnp.full_like(mean, num), mean, squares]), axis, axis=1
+  )
+  total_num = nums.sum(0)
+  mean = (nums * means).sum(0) / total_num
+  squares += nums * jnp.square(means - mean[None])
+  return mean, squares.sum(0) / total_num, total_num
 
 
 class ConvBlock(nn.Module):
   """Convolution, optional batch norm, ReLU, max pool (Table 1).
 
-  Pooled first, which is the same function: batch norm's slope, where it is
-  negative, turns the maximum into a minimum, and ReLU keeps the order.
+  Pooled first, which is the same function; see `BatchNorm`.
 
   Attributes:
     features: Number of feature maps.
@@ -163,20 +278,15 @@ class ConvBlock(nn.Module):
       nn.initializers.glorot_uniform(),
       (KERNEL_SIZE, x.shape[1], self.features),
     )
-    x = convolution.conv1d(
+    x, depth = convolution.conv1d_deep(
       x.astype(self.dtype), kernel.astype(self.dtype), self.precision
     )
     if self.norm == 'batch':
-      mean, factor, bias = BatchNorm(
-        self.norm_momentum, self.norm_axis, name='norm'
-      )(x, train=train, valid=valid)
-      wide = jnp.promote_types(self.dtype, jnp.float32)
-      x = max_pool(x, factor).astype(wide) - _per_feature(mean)
-      x = x * _per_feature(factor) + _per_feature(bias)
-    else:
-      bias = self.param('bias', nn.initializers.zeros, (self.features,))
-      x = max_pool(x) + _per_feature(bias.astype(self.dtype))
-    return nn.relu(x.astype(self.dtype))
+      norm = BatchNorm(self.norm_momentum, self.norm_axis, name='norm')
+      return norm(x, train=train, valid=valid, depth=depth)
+    bias = self.param('bias', nn.initializers.zeros, (self.features,))
+    x = max_pool(x, depth=depth)
+    return nn.relu(x + _per_channel(bias.astype(self.dtype), x))
 
 
 def conv_block(rematerialize: bool) -> type[ConvBlock]:

@@ -144,6 +144,7 @@ def test_a_gradient_of_a_gradient_goes_through_the_spectral_form():
     ((320, 32, 150), jnp.float32, 'gpu', 'conv1d_space_to_depth', 4),
     ((640, 1, 150), jnp.float32, 'gpu', 'conv1d_direct', None),
     ((640, 1, 150), jnp.bfloat16, 'tpu', 'conv1d_space_to_depth', 16),
+    ((160, 32, 150), jnp.float32, 'tpu', 'conv1d_space_to_depth', 8),
     ((40, 32, 150), jnp.bfloat16, 'tpu', 'conv1d_toeplitz', None),
   ],
 )
@@ -151,10 +152,12 @@ def test_the_form_is_chosen_by_shape_type_and_platform(
   x_shape, dtype, platform, form, block
 ):
   chosen = convolution.choose(x_shape, (40, 32, 32), dtype, platform)
+  function = chosen.function
   if block is not None:
-    assert chosen.keywords == {'block': block}
-    chosen = chosen.func
-  assert chosen is getattr(convolution, form)
+    assert chosen.depth == block
+    assert function.keywords == {'block': block}
+    function = function.func
+  assert function is getattr(convolution, form)
 
 
 @pytest.mark.parametrize('length', [160, 20])
