@@ -476,6 +476,30 @@ def test_a_model_of_another_task_tells_of_privacy(
   assert sweep_claims.transferred(run).verdict == claim.CONFIRMED
 
 
+@pytest.mark.parametrize(
+  ('other', 'verdict'),
+  [
+    # The run's own is broken at 0.01 and 0.02, by most at 0.02.
+    ((0.02, 0.02, 0.02, 0.4), claim.REFUTED),
+    ((0.02, 0.02, 0.4, 0.02), claim.CONFIRMED),
+  ],
+)
+def test_the_attacked_model_alone_says_where_a_trait_is_hidden(
+  tmp_path, other, verdict
+):
+  name = '/runs/emotion/wavecnn-seed0'
+
+  def answers(target, control):
+    own = target != name or control
+    return runs.curve(target, control) if own else other
+
+  rows = runs.sweep(answers, ('wavecnn', 'wavernn', name))
+  folder = runs.write(tmp_path / 'run', rows=rows)
+  judge = {name: {'task': 'emotion', 'classes': ['angry', 'sad']}}
+  (tmp_path / 'run' / 'attack' / 'judges.json').write_text(json.dumps(judge))
+  assert sweep_claims.privacy(run_lib.read(folder)).verdict == verdict
+
+
 def test_a_trait_is_spared_for_nothing_where_none_is_hidden(tmp_path):
   name = '/runs/emotion/wavecnn-seed0'
   rows = runs.sweep(lambda *_: NONE, ('wavecnn', 'wavernn', name))
@@ -646,6 +670,25 @@ def test_the_early_share_is_shown_with_its_spread(tmp_path):
   storage.write_table(path, tuple(rows[0]), rows)
   found = study_claims.early_gradient(run).found
   assert all('quartiles' in x and 'clips below the limit' in x for x in found)
+
+
+def test_headings_say_what_the_table_of_gradients_is_of(tmp_path):
+  run = read(tmp_path)
+  runs.write_everything_else(tmp_path / 'run')
+  path = tmp_path / 'run' / 'gradients' / 'summary.csv'
+  row = runs.estimate('clips', 'wavecnn-seed0', 'start, all', '', 0.5, 0.4, 0.6)
+  rows = [
+    {**row, 'statistic': statistic, 'of': of}
+    for statistic, of in (('early_l1_share', 'mean'), ('index_50', 'median'))
+  ]
+  storage.write_table(path, tuple(row), rows)
+  estimates = sections.gradient_estimates(run)
+  assert sections.gradient_headings(estimates) == [
+    'L1 norm in the first 5/8, % (mean)',
+    'energy on padding, %',
+    'exact zeros, %',
+    'half of it lies before sample (median)',
+  ]
 
 
 def test_an_influence_that_hardly_falls_does_not_vanish(tmp_path):

@@ -151,6 +151,13 @@ class Run:
     """Returns how many epsilons above 0 the first attack was made at."""
     return len({row['epsilon'] for row in self.first} - {0})
 
+  def corrected_p(self, row: Row) -> float:
+    """Returns McNemar's p of a control's row, for all epsilons tried.
+
+    Level shared out among them (Bonferroni): which is told of was chosen.
+    """
+    return min(1.0, row['mcnemar_p'] * self.num_tried)
+
   def at(
     self, target: str, seed: int, epsilon: float, control: str = ''
   ) -> Row | None:
