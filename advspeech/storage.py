@@ -119,6 +119,21 @@ def check_writable(folder: str) -> None:
         os.rmdir(path)
 
 
+def check_output_file(path: str) -> None:
+  """Makes the folder of a file that `--output` names, before there is work.
+
+  Raises:
+    errors.InputError: If it is a folder, or cannot be written.
+  """
+  if os.path.isdir(path):
+    raise errors.InputError(
+      f'--output must be a file, got the folder {path}; name one in it'
+    )
+  folder = os.path.dirname(path) or '.'
+  check_writable(folder)
+  make_folder(folder)
+
+
 def local_path(what: str, path: str) -> str:
   """Returns a path with the home folder in place of `~`.
 

@@ -182,6 +182,17 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path, path, reason):
   assert [p.name for p in tmp_path.iterdir()] == ['file']
 
 
+def test_a_file_to_be_written_at_the_end_is_tried_at_the_beginning(tmp_path):
+  storage.check_output_file(str(tmp_path / 'a' / 'b.json'))
+  assert [p.name for p in tmp_path.rglob('*')] == ['a']
+  for path, told in (
+    (tmp_path / 'a', r'--output must be a file, got the folder .*a; name one'),
+    ('/proc/no/such', 'No such file'),
+  ):
+    with pytest.raises(errors.InputError, match=told):
+      storage.check_output_file(str(path))
+
+
 def test_whether_a_folder_can_be_written_to_is_tried_without_a_trace(
   tmp_path, monkeypatch
 ):
