@@ -5,6 +5,8 @@ import collections
 import dataclasses
 import io
 import json
+import pathlib
+import re
 
 import jax
 import numpy as np
@@ -732,6 +734,49 @@ def test_a_wide_interval_of_an_exponent_refutes_nothing(tmp_path):
     )
     storage.write_table(path, tuple(row), [row])
     assert study_claims.accumulation(run).verdict == verdict
+
+
+NAN = float('nan')
+# What a study leaves where no clip has a gradient, as of a model that is too
+# sure of its answers, and no perturbation a size.
+NOTHING = {
+  'gradients': {
+    **dict.fromkeys(('l1', 'predicted', 'measured', 'median'), 0.0),
+    **dict.fromkeys(('lower_quartile', 'upper_quartile'), 0.0),
+    **dict.fromkeys(('early_l1_share', 'estimate', 'ci_low', 'ci_high'), NAN),
+  },
+  'features': dict.fromkeys(
+    ('feature_l2', 'adversarial_l2', 'conversion_l2'), 0.0
+  ),
+}
+
+
+@pytest.mark.filterwarnings('error')
+def test_a_page_is_drawn_of_studies_that_found_nothing_but_zeros(tmp_path):
+  folder = runs.write(tmp_path / 'run', clip_s=6.0)
+  runs.write_everything_else(tmp_path / 'run')
+  for study, values in NOTHING.items():
+    for path in (tmp_path / 'run' / study).glob('*.csv'):
+      rows = storage.read_table(path)
+      rows = [{k: values.get(k, v) for k, v in row.items()} for row in rows]
+      storage.write_table(path, tuple(rows[0]), rows)
+  for path in (tmp_path / 'run' / 'gradients').glob('*.npz'):
+    with np.load(path) as found:
+      arrays = dict(found)
+    for name in arrays.keys() & {'gradient', 'profile'}:
+      arrays[name] = 0 * arrays[name]
+    np.savez(path, **arrays)
+  page = pathlib.Path(report.write(folder)).read_text()
+  assert not re.search(r'\bnan\b', page)
+  run = run_lib.read(folder)
+  for make in (
+    study_claims.early_gradient,
+    study_claims.vanishing,
+    study_claims.accumulation,
+  ):
+    found = make(run)
+    assert found.verdict == claim.NOT_SHOWN
+    assert 'not defined for any clip' in found.found[0]
 
 
 def test_curves_are_of_the_papers_setting_alone(tmp_path):
