@@ -17,6 +17,8 @@ import soundfile
 from advspeech import (
   audio,
   errors,
+  feature_study,
+  gradient_study,
   models,
   provenance,
   report,
@@ -734,6 +736,41 @@ def test_a_wide_interval_of_an_exponent_refutes_nothing(tmp_path):
     )
     storage.write_table(path, tuple(row), [row])
     assert study_claims.accumulation(run).verdict == verdict
+
+
+def read_all(folder):
+  """Reads what a page is made of, and draws nothing."""
+  run = run_lib.read(folder)
+  study_claims.vanishing(run)
+  gradient_study.plans(run.path('gradients'))
+  feature_study.plans(run.path('features'))
+
+
+@pytest.mark.parametrize(
+  'name',
+  [
+    *('config.json', 'data.json', 'wavecnn-seed0/summary.json'),
+    *('attack/sweep.csv', 'attack/checks.json', 'attack/examples.json'),
+    *('attack/quality.csv', 'attack/transforms.csv'),
+    *('gradients/summary.csv', 'gradients/fgsm.csv', 'gradients/settings.json'),
+    *('features/budgets.csv', 'features/norms.csv', 'features/examples.json'),
+  ],
+)
+def test_a_page_names_the_file_that_is_not_what_it_was(tmp_path, name):
+  folder = runs.write(tmp_path / 'run')
+  runs.write_everything_else(tmp_path / 'run')
+  path = tmp_path / 'run' / name
+  contents = ['', None]
+  if name.endswith('.json'):
+    contents = ['null', '{}', path.read_text()[:-1], *contents]
+  for content in contents:
+    path.unlink()
+    if content is None:
+      path.mkdir()
+    else:
+      path.write_text(content)
+    with pytest.raises(errors.InputError, match=f'{name} .*; put it back'):
+      read_all(folder)
 
 
 NAN = float('nan')

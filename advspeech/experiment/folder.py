@@ -105,7 +105,7 @@ def _claim(config, workdir):
   path = os.path.join(workdir, 'config.json')
   if os.path.exists(path):
     ours = _flat(config.to_dict())
-    theirs = _flat(storage.read_json(path))
+    theirs = _flat(storage.read_json(path, ('sweep',)))
     keys = sorted({*ours, *theirs})
     changed = [key for key in keys if ours.get(key) != theirs.get(key)]
     if not changed:

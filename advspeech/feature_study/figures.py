@@ -287,7 +287,7 @@ def plans(folder: str) -> dict[str, Callable[[], figure.Figure]]:
   """
   budgets = storage.read_table(os.path.join(folder, 'budgets.csv'))
   table = storage.read_table(os.path.join(folder, 'norms.csv'))
-  examples = storage.read_json(os.path.join(folder, 'examples.json'))
+  examples = storage.read_json(os.path.join(folder, 'examples.json'), kind=list)
   make: dict[str, Callable[[], figure.Figure]] = {
     f'error_against_snr-seed{seed}': functools.partial(
       error_against_snr, [row for row in budgets if row['seed'] == seed]

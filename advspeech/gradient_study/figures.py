@@ -40,7 +40,9 @@ def plans(folder: str) -> dict[str, Callable[[], figure.Figure]]:
   Args:
     folder: Of `tables.write`; only its files are read.
   """
-  settings = storage.read_json(os.path.join(folder, 'settings.json'))
+  settings = storage.read_json(
+    os.path.join(folder, 'settings.json'), ('names', 'num_studied')
+  )
   names = settings['names']
   table = functools.partial(_table, folder)
   examples = storage.read_arrays(os.path.join(folder, 'examples.npz'))

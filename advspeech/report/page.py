@@ -99,7 +99,8 @@ def _feature_sounds(run):
   path = run.path('features', 'examples.json')
   if not os.path.exists(path):
     return []
-  return players.feature_sounds(run.path('features'), storage.read_json(path))
+  entries = storage.read_json(path, kind=list)
+  return players.feature_sounds(run.path('features'), entries)
 
 
 def draw(found: sections.Figure, folder: str) -> Image:

@@ -513,7 +513,10 @@ def _median_smallest(run):
   path = run.path('attack', 'minimal.csv')
   by_judge = collections.defaultdict(list)
   mask = run.config['sweep']['masks'][0]
-  for row in storage.read_table(path) if os.path.exists(path) else ():
+  rows = ()
+  if os.path.exists(path):
+    rows = storage.read_table(path, may_be_empty=True)
+  for row in rows:
     if (
       row['success'] == 'own'
       and row['source'] == run.source
