@@ -2,8 +2,8 @@
 
 Arrays and JSON on disk (Orbax), never pickle. Orbax commits a step whole but
 restores a flipped byte without a word, and takes any folder with a number for
-a step: when a save has ended, the SHA-256 of each of its files is written
-beside them, and nothing is read that does not agree with it.
+a step: when a save has ended, its number and the SHA-256 of each of its files
+are written beside them, and nothing is read that does not agree with them.
 """
 
 import concurrent.futures
@@ -31,6 +31,10 @@ logger = logging.getLogger(__name__)
 _NUM_LATEST = 2
 RANKING = ('validation_accuracy', 'validation_loss')
 _DIGESTS = 'digests.json'
+# Of a folder that is there while a step is saved, and holds what of that number
+# is replaced. Orbax passes over its name.
+_SAVING = '.saving'
+_UNFINISHED = 'its save did not end'
 # Of a state that was not validated; Orbax complains at each without metrics.
 _UNRANKED = {'validation_accuracy': -1.0, 'validation_loss': 0.0}
 
@@ -123,13 +127,16 @@ class Checkpoints:
     """Starts saving what training has reached after `step` steps.
 
     Args:
-      step: Checkpoints are numbered by it; one of that number is replaced.
+      step: Checkpoints are numbered by it; one of that number is replaced, and
+        kept until the new one is whole.
       metadata: JSON-like description; `model` says what the arrays belong to.
       progress: JSON-like state of training that is in no array.
       metrics: The two of `RANKING`; None if this state was not validated.
       **trees: Named trees of arrays.
     """
     self.wait()
+    path = os.path.join(self._path, str(step))
+    parallel.on_lead(lambda: _begin(path), f'step {step} can be saved')
     if step in self._manager.all_steps():
       self._manager.delete(step)
     items = {name: ocp.args.StandardSave(tree) for name, tree in trees.items()}
@@ -153,7 +160,9 @@ class Checkpoints:
     finally:
       _one_save_at_a_time.release()
     if parallel.is_lead():
-      _write_digests(os.path.join(self._path, str(step)))
+      path = os.path.join(self._path, str(step))
+      _write_digests(path)
+      shutil.rmtree(path + _SAVING)
 
   def wait(self) -> None:
     """Waits for the save in flight; raises what went wrong in it."""
@@ -220,10 +229,34 @@ def _read(folder, item, name):
   return storage.read_json(os.path.join(folder, item, name))
 
 
-def _steps(folder):
-  """Returns the numbers in a checkpoints folder, ascending."""
+def _names(folder, suffix=''):
+  """Returns what in a checkpoints folder is named by a number, ascending."""
   names = os.listdir(folder) if os.path.isdir(folder) else []
-  return sorted(int(name) for name in names if name.isdecimal())
+  numbers = (n.removesuffix(suffix) for n in names if n.endswith(suffix))
+  return sorted((n for n in numbers if n.isdecimal()), key=int)
+
+
+def _begin(path):
+  """Marks a checkpoint as being saved; copies one that is to be replaced."""
+  os.makedirs(path + _SAVING, exist_ok=True)
+  if os.path.isdir(path):
+    shutil.copytree(path, _replaced(path), dirs_exist_ok=True)
+
+
+def _replaced(path):
+  """Returns where what a save replaces is kept until it has ended."""
+  return os.path.join(path + _SAVING, os.path.basename(path))
+
+
+def _put_back(path):
+  """Puts back what a save was to replace that did not end."""
+  old = _replaced(path)
+  if os.path.isdir(old) and _damage(path) and not _damage(old):
+    shutil.rmtree(path, ignore_errors=True)
+    os.replace(old, path)
+    logger.warning(
+      '%s: saving it again did not end; as it was it is used', path
+    )
 
 
 def _write_digests(folder):
@@ -233,7 +266,8 @@ def _write_digests(folder):
     for name in names
   )
   digests = {os.path.relpath(path, folder): _sha256(path) for path in paths}
-  storage.write_json(os.path.join(folder, _DIGESTS), digests)
+  sealed = {'step': os.path.basename(folder), 'files': digests}
+  storage.write_json(os.path.join(folder, _DIGESTS), sealed)
 
 
 def _sha256(path):
@@ -241,31 +275,28 @@ def _sha256(path):
     return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
-def _is_finished(folder):
-  return os.path.exists(os.path.join(folder, _DIGESTS))
-
-
 def _damages(folder):
-  """Returns what is wrong with each checkpoint of a folder, by step."""
-  return {
-    step: _damage(os.path.join(folder, str(step))) for step in _steps(folder)
-  }
+  """Returns what is wrong with each checkpoint of a folder, by its name."""
+  return {name: _damage(os.path.join(folder, name)) for name in _names(folder)}
 
 
 def _listed(damages):
   """Returns what is wrong, as text; '' if nothing."""
-  return '; '.join(f'{step}: {text}' for step, text in damages.items() if text)
+  return '; '.join(f'{name}: {text}' for name, text in damages.items() if text)
 
 
 def _damage(folder):
   """Returns what is wrong with a checkpoint, '' if nothing."""
-  if not _is_finished(folder):
-    return 'its save did not end'
+  if not os.path.exists(os.path.join(folder, _DIGESTS)):
+    saving = os.path.isdir(folder + _SAVING)
+    return _UNFINISHED if saving else f'{_DIGESTS} is missing'
   try:
-    digests = storage.read_json(os.path.join(folder, _DIGESTS))
-    items = sorted(digests.items())
-  except (ValueError, AttributeError):
+    sealed = storage.read_json(os.path.join(folder, _DIGESTS))
+    step, items = sealed['step'], sorted(sealed['files'].items())
+  except (ValueError, AttributeError, KeyError, TypeError):
     return f'{_DIGESTS} was changed'
+  if step != os.path.basename(folder):
+    return f'it was saved as {step}'
   for name, digest in items:
     path = os.path.join(folder, name)
     try:
@@ -280,20 +311,25 @@ def _damage(folder):
 def _set_damaged_aside(workdir):
   """Moves what must not be read to `damaged`; says what is used instead."""
   folder = _folder(workdir)
+  saves = [os.path.join(folder, name) for name in _names(folder, _SAVING)]
+  for path in saves:
+    _put_back(path)
   found = _damages(folder)
-  good = [step for step, damage in found.items() if not damage]
-  bad = [step for step, damage in found.items() if damage]
+  good = [name for name, damage in found.items() if not damage]
+  bad = {name: damage for name, damage in found.items() if damage}
   listed = _listed(found)
-  if any(_is_finished(os.path.join(folder, str(s))) for s in bad) and not good:
+  if not good and {*bad.values()} - {_UNFINISHED}:
     raise errors.InputError(
       f'{folder} holds no checkpoint that can be used ({listed}); put them '
       f'back from a copy, or remove {folder} to train from the beginning'
     )
-  for step in bad:
-    target = os.path.join(workdir, 'damaged', str(step))
+  for name in bad:
+    target = os.path.join(workdir, 'damaged', name)
     shutil.rmtree(target, ignore_errors=True)
     os.makedirs(os.path.dirname(target), exist_ok=True)
-    os.replace(os.path.join(folder, str(step)), target)
+    os.replace(os.path.join(folder, name), target)
+  for path in saves:
+    shutil.rmtree(path + _SAVING)
   if bad:
     logger.warning(
       '%s: not usable, moved to damaged/ (%s); going on from %s',
@@ -363,7 +399,8 @@ def load_classifier(
 
   Raises:
     errors.InputError: If the folder holds no whole checkpoint, another model's,
-      or the best whole one is not the one that `summary.json` is of.
+      or the best whole one is not the one that `summary.json` is of: of
+      another training, another epoch or other parameters.
   """
   classifier = load_best(workdir, expected, precision=precision, mesh=mesh)
   path = os.path.join(workdir, 'summary.json')
@@ -375,7 +412,11 @@ def load_classifier(
     )
     return classifier
   summary = storage.read_json(path)
-  described = {**classifier.metadata, 'best_epoch': classifier.epoch}
+  described = {
+    **classifier.metadata,
+    'best_epoch': classifier.epoch,
+    'variables_sha256': variables_sha256(classifier.variables),
+  }
   different = ', '.join(
     f'{key} {summary.get(key)!r} and {value!r}'
     for key, value in described.items()
@@ -390,6 +431,16 @@ def load_classifier(
       'again'
     )
   return classifier
+
+
+def variables_sha256(variables: Mapping[str, Any]) -> str:
+  """Returns the SHA-256 of a model's parameters and running statistics."""
+  digest = hashlib.sha256()
+  for path, value in jax.tree.leaves_with_path(jax.device_get(variables)):
+    name = jax.tree_util.keystr(path)
+    digest.update(f'{name} {value.dtype} {value.shape} '.encode())
+    digest.update(value.tobytes())
+  return digest.hexdigest()
 
 
 def load_best(
@@ -430,13 +481,12 @@ def _best(workdir):
     )
   damages = _damages(folder)
   paths = [
-    os.path.join(folder, str(step))
-    for step, text in damages.items()
-    if not text
+    os.path.join(folder, name) for name, text in damages.items() if not text
   ]
   ranks = {path: rank(_read(path, 'metrics', 'metrics')) for path in paths}
   ranks = {path: r for path, r in ranks.items() if r != rank(_UNRANKED)}
-  listed = _listed(damages)
+  # What another process is about to save is no damage.
+  listed = _listed({k: v for k, v in damages.items() if v != _UNFINISHED})
   if not ranks:
     raise errors.InputError(
       f'{folder} holds no checkpoint that can be used ({listed}); put them '

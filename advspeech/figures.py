@@ -10,7 +10,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib import figure, font_manager, lines, patches, ticker
+from matplotlib import axes, figure, font_manager, lines, patches, ticker
 
 from advspeech import audio, statistics, storage
 from advspeech.sweep import cells, tables
@@ -126,6 +126,19 @@ def plain(text: str, width: int = 60) -> str:
   text = ''.join(shown)
   short = text if len(text) <= width else f'{text[: width - 1]}…'
   return short.replace('$', r'\$')
+
+
+def set_log(panel: axes.Axes, *, x: Any = None, y: Any = None) -> None:
+  """Makes axes logarithmic, but for one along which all is zero.
+
+  Args:
+    panel: Whose axes.
+    x: What is drawn along the one; None to leave it as it is.
+    y: Along the other.
+  """
+  for values, set_scale in ((x, panel.set_xscale), (y, panel.set_yscale)):
+    if values is not None and np.any(np.asarray(values) > 0):
+      set_scale('log')
 
 
 def note(fig: figure.Figure, text: str) -> None:

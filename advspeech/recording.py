@@ -276,7 +276,10 @@ def _check_output(output, settings, names):
   ]
   own = []
   path = os.path.join(output, FILE)
-  record = storage.read_json(path) if os.path.exists(path) else {}
+  # It may be somebody else's file of that name.
+  record = {}
+  if os.path.exists(path):
+    record = storage.read_json(path, kind=object)
   if isinstance(record, dict) and {'settings', 'files'} <= record.keys():
     made = record['settings']
     if made != settings:
@@ -311,7 +314,7 @@ def _channels(checkpoint_dir, path, channels):
   run = os.path.dirname(os.path.abspath(checkpoint_dir))
   config = os.path.join(run, 'config.json')
   if os.path.exists(config):
-    trained = storage.read_json(config)['corpus']['channels']
+    trained = storage.read_json(config, ('corpus',))['corpus']['channels']
     if channels not in (None, trained):
       logger.warning(
         'the model was trained on channel %s (%s), and hears %s as asked',

@@ -18,19 +18,33 @@ from advspeech import errors
 _AGAIN = 'put it back from a copy, or remove it and run what wrote it again'
 
 
-def read_json(path: str) -> Any:
+def read_json(path: str, keys: Sequence[str] = (), kind: type = dict) -> Any:
   """Returns what a JSON file holds.
 
+  Args:
+    path: Of the file.
+    keys: That it has at least.
+    kind: What it is: `dict`, `list`, or `object` for anything.
+
   Raises:
-    errors.InputError: If it is not there, or no JSON.
+    errors.InputError: If it is not there, or no JSON, or of another kind, or
+      lacks a key.
   """
   try:
     with open(path, encoding='utf-8') as file:
-      return json.load(file)
+      value = json.load(file)
   except FileNotFoundError as e:
     raise errors.InputError(f'{path} is not there; {_AGAIN}') from e
+  except IsADirectoryError as e:
+    raise errors.InputError(f'{path} is a folder; {_AGAIN}') from e
   except ValueError as e:
     raise errors.InputError(f'{path} is no JSON ({e}); {_AGAIN}') from e
+  if not isinstance(value, kind):
+    wanted = {dict: 'object', list: 'array'}[kind]
+    raise errors.InputError(f'{path} holds no JSON {wanted}; {_AGAIN}')
+  if missing := [key for key in keys if key not in value]:
+    raise errors.InputError(f'{path} lacks {", ".join(missing)}; {_AGAIN}')
+  return value
 
 
 @contextlib.contextmanager
@@ -117,6 +131,21 @@ def check_writable(folder: str) -> None:
     for path in made:
       with contextlib.suppress(OSError):
         os.rmdir(path)
+
+
+def check_output_file(path: str) -> None:
+  """Makes the folder of a file that `--output` names, before there is work.
+
+  Raises:
+    errors.InputError: If it is a folder, or cannot be written.
+  """
+  if os.path.isdir(path):
+    raise errors.InputError(
+      f'--output must be a file, got the folder {path}; name one in it'
+    )
+  folder = os.path.dirname(path) or '.'
+  check_writable(folder)
+  make_folder(folder)
 
 
 def local_path(what: str, path: str) -> str:
@@ -213,23 +242,36 @@ def _cell(column, value):
   return f"'{value}" if value.startswith(_FORMULA) else value
 
 
-def read_table(path: str) -> list[dict[str, Any]]:
+def read_table(
+  path: str, *, may_be_empty: bool = False
+) -> list[dict[str, Any]]:
   """Returns a CSV file's rows, as `write_table` was given them.
 
+  Args:
+    path: Of the file.
+    may_be_empty: Whether it may have no row below its header.
+
   Raises:
-    errors.InputError: If it is no text, or a row has not a value for every
-      column.
+    errors.InputError: If it is no text, has no header or no rows, or a row has
+      not a value for every column.
   """
   try:
-    return _read_rows(path)
+    rows = _read_rows(path)
+  except IsADirectoryError as e:
+    raise errors.InputError(f'{path} is a folder; {_AGAIN}') from e
   except (UnicodeDecodeError, csv.Error) as e:
     raise errors.InputError(f'{path} is no CSV ({e}); {_AGAIN}') from e
+  if not (rows or may_be_empty):
+    raise errors.InputError(f'{path} has no rows; {_AGAIN}')
+  return rows
 
 
 def _read_rows(path):
   with open(path, encoding='utf-8', newline='') as file:
     reader = csv.reader(file)
     columns = next(reader, [])
+    if not columns:
+      raise errors.InputError(f'{path} is empty; {_AGAIN}')
     rows = []
     for values in reader:
       if len(values) != len(columns):

@@ -572,6 +572,7 @@ def _summarise(workdir, config, metadata, splits, mesh):
     'best_epoch': classifier.epoch,
     'num_epochs': config.training.num_epochs,
     'num_parameters': num_parameters,
+    'variables_sha256': checkpoint.variables_sha256(classifier.variables),
     'num_clips': {name: len(split) for name, split in splits.items()},
     **results,
     'device': parallel.device_summary(mesh),

@@ -77,18 +77,12 @@ _GRACE_S = 20
 def main():
   import jax
 
-  from advspeech import errors, storage
+  from advspeech import storage
   from advspeech.benchmark import accelerator, host
 
   output = _OUTPUT.value
-  if output and os.path.isdir(output):
-    raise errors.InputError(
-      f'--output must be a file, got the folder {output}; name one in it'
-    )
   if output:
-    folder = os.path.dirname(output) or '.'
-    storage.check_writable(folder)
-    storage.make_folder(folder)
+    storage.check_output_file(output)
   # What is compiled is to be compiled here and now.
   jax.config.update('jax_enable_compilation_cache', False)
   config = command.CONFIG.value

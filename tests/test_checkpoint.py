@@ -8,6 +8,7 @@ import shutil
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 import tiny
 
@@ -75,6 +76,60 @@ def test_a_step_saved_again_is_replaced(tmp_path):
     save(checkpoints, 4)
     save(checkpoints, 4, 0.5)
     assert checkpoints.best_step == 4
+
+
+class Killed(Exception):
+  """Stands for a signal that no process outlives."""
+
+
+def kill(*args, **kwargs):
+  raise Killed
+
+
+# Before Orbax has anything of a step, and between its commit and the digests.
+@pytest.mark.parametrize(
+  ('owner', 'name'),
+  [(ocp.CheckpointManager, 'save'), (storage, 'write_json')],
+)
+def test_a_step_is_kept_until_it_is_saved_again_whole(
+  tmp_path, owner, name, monkeypatch, caplog
+):
+  caplog.set_level(logging.WARNING, 'advspeech')
+  with checkpoint.Checkpoints(str(tmp_path)) as checkpoints:
+    save(checkpoints, 4)
+  with monkeypatch.context() as patched:
+    patched.setattr(owner, name, kill)
+    with pytest.raises(Killed), checkpoint.Checkpoints(str(tmp_path)) as again:
+      save(again, 4, 0.5)
+  with checkpoint.Checkpoints(str(tmp_path)) as checkpoints:
+    assert checkpoints.latest_step == 4
+    assert checkpoints.best_step is None  # as it was: not validated
+    np.testing.assert_array_equal(restore(checkpoints, 4)['w'], [4, 4, 4])
+    assert '4: saving it again did not end; as it was' in caplog.text
+    save(checkpoints, 4, 0.5)
+    assert checkpoints.best_step == 4
+  assert [p.name for p in (tmp_path / 'checkpoints').iterdir()] == ['4']
+
+
+def test_a_step_saved_again_whole_is_used_whenever_it_was_killed(tmp_path):
+  with checkpoint.Checkpoints(str(tmp_path)) as checkpoints:
+    save(checkpoints, 4)
+  root = tmp_path / 'checkpoints'
+  shutil.copytree(root / '4', root / '4.saving' / '4')
+  (root / '4.saving' / '4' / 'metadata' / 'metadata').write_text('')
+  with checkpoint.Checkpoints(str(tmp_path)) as checkpoints:
+    np.testing.assert_array_equal(restore(checkpoints, 4)['w'], [4, 4, 4])
+  assert [p.name for p in root.iterdir()] == ['4']
+
+
+def test_what_another_process_is_about_to_save_is_not_told(folder, caplog):
+  caplog.set_level(logging.WARNING, 'advspeech')
+  root = folder / 'checkpoints'
+  shutil.copytree(root / '18', root / '24')
+  (root / '24' / 'digests.json').unlink()
+  (root / '24.saving').mkdir()
+  assert checkpoint.load_classifier(str(folder)).epoch == 3
+  assert not caplog.text
 
 
 def test_arrays_come_back_bit_for_bit_on_every_device(tmp_path):
@@ -181,7 +236,34 @@ def test_a_stray_folder_with_a_number_is_no_checkpoint(tmp_path, caplog):
   (tmp_path / 'checkpoints' / '7').mkdir()
   with checkpoint.Checkpoints(str(tmp_path)) as checkpoints:
     assert checkpoints.latest_step == 1
-  assert '7: its save did not end' in caplog.text
+  assert '7: digests.json is missing' in caplog.text
+
+
+@pytest.mark.parametrize('name', ['24', '007', '018'])
+def test_a_checkpoint_of_another_number_is_none(tmp_path, folder, name, caplog):
+  caplog.set_level(logging.WARNING, 'advspeech')
+  (folder / 'checkpoints' / '18').rename(folder / 'checkpoints' / name)
+  with pytest.raises(
+    errors.InputError,
+    match=rf'\(best_epoch 3 and 2.*; {name}: it was saved as 18\); put',
+  ):
+    checkpoint.load_classifier(str(folder))
+  with checkpoint.Checkpoints(str(folder)) as checkpoints:
+    assert checkpoints.latest_step == 12
+  assert f'({name}: it was saved as 18); going on from step 12' in caplog.text
+
+
+def test_one_of_another_training_alike_is_refused(folder, tmp_path):
+  other = tmp_path / 'other'
+  make(other, seed_of_variables=1)
+  root = folder / 'checkpoints'
+  shutil.rmtree(root / '18')
+  shutil.copytree(other / 'checkpoints' / '18', root / '18')
+  with pytest.raises(
+    errors.InputError,
+    match=r"training or epoch \(variables_sha256 '\w+' and '\w+'\); put",
+  ):
+    checkpoint.load_classifier(str(folder))
 
 
 def test_with_none_left_it_says_so_and_loses_nothing(tmp_path):
@@ -205,26 +287,47 @@ def test_with_none_left_it_says_so_and_loses_nothing(tmp_path):
   assert files(root) == before
 
 
-def test_a_first_save_that_did_not_end_is_begun_again(tmp_path, caplog):
-  caplog.set_level(logging.WARNING, 'advspeech')
+def test_with_all_digests_gone_training_does_not_begin_again(tmp_path):
   with checkpoint.Checkpoints(str(tmp_path)) as checkpoints:
-    save(checkpoints, 1)
-  (tmp_path / 'checkpoints' / '1' / 'digests.json').unlink()
+    save(checkpoints, 1, 0.5)
+    save(checkpoints, 2)
+  root = tmp_path / 'checkpoints'
+  for step in '12':
+    (root / step / 'digests.json').unlink()
+  with pytest.raises(
+    errors.InputError,
+    match=r'can be used \(1: digests.json is missing; 2: digests.json is '
+    r'missing\); put them back from a copy, or remove .* to train from the',
+  ):
+    checkpoint.Checkpoints(str(tmp_path))
+  assert sorted(p.name for p in root.iterdir()) == ['1', '2']
+
+
+def test_a_first_save_that_did_not_end_is_begun_again(
+  tmp_path, monkeypatch, caplog
+):
+  caplog.set_level(logging.WARNING, 'advspeech')
+  with monkeypatch.context() as patched:
+    patched.setattr(storage, 'write_json', kill)
+    with pytest.raises(Killed), checkpoint.Checkpoints(str(tmp_path)) as first:
+      save(first, 1)
+  with pytest.raises(errors.InputError, match='no finished checkpoint; train'):
+    checkpoint.load_classifier(str(tmp_path))
   with checkpoint.Checkpoints(str(tmp_path)) as checkpoints:
     assert checkpoints.latest_step is None
-  assert 'going on from the beginning' in caplog.text
+  assert '(1: its save did not end); going on from the beginn' in caplog.text
+  assert not list((tmp_path / 'checkpoints').iterdir())
 
 
-@pytest.fixture(scope='module')
-def trained(tmp_path_factory):
-  """A folder as training leaves it: epochs 2 and 3, the best, are there."""
-  folder = tmp_path_factory.mktemp('trained') / 'wavecnn-seed0'
+def make(folder, seed_of_variables=0):
+  """Leaves a folder as training does: epochs 2 and 3, the best, are there."""
   metadata = train.describe(
     tiny.get_config(), 'wavecnn', 0, tiny.CLASSES, tiny.TIME
   )
   model = models.create_model(**metadata['model'])
   clip = jnp.zeros((1, tiny.TIME))
-  variables = model.init(jax.random.key(0), clip, train=False)
+  key = jax.random.key(seed_of_variables)
+  variables = model.init(key, clip, train=False)
   with checkpoint.Checkpoints(str(folder)) as checkpoints:
     for epoch, accuracy in ((1, None), (2, 0.5), (3, 0.9)):
       checkpoints.save(
@@ -234,8 +337,18 @@ def trained(tmp_path_factory):
         accuracy and {'validation_accuracy': accuracy, 'validation_loss': 1.0},
         variables=variables,
       )
-  summary = {**metadata, 'best_epoch': 3}
+  summary = {
+    **metadata,
+    'best_epoch': 3,
+    'variables_sha256': checkpoint.variables_sha256(variables),
+  }
   storage.write_json(str(folder / 'summary.json'), summary)
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+  folder = tmp_path_factory.mktemp('trained') / 'wavecnn-seed0'
+  make(folder)
   return folder
 
 

@@ -434,7 +434,7 @@ def test_where_the_data_lies_is_no_other_config(tmp_path):
     ('corpus.folder', '/mnt/ravdess'),
   ],
 )
-def test_config_json_says_what_was_run_last(tmp_path, key, value):
+def test_config_json_says_what_was_run_last(tmp_path, key, value, caplog):
   """Also where no result depends on it; the page that showed it is removed."""
   config = quickstart.get_config()
   experiment.claim_workdir(config, str(tmp_path))
@@ -447,10 +447,16 @@ def test_config_json_says_what_was_run_last(tmp_path, key, value):
   experiment.claim_workdir(config, str(tmp_path))
   assert page.exists()
   config.update_from_flattened_dict({key: value})
-  experiment.claim_workdir(config, str(tmp_path))
+  with caplog.at_level(logging.INFO, 'advspeech'):
+    experiment.claim_workdir(config, str(tmp_path))
+    experiment.claim_workdir(config, str(tmp_path))
   found = json.loads((tmp_path / 'config.json').read_text())
   assert found == json.loads(json.dumps(config.to_dict()))
   assert not page.exists()
+  assert caplog.messages == [
+    f'{page} shows an earlier config and is removed; python -m launch.report '
+    f'--workdir={tmp_path} draws it again'
+  ]
 
 
 def rows(attack_names=('fgsm',)):

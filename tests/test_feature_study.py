@@ -352,7 +352,7 @@ def test_a_stopped_study_goes_on_with_the_next_seed(
   assert {found['seed'] for found in budgets} == {0, 1}
   norms = storage.read_table(tmp_path / 'norms.csv')
   assert len(norms) == 3 * 2  # clips, perturbations, one representation
-  assert storage.read_json(tmp_path / 'examples.json') == []
+  assert storage.read_json(tmp_path / 'examples.json', kind=list) == []
   assert (tmp_path / 'norms.svg').exists()
 
   # One of its seeds again, and another: nothing of the first is lost.

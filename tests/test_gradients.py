@@ -89,7 +89,9 @@ def test_all_mass_in_the_last_sample_is_found_there():
   gradient[0, -1] = 2.0
   result = summarise(gradient)
   assert result['index_1'].tolist() == [3 * FRAME, 3 * FRAME]
-  assert result['early_l1_share'].tolist() == [0, 0]
+  # Of nothing there is no share.
+  np.testing.assert_array_equal(result['early_l1_share'], [0, np.nan])
+  np.testing.assert_array_equal(result['outside_energy'], [0, np.nan])
   assert result['l1'].tolist() == [2, 0]
 
 

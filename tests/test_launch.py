@@ -105,11 +105,17 @@ def test_leaves_models_tables_figure_and_page(tiny):
   assert len(list((workdir / 'attack' / 'audio').glob('*.wav'))) == 2 * 3
 
 
+def modified(folder):
+  """Returns when each file was written."""
+  return {p: p.stat().st_mtime_ns for p in folder.rglob('*') if p.is_file()}
+
+
 @pytest.mark.slow
 def test_studies_of_a_trained_run_become_part_of_its_page(tiny, tmp_path):
   run = tmp_path / 'run'
   shutil.copytree(tiny[0], run)
   args = (*tiny[1][:-1], f'--workdir={run}')
+  both = "--config.studies=('gradients', 'features')"
   for name, *more in (
     (
       'gradients',
@@ -125,11 +131,18 @@ def test_studies_of_a_trained_run_become_part_of_its_page(tiny, tmp_path):
       '--num_scored=1',
       '--config.seeds=(0,)',
     ),
+    # There is nothing to train, but from now on it is a run of both.
+    ('train', both),
     ('report',),
   ):
     done = launch(name, *args, *more, start=SHALLOW)
     assert done.returncode == 0, (name, done.stderr)
     assert 'Traceback' not in done.stderr
+  # Nor to study: it would be refused, as settings are others than those above.
+  before = modified(run)
+  done = launch('reproduce', *args, both, start=SHALLOW)
+  assert done.returncode == 0, done.stderr
+  assert modified(run) == before
   assert len(table(run / 'gradients' / 'clips.csv')) > 2
   assert {row['seed'] for row in table(run / 'features' / 'budgets.csv')} == {
     '0'

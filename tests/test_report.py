@@ -5,6 +5,8 @@ import collections
 import dataclasses
 import io
 import json
+import pathlib
+import re
 
 import jax
 import numpy as np
@@ -15,6 +17,8 @@ import soundfile
 from advspeech import (
   audio,
   errors,
+  feature_study,
+  gradient_study,
   models,
   provenance,
   report,
@@ -476,6 +480,30 @@ def test_a_model_of_another_task_tells_of_privacy(
   assert sweep_claims.transferred(run).verdict == claim.CONFIRMED
 
 
+@pytest.mark.parametrize(
+  ('other', 'verdict'),
+  [
+    # The run's own is broken at 0.01 and 0.02, by most at 0.02.
+    ((0.02, 0.02, 0.02, 0.4), claim.REFUTED),
+    ((0.02, 0.02, 0.4, 0.02), claim.CONFIRMED),
+  ],
+)
+def test_the_attacked_model_alone_says_where_a_trait_is_hidden(
+  tmp_path, other, verdict
+):
+  name = '/runs/emotion/wavecnn-seed0'
+
+  def answers(target, control):
+    own = target != name or control
+    return runs.curve(target, control) if own else other
+
+  rows = runs.sweep(answers, ('wavecnn', 'wavernn', name))
+  folder = runs.write(tmp_path / 'run', rows=rows)
+  judge = {name: {'task': 'emotion', 'classes': ['angry', 'sad']}}
+  (tmp_path / 'run' / 'attack' / 'judges.json').write_text(json.dumps(judge))
+  assert sweep_claims.privacy(run_lib.read(folder)).verdict == verdict
+
+
 def test_a_trait_is_spared_for_nothing_where_none_is_hidden(tmp_path):
   name = '/runs/emotion/wavecnn-seed0'
   rows = runs.sweep(lambda *_: NONE, ('wavecnn', 'wavernn', name))
@@ -648,6 +676,25 @@ def test_the_early_share_is_shown_with_its_spread(tmp_path):
   assert all('quartiles' in x and 'clips below the limit' in x for x in found)
 
 
+def test_headings_say_what_the_table_of_gradients_is_of(tmp_path):
+  run = read(tmp_path)
+  runs.write_everything_else(tmp_path / 'run')
+  path = tmp_path / 'run' / 'gradients' / 'summary.csv'
+  row = runs.estimate('clips', 'wavecnn-seed0', 'start, all', '', 0.5, 0.4, 0.6)
+  rows = [
+    {**row, 'statistic': statistic, 'of': of}
+    for statistic, of in (('early_l1_share', 'mean'), ('index_50', 'median'))
+  ]
+  storage.write_table(path, tuple(row), rows)
+  estimates = sections.gradient_estimates(run)
+  assert sections.gradient_headings(estimates) == [
+    'L1 norm in the first 5/8, % (mean)',
+    'energy on padding, %',
+    'exact zeros, %',
+    'half of it lies before sample (median)',
+  ]
+
+
 def test_an_influence_that_hardly_falls_does_not_vanish(tmp_path):
   run = read(tmp_path)
   runs.write_everything_else(tmp_path / 'run')
@@ -689,6 +736,84 @@ def test_a_wide_interval_of_an_exponent_refutes_nothing(tmp_path):
     )
     storage.write_table(path, tuple(row), [row])
     assert study_claims.accumulation(run).verdict == verdict
+
+
+def read_all(folder):
+  """Reads what a page is made of, and draws nothing."""
+  run = run_lib.read(folder)
+  study_claims.vanishing(run)
+  gradient_study.plans(run.path('gradients'))
+  feature_study.plans(run.path('features'))
+
+
+@pytest.mark.parametrize(
+  'name',
+  [
+    *('config.json', 'data.json', 'wavecnn-seed0/summary.json'),
+    *('attack/sweep.csv', 'attack/checks.json', 'attack/examples.json'),
+    *('attack/quality.csv', 'attack/transforms.csv'),
+    *('gradients/summary.csv', 'gradients/fgsm.csv', 'gradients/settings.json'),
+    *('features/budgets.csv', 'features/norms.csv', 'features/examples.json'),
+  ],
+)
+def test_a_page_names_the_file_that_is_not_what_it_was(tmp_path, name):
+  folder = runs.write(tmp_path / 'run')
+  runs.write_everything_else(tmp_path / 'run')
+  path = tmp_path / 'run' / name
+  contents = ['', None]
+  if name.endswith('.json'):
+    contents = ['null', '{}', path.read_text()[:-1], *contents]
+  for content in contents:
+    path.unlink()
+    if content is None:
+      path.mkdir()
+    else:
+      path.write_text(content)
+    with pytest.raises(errors.InputError, match=f'{name} .*; put it back'):
+      read_all(folder)
+
+
+NAN = float('nan')
+# What a study leaves where no clip has a gradient, as of a model that is too
+# sure of its answers, and no perturbation a size.
+NOTHING = {
+  'gradients': {
+    **dict.fromkeys(('l1', 'predicted', 'measured', 'median'), 0.0),
+    **dict.fromkeys(('lower_quartile', 'upper_quartile'), 0.0),
+    **dict.fromkeys(('early_l1_share', 'estimate', 'ci_low', 'ci_high'), NAN),
+  },
+  'features': dict.fromkeys(
+    ('feature_l2', 'adversarial_l2', 'conversion_l2'), 0.0
+  ),
+}
+
+
+@pytest.mark.filterwarnings('error')
+def test_a_page_is_drawn_of_studies_that_found_nothing_but_zeros(tmp_path):
+  folder = runs.write(tmp_path / 'run', clip_s=6.0)
+  runs.write_everything_else(tmp_path / 'run')
+  for study, values in NOTHING.items():
+    for path in (tmp_path / 'run' / study).glob('*.csv'):
+      rows = storage.read_table(path)
+      rows = [{k: values.get(k, v) for k, v in row.items()} for row in rows]
+      storage.write_table(path, tuple(rows[0]), rows)
+  for path in (tmp_path / 'run' / 'gradients').glob('*.npz'):
+    with np.load(path) as found:
+      arrays = dict(found)
+    for name in arrays.keys() & {'gradient', 'profile'}:
+      arrays[name] = 0 * arrays[name]
+    np.savez(path, **arrays)
+  page = pathlib.Path(report.write(folder)).read_text()
+  assert not re.search(r'\bnan\b', page)
+  run = run_lib.read(folder)
+  for make in (
+    study_claims.early_gradient,
+    study_claims.vanishing,
+    study_claims.accumulation,
+  ):
+    found = make(run)
+    assert found.verdict == claim.NOT_SHOWN
+    assert 'not defined for any clip' in found.found[0]
 
 
 def test_curves_are_of_the_papers_setting_alone(tmp_path):

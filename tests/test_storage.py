@@ -66,6 +66,54 @@ def test_what_is_no_json_is_named(tmp_path, text):
     storage.read_json(tmp_path / 'other.json')
 
 
+@pytest.mark.parametrize(
+  ('text', 'kind', 'told'),
+  [
+    ('null', dict, 'holds no JSON object'),
+    ('[]', dict, 'holds no JSON object'),
+    ('{}', list, 'holds no JSON array'),
+    ('{}', dict, 'lacks a, b'),
+    ('{"a": null}', dict, 'lacks b'),
+    (None, dict, 'is a folder'),
+  ],
+)
+def test_json_of_another_kind_or_without_its_keys_is_named(
+  tmp_path, text, kind, told
+):
+  path = tmp_path / 'config.json'
+  if text is None:
+    path.mkdir()
+  else:
+    path.write_text(text)
+  keys = ('a', 'b') if kind is dict else ()
+  with pytest.raises(
+    errors.InputError, match=rf'config\.json {told}; put it back from a copy'
+  ):
+    storage.read_json(path, keys, kind)
+
+
+@pytest.mark.parametrize(
+  ('text', 'told'),
+  [('', 'is empty'), ('a,b\n', 'has no rows'), (None, 'is a folder')],
+)
+def test_a_table_of_nothing_is_named(tmp_path, text, told):
+  path = tmp_path / 'sweep.csv'
+  if text is None:
+    path.mkdir()
+  else:
+    path.write_text(text)
+  with pytest.raises(
+    errors.InputError, match=rf'sweep\.csv {told}; put it back from a copy'
+  ):
+    storage.read_table(path)
+
+
+def test_a_table_may_be_said_to_have_no_rows(tmp_path):
+  path = str(tmp_path / 'transforms.csv')
+  storage.write_table(path, ('a', 'b'), [])
+  assert storage.read_table(path, may_be_empty=True) == []
+
+
 def test_a_table_that_was_cut_is_named_with_the_line(tmp_path):
   path = tmp_path / 'sweep.csv'
   path.write_text('a,b,c\n1,2,3\n4,5')
@@ -180,6 +228,17 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path, path, reason):
     with pytest.raises(errors.InputError, match=f'as a folder .{reason}'):
       check(folder)
   assert [p.name for p in tmp_path.iterdir()] == ['file']
+
+
+def test_a_file_to_be_written_at_the_end_is_tried_at_the_beginning(tmp_path):
+  storage.check_output_file(str(tmp_path / 'a' / 'b.json'))
+  assert [p.name for p in tmp_path.rglob('*')] == ['a']
+  for path, told in (
+    (tmp_path / 'a', r'--output must be a file, got the folder .*a; name one'),
+    ('/proc/no/such', 'No such file'),
+  ):
+    with pytest.raises(errors.InputError, match=told):
+      storage.check_output_file(str(path))
 
 
 def test_whether_a_folder_can_be_written_to_is_tried_without_a_trace(

@@ -65,7 +65,7 @@ def run_attack(config: ml_collections.ConfigDict, workdir: str) -> None:
 def _attack(config, workdir, folder):
   """Makes the sweep in `folder`, from what of it is there."""
   if parallel.is_lead():
-    remove_page(workdir)
+    remove_page(workdir, 'lacks this attack')
   for seed in config.seeds:
     for name in config.models:
       check_trained(workdir, name, seed)

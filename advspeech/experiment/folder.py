@@ -1,6 +1,6 @@
 """A run's folder: whose it is, and what in it is complete."""
 
-import contextlib
+import logging
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +15,8 @@ from advspeech import (
   provenance,
   storage,
 )
+
+logger = logging.getLogger(__name__)
 
 # Every model's folder tells by itself what it is.
 _WHICH_MODELS = ('models', 'seeds', 'source')
@@ -60,10 +62,17 @@ def page_path(workdir: str) -> str:
   return os.path.join(workdir, 'report', 'index.html')
 
 
-def remove_page(workdir: str) -> None:
-  """Removes a page that is about to show what is no longer so."""
-  with contextlib.suppress(FileNotFoundError):
-    os.remove(page_path(workdir))
+def remove_page(workdir: str, reason: str) -> None:
+  """Removes a page that is about to show what is no longer so, and says why."""
+  page = page_path(workdir)
+  try:
+    os.remove(page)
+  except FileNotFoundError:
+    return
+  logger.info(
+    '%s %s and is removed; python -m launch.report --workdir=%s draws it again',
+    *(page, reason, workdir),
+  )
 
 
 def exists(path: str) -> bool:
@@ -76,7 +85,7 @@ def claim_workdir(config: ml_collections.ConfigDict, workdir: str) -> None:
 
   It says what was run last: keys that no result in the folder depends on, such
   as another study, may change at any time, and the page, which shows the
-  config, is then drawn anew.
+  config, is then removed until launch.report draws it again.
 
   Until the first checkpoint is there the folder is any config's, and until the
   first attack what concerns the attack alone (`config.sweep`), models and seeds
@@ -96,7 +105,7 @@ def _claim(config, workdir):
   path = os.path.join(workdir, 'config.json')
   if os.path.exists(path):
     ours = _flat(config.to_dict())
-    theirs = _flat(storage.read_json(path))
+    theirs = _flat(storage.read_json(path, ('sweep',)))
     keys = sorted({*ours, *theirs})
     changed = [key for key in keys if ours.get(key) != theirs.get(key)]
     if not changed:
@@ -120,7 +129,7 @@ def _claim(config, workdir):
         f'{workdir} belongs to another config ({changes}); use another '
         f'--workdir or remove {what}'
       )
-    remove_page(workdir)
+    remove_page(workdir, 'shows an earlier config')
   storage.make_folder(workdir)
   storage.write_json(path, config.to_dict())
 

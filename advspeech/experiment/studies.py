@@ -23,7 +23,6 @@ from advspeech.experiment.folder import (
   STUDIES,
   check_trained,
   classifier_dir,
-  page_path,
   remove_page,
 )
 from advspeech.experiment.training import load_trained
@@ -39,14 +38,8 @@ logger = logging.getLogger(__name__)
 def _remove_page_without(folder, workdir):
   """Removes a page that does not show the study which is about to be made."""
   table = os.path.join(folder, STUDIES[os.path.basename(folder)])
-  page = page_path(workdir)
-  if parallel.is_lead() and os.path.exists(page) and not os.path.exists(table):
-    remove_page(workdir)
-    logger.info(
-      '%s lacks this study and is removed; python -m launch.report draws it '
-      'again',
-      page,
-    )
+  if parallel.is_lead() and not os.path.exists(table):
+    remove_page(workdir, 'lacks this study')
 
 
 def run_features(

@@ -81,10 +81,7 @@ def run_lr_search(
           storage.write_json(path, {'learning_rate': rate})
 
         parallel.on_lead(write, f'the learning rate of {name} is written')
-  return {
-    name: storage.read_json(_found_rate(workdir, name))['learning_rate']
-    for name in names
-  }
+  return {name: _read_rate(workdir, name) for name in names}
 
 
 def _check_asked(config, model_names, seeds=None):
@@ -112,14 +109,18 @@ def _found_rate(workdir, model_name):
   return os.path.join(workdir, 'lr_search', name)
 
 
+def _read_rate(workdir, model_name):
+  path = _found_rate(workdir, model_name)
+  return storage.read_json(path, ('learning_rate',))['learning_rate']
+
+
 def _with_found_rate(
   config: ml_collections.ConfigDict, workdir: str, model_name: str
 ) -> ml_collections.ConfigDict:
   """Returns the config of one model: with its rate if that is searched."""
   if config.lr_search.enabled:
     config = config.copy_and_resolve_references()
-    found = storage.read_json(_found_rate(workdir, model_name))
-    config.training.learning_rate = found['learning_rate']
+    config.training.learning_rate = _read_rate(workdir, model_name)
   return config
 
 

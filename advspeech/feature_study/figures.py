@@ -232,9 +232,12 @@ def norms(rows: Sequence[Mapping[str, Any]]) -> figure.Figure:
     panels = fig.subplots(1, len(names), sharey=True, squeeze=False)[0]
     for panel, name in zip(panels, names, strict=True):
       points = [row for row in rows if row['representation'] == name]
+      sizes, sizes_in_audio = (
+        [row[key] for row in points] for key in ('feature_l2', 'adversarial_l2')
+      )
       panel.scatter(
-        [row['feature_l2'] for row in points],
-        [row['adversarial_l2'] for row in points],
+        sizes,
+        sizes_in_audio,
         s=5,
         color='C0',
         alpha=0.5,
@@ -247,8 +250,7 @@ def norms(rows: Sequence[Mapping[str, Any]]) -> figure.Figure:
         linewidth=1,
         label='conversion loss, median',
       )
-      panel.set_xscale('log')
-      panel.set_yscale('log')
+      figures.set_log(panel, x=sizes, y=sizes_in_audio)
       panel.set_title(representation_title(name), fontsize=9)
       panel.set_xlabel('L2 norm in features')
     panels[0].set_ylabel('L2 norm in audio')
@@ -285,7 +287,7 @@ def plans(folder: str) -> dict[str, Callable[[], figure.Figure]]:
   """
   budgets = storage.read_table(os.path.join(folder, 'budgets.csv'))
   table = storage.read_table(os.path.join(folder, 'norms.csv'))
-  examples = storage.read_json(os.path.join(folder, 'examples.json'))
+  examples = storage.read_json(os.path.join(folder, 'examples.json'), kind=list)
   make: dict[str, Callable[[], figure.Figure]] = {
     f'error_against_snr-seed{seed}': functools.partial(
       error_against_snr, [row for row in budgets if row['seed'] == seed]

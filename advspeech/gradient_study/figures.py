@@ -40,7 +40,9 @@ def plans(folder: str) -> dict[str, Callable[[], figure.Figure]]:
   Args:
     folder: Of `tables.write`; only its files are read.
   """
-  settings = storage.read_json(os.path.join(folder, 'settings.json'))
+  settings = storage.read_json(
+    os.path.join(folder, 'settings.json'), ('names', 'num_studied')
+  )
   names = settings['names']
   table = functools.partial(_table, folder)
   examples = storage.read_arrays(os.path.join(folder, 'examples.npz'))
@@ -203,7 +205,7 @@ def profiles(
     panel.axvline(
       gradients.EARLY_SHARE * clip_s, color='0.2', linestyle=':', linewidth=1
     )
-    panel.set_yscale('log')
+    figures.set_log(panel, y=profile)
     panel.set_xlim(0, clip_s)
     panel.set_xlabel(
       f'time in s (dotted: 5/8 of the clip; recordings at its {alignment}, '
@@ -239,13 +241,14 @@ def comparison(
           x, y = x / audio.SAMPLE_RATE_HZ, y / audio.SAMPLE_RATE_HZ
         both = np.concatenate([x, y])
         positive = both[both > 0]
-        limits = [positive.min() * 0.8, positive.max() * 1.25]
-        if key == 'l1':
-          panel.set_xscale('log')
-          panel.set_yscale('log')
-        else:
+        if key == 'index_50':
           length = max(r['num_samples'] for r in rows) / audio.SAMPLE_RATE_HZ
           limits = [0, length]
+        elif positive.size:
+          limits = [positive.min() * 0.8, positive.max() * 1.25]
+          figures.set_log(panel, x=positive, y=positive)
+        else:
+          limits = [0, 1]
         panel.plot(limits, limits, color='0.5', linewidth=1, linestyle='--')
         panel.scatter(
           x, y, s=12, facecolor='none', edgecolor='C0', linewidth=0.8
@@ -459,8 +462,7 @@ def _medians(panel, rows, key, index, unit=1):
     alpha=0.15,
     linewidth=0,
   )
-  panel.set_xscale('log')
-  panel.set_yscale('log')
+  figures.set_log(panel, x=at, y=[predicted, measured])
 
 
 def arithmetics(

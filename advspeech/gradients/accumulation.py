@@ -98,7 +98,8 @@ def fitted_exponent(n: np.ndarray, change: np.ndarray) -> np.ndarray:
     log_change = np.log(change)
   log_n = np.log(np.asarray(n, float))
   log_n = log_n - log_n.mean()
-  slope = log_change @ log_n / (log_n @ log_n)
+  with np.errstate(invalid='ignore'):
+    slope = log_change @ log_n / (log_n @ log_n)
   return np.where((change > 0).all(-1), slope, np.nan)
 
 

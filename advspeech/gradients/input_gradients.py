@@ -44,7 +44,8 @@ def summarise(
     squared gradient on samples not named; `early_l1_share`, that of the L1 norm
     on the first `profiles.EARLY_SHARE` of those named; `index_1`, `index_10`
     and `index_50`, how many of them, from the first, hold so many percent of
-    it; `half_life_ms` over frames that are named whole.
+    it; `half_life_ms` over frames that are named whole. Shares of a gradient
+    that is zero throughout are not numbers.
 
   Raises:
     ValueError: If the gradient is not whole frames.
@@ -88,4 +89,4 @@ def summarise(
 
 
 def _share(part, whole):
-  return jnp.where(whole > 0, part / jnp.where(whole > 0, whole, 1), 0)
+  return jnp.where(whole > 0, part / jnp.where(whole > 0, whole, 1), jnp.nan)

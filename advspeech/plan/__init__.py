@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import ml_collections
 
-from advspeech import errors, experiment, storage
+from advspeech import errors, experiment, storage, sweep
 from advspeech.plan import chips, costs, programs, text
 
 __all__ = ['PARTS', 'make', 'only_compile']
@@ -63,9 +63,12 @@ def make(
 
   Raises:
     errors.InputError: If the config cannot be run, there is no such slice, its
-      compiler is not installed, or a program does not fit the chips' memory.
+      compiler is not installed, a program does not fit the chips' memory, or
+      `output` cannot be written.
   """
   experiment.validate(config)
+  if output:
+    storage.check_output_file(output)
   if (topology is None) == (num_devices is None):
     raise errors.InputError(
       'one of --topology and --devices must say what to compile for, got '
@@ -87,6 +90,7 @@ def make(
     'corpus': corpus._asdict(),
     'num_trainings': len(config.models) * len(config.seeds),
     'num_at_a_time': len(run.training_meshes),
+    'left_out': list(config.sweep.checkpoints),
     'programs': [],
   }
   tell(text.heading(results))
@@ -121,7 +125,7 @@ def _programs(run, parts):
       yield programs.evaluation(run, name)
   if 'sweep' in parts:
     for name in config.models:
-      if name in (config.sweep.sources or (config.source,)):
+      if name in sweep.source_names(config):
         yield programs.attack(run, name)
   if 'gradients' in parts:
     yield programs.gradients(run)

@@ -249,4 +249,9 @@ def _work(program, corpus, config):
     if limit != -1:
       num = min(num, limit)
     what = f'{num:,} test clips'
+    if program.part == 'sweep':
+      what += (
+        f' in one of {program.num_cells} cells on this source (an attack, a '
+        'mask, a transform and a seed each, of different cost)'
+      )
   return times * -(-num // program.num_clips), what

@@ -60,12 +60,25 @@ def collectives(text: str) -> dict[str, Collectives]:
     kind = instruction.opcode.removesuffix('-start')
     if kind not in KINDS:
       continue
-    arrays = _ARRAY.findall(instruction.shape)
+    shape = instruction.shape
     if instruction.opcode != kind and kind != 'all-reduce':
-      arrays = arrays[1:2]  # the start of one names what is sent first
+      shape = _parts(shape)[1]  # the start of one names what is sent first
+    arrays = _ARRAY.findall(shape)
     num[kind] += instruction.times
     num_bytes[kind] += instruction.times * sum(map(_num_bytes, arrays))
   return {kind: Collectives(num[kind], num_bytes[kind]) for kind in num}
+
+
+def _parts(shape):
+  """Returns what a tuple consists of: arrays, or tuples of them."""
+  parts, depth = [''], 0
+  for character in shape[1:-1]:
+    depth += (character in '([{') - (character in ')]}')
+    if character == ',' and not depth:
+      parts.append('')
+    else:
+      parts[-1] += character
+  return parts
 
 
 def estimated_cycles(text: str) -> int | None:

@@ -43,6 +43,7 @@ class Program(NamedTuple):
     num_clips: That it takes at a time, on all of them.
     flops_per_clip: Operations of its convolutions, done directly.
     asked_clips: Clips a step that the config asks for.
+    num_cells: Of a sweep, on this source, of which it is the first.
   """
 
   name: str
@@ -54,6 +55,7 @@ class Program(NamedTuple):
   num_clips: int
   flops_per_clip: int
   asked_clips: int
+  num_cells: int = 0
 
 
 class Run(NamedTuple):
@@ -137,11 +139,12 @@ def attack(run: Run, source_name: str) -> Program:
   Models of other runs, `config.sweep.checkpoints`, are not among the judges.
   """
   config, members = run.config, _members(run)
-  cell = next(
+  cells = [
     cell
     for cell in sweep.plan(config, members)
     if members[cell.source].name == source_name
-  )
+  ]
+  cell = cells[0]
   program = engine.program_of(
     cell,
     members,
@@ -162,6 +165,7 @@ def attack(run: Run, source_name: str) -> Program:
     _INPUT_GRADIENT_PASSES * _flops(config, source_name)
     + forwards * sum(_flops(config, m.name) for m in members),
     program.num_clips,
+    len(cells),
   )
 
 

@@ -35,9 +35,17 @@ def heading(results: Mapping[str, Any]) -> str:
     f'{results["num_trainings"]} trainings (models and seeds), '
     f'{results["num_at_a_time"]} at a time.'
   )
-  return '\n'.join(
-    [what, versions, how, f'Clips of {corpus["origin"]}: {clips}.', trainings]
-  )
+  lines = [
+    *(what, versions, how),
+    f'Clips of {corpus["origin"]}: {clips}.',
+    trainings,
+  ]
+  if results['left_out']:
+    lines.append(
+      f'Models of other runs, {", ".join(results["left_out"])} '
+      '(config.sweep.checkpoints), are left out,\nas sources and as judges.'
+    )
+  return '\n'.join(lines)
 
 
 def table(row: Mapping[str, Any], results: Mapping[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """A claim of the paper and what a run says of it."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -22,6 +23,10 @@ class Claim(NamedTuple):
   verdict: str
   found: Sequence[str]
   rule: str
+
+
+# Of a statistic that no clip has, such as where a gradient of zeros lies.
+_UNDEFINED = 'not defined for any clip'
 
 
 def verdict(answers: Iterable[bool | None]) -> str:
@@ -67,10 +72,14 @@ def points(row: Mapping[str, Any], key: str) -> str:
 
 def estimate(row: Mapping[str, Any]) -> str:
   """Returns an estimate with its interval."""
+  if math.isnan(row['estimate']):
+    return _UNDEFINED
   return f'{row["estimate"]:.2f} [{row["ci_low"]:.2f}, {row["ci_high"]:.2f}]'
 
 
 def share(row: Mapping[str, Any]) -> str:
   """Returns an estimated share with its interval, in %."""
+  if math.isnan(row['estimate']):
+    return _UNDEFINED
   low, high = 100 * row['ci_low'], 100 * row['ci_high']
   return f'{100 * row["estimate"]:.1f} % [{low:.1f}, {high:.1f}]'

@@ -59,6 +59,7 @@ def write(workdir: str) -> str:
     return [draw(each, folder) for each in found]
 
   of_clips = sections.example_figure_list(run, clips)
+  estimates = sections.gradient_estimates(run)
   return render(
     'run.html.j2',
     folder,
@@ -81,7 +82,8 @@ def write(workdir: str) -> str:
       topic: images(found)
       for topic, found in sections.gradient_section(run).items()
     },
-    gradient_estimates=sections.gradient_estimates(run),
+    gradient_estimates=estimates,
+    gradient_headings=sections.gradient_headings(estimates),
     features=images(sections.feature_section(run)),
     feature_comparison=sections.feature_comparison(run),
     equal_errors=sections.equal_errors(run),
@@ -97,7 +99,8 @@ def _feature_sounds(run):
   path = run.path('features', 'examples.json')
   if not os.path.exists(path):
     return []
-  return players.feature_sounds(run.path('features'), storage.read_json(path))
+  entries = storage.read_json(path, kind=list)
+  return players.feature_sounds(run.path('features'), entries)
 
 
 def draw(found: sections.Figure, folder: str) -> Image:

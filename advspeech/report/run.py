@@ -19,6 +19,21 @@ _CORPORA = {
   'folder': 'recordings of a folder',
 }
 
+# What a page cannot be without.
+_CONFIG_KEYS = (
+  'task',
+  'corpus',
+  'source',
+  'models',
+  'seeds',
+  'clip_s',
+  'sweep',
+)
+_SUMMARY_KEYS = (
+  *('model', 'classes', 'clip_samples', 'sample_rate_hz', 'num_parameters'),
+  'test',
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Run:
@@ -151,6 +166,13 @@ class Run:
     """Returns how many epsilons above 0 the first attack was made at."""
     return len({row['epsilon'] for row in self.first} - {0})
 
+  def corrected_p(self, row: Row) -> float:
+    """Returns McNemar's p of a control's row, for all epsilons tried.
+
+    Level shared out among them (Bonferroni): which is told of was chosen.
+    """
+    return min(1.0, row['mcnemar_p'] * self.num_tried)
+
   def at(
     self, target: str, seed: int, epsilon: float, control: str = ''
   ) -> Row | None:
@@ -190,11 +212,13 @@ def read(workdir: str) -> Run:
       f'{workdir} holds no attack/sweep.csv; run python -m launch.attack (or '
       'launch.reproduce) with the same --config and --workdir first'
     )
-  config = storage.read_json(path('config.json'))
+  config = storage.read_json(path('config.json'), _CONFIG_KEYS)
   models = [
     {
       'member': model,
-      **storage.read_json(path(f'{model}-seed{seed}', 'summary.json')),
+      **storage.read_json(
+        path(f'{model}-seed{seed}', 'summary.json'), _SUMMARY_KEYS
+      ),
       'sessions': provenance.read(path(f'{model}-seed{seed}')),
     }
     for seed in config['seeds']
@@ -205,19 +229,24 @@ def read(workdir: str) -> Run:
 
   def optional_table(name):
     table = path('attack', name)
-    return storage.read_table(table) if os.path.exists(table) else []
+    # Of a sweep without transforms or scores they have a header alone.
+    if not os.path.exists(table):
+      return []
+    return storage.read_table(table, may_be_empty=True)
 
   judges = path('attack', 'judges.json')
   return Run(
     folder=workdir,
     config=config,
     models=models,
-    data=storage.read_json(data) if os.path.exists(data) else None,
+    data=storage.read_json(data, ('corpus', 'splits'))
+    if os.path.exists(data)
+    else None,
     rows=[
       {**row, 'num_classes': num_classes} for row in storage.read_table(table)
     ],
-    findings=storage.read_json(path('attack', 'checks.json')),
-    examples=storage.read_json(path('attack', 'examples.json')),
+    findings=storage.read_json(path('attack', 'checks.json'), kind=list),
+    examples=storage.read_json(path('attack', 'examples.json'), kind=list),
     quality=optional_table('quality.csv'),
     transforms=optional_table('transforms.csv'),
     sessions=provenance.read(path('attack')),

@@ -73,7 +73,7 @@ def in_short(run: run_lib.Run) -> list[dict[str, Any]]:
       'noise': run.at(name, seed, epsilon, run.control),
     }
     if all(points.values()):
-      p = min(1.0, points['noise']['mcnemar_p'] * run.num_tried)
+      p = run.corrected_p(points['noise'])
       rows.append({'target': name, 'seed': seed, 'p': p, **points})
   return rows
 
@@ -327,22 +327,39 @@ def gradient_section(run: run_lib.Run) -> dict[str, list[Figure]]:
 
 
 def gradient_estimates(run: run_lib.Run) -> list[dict[str, Any]]:
-  """Returns where the gradients lie, a row a model: medians or means."""
+  """Returns where the gradients lie, a row a model, by statistic."""
   path = run.path('gradients', 'summary.csv')
   rows = storage.read_table(path) if os.path.exists(path) else []
-  wanted = {
-    'early_l1_share': 'start, all',
-    'outside_energy': 'start, all',
-    'zero_share': 'start, all',
-    'index_50': 'start, all',
-  }
   by_model: dict[str, dict[str, Any]] = {}
   for row in rows:
-    if (
-      row['part'] == 'clips' and wanted.get(row['statistic']) == row['setting']
+    if (row['part'], row['setting']) == ('clips', 'start, all') and (
+      row['statistic'] in _GRADIENT_STATISTICS
     ):
       by_model.setdefault(row['model'], {})[row['statistic']] = row
   return [{'model': name, **found} for name, found in by_model.items()]
+
+
+# Of a gradient, with the headings of the page.
+_GRADIENT_STATISTICS = {
+  'early_l1_share': 'L1 norm in the first 5/8, %',
+  'outside_energy': 'energy on padding, %',
+  'zero_share': 'exact zeros, %',
+  'index_50': 'half of it lies before sample',
+}
+
+
+def gradient_headings(estimates: list[dict[str, Any]]) -> list[str]:
+  """Returns the headings of `gradient_estimates`: what, and mean or median."""
+  of = {
+    key: row[key]['of']
+    for row in estimates
+    for key in row
+    if key in _GRADIENT_STATISTICS
+  }
+  return [
+    f'{title} ({of[key]})' if key in of else title
+    for key, title in _GRADIENT_STATISTICS.items()
+  ]
 
 
 _GRADIENT_TEXTS = {

@@ -71,10 +71,13 @@ def vanishing(run: run_lib.Run) -> claim.Claim:
   for row in rows:
     learned = _learned(run, row['model'])
     answers.append(claim.within(row, enough, np.inf) if learned else None)
+    a_clip = {
+      key: clip_s * row[key] for key in ('estimate', 'ci_low', 'ci_high')
+    }
     words.append(
-      f'{_model(row)}: {claim.estimate(row)} halvings a second, '
-      f'{clip_s * row["estimate"]:.1f} a clip of the {clip_s * enough:.1f} '
-      'needed' + ('' if learned else _NOT_LEARNED)
+      f'{_model(row)}: halvings a second {claim.estimate(row)}, a clip '
+      f'{claim.estimate(a_clip)} of the {clip_s * enough:.1f} needed'
+      + ('' if learned else _NOT_LEARNED)
     )
   return claim.Claim(text, claim.verdict(answers), _or_gradients(words), rule)
 
@@ -136,6 +139,7 @@ def _spread(run, model):
     for row in (storage.read_table(path) if os.path.exists(path) else ())
     if row['model'] == model
     and (row['alignment'], row['region']) == ('start', 'all')
+    and not np.isnan(row['early_l1_share'])
   ]
   if not shares:
     return ''

@@ -88,18 +88,13 @@ def _broken_at(run, rows):
 
   Args:
     run: The run.
-    rows: Of `_noise_rows`, all of them: they share the level.
+    rows: Of `_noise_rows`.
   """
   return [
     row
     for row in rows
-    if row['excess'] > 0 and _p(row, rows) < 1 - run.confidence
+    if row['excess'] > 0 and run.corrected_p(row) < 1 - run.confidence
   ]
-
-
-def _p(row, rows):
-  """Returns McNemar's p at one of so many epsilons (Bonferroni)."""
-  return min(1.0, row['mcnemar_p'] * len(rows))
 
 
 def _against_noise(run, rows):
@@ -112,7 +107,7 @@ def _against_noise(run, rows):
     f'{claim.percent(attacked["error_rate"])} against '
     f'{claim.percent(row["error_rate"])} under noise at epsilon '
     f'{row["epsilon_given"]} ({claim.points(row, "excess")}, corrected p '
-    f'{_p(row, _noise_rows(run, name, seed)):.2g})'
+    f'{run.corrected_p(row):.2g})'
   )
 
 
@@ -412,11 +407,11 @@ def adversarial_training(run: run_lib.Run) -> claim.Claim:
 def privacy(run: run_lib.Run) -> claim.Claim:
   """Returns whether one trait is hidden and another is not."""
   rule = (
-    "At some epsilon the attacked model's error is above that under "
-    f'{_noise(run)} ({_TESTED}), and that of a model of another task, on the '
-    f'same clips, exceeds noise by less than {100 * _SPARED:.0f} points (upper '
-    'end of the interval), by a model that tells the trait of clean clips; '
-    'refuted where that model is broken at every such epsilon.'
+    "Where the attacked model's error is furthest above that under "
+    f'{_noise(run)} ({_TESTED}), that of a model of another task, on the same '
+    f'clips, exceeds noise by less than {100 * _SPARED:.0f} points (upper end '
+    'of the interval), by a model that tells the trait of clean clips; refuted '
+    'where it exceeds noise there (lower end).'
   )
   text = (
     'Privacy: a perturbation can hide one trait while another analysis still '
@@ -434,34 +429,25 @@ def privacy(run: run_lib.Run) -> claim.Claim:
   keys = ('target', 'target_seed', 'seed')
   for (target, _, seed), rows in storage.grouped(others, keys).items():
     judge = run.tasks[target]
-    hidden = {
-      row['epsilon']
-      for row in _broken_at(run, _noise_rows(run, run.source, seed))
-    }
-    at_hidden = [row for row in rows if row['epsilon'] in hidden]
+    source = _noise_rows(run, run.source, seed)
+    hidden = _broken_at(run, source)
+    # One epsilon, in whose choice the judge has no part: of several, one
+    # spares a judge by chance.
+    own = max(hidden or source, key=lambda row: row['excess'])
+    shown = next(row for row in rows if row['epsilon'] == own['epsilon'])
     clean = run.clean_of_other(rows[0])
     chance = 1 - 1 / len(judge['classes'])
     knows = clean is not None and clean['ci_high'] < chance
-    spared = [
-      row for row in at_hidden if knows and row['excess_high'] < _SPARED
-    ]
-    if spared:
+    if hidden and knows and shown['excess_high'] < _SPARED:
       answers.append(True)
     else:
-      broken = [row['excess_low'] > 0 for row in at_hidden]
-      answers.append(False if broken and all(broken) else None)
-    shown = min(spared or at_hidden or rows, key=lambda row: row['excess'])
-    own = run.at(run.source, seed, shown['epsilon'], run.control)
+      answers.append(False if hidden and shown['excess_low'] > 0 else None)
     words.append(
       f'{titles[target]} ({judge["task"]}): {claim.points(shown, "excess")} at '
       f'epsilon {shown["epsilon_given"]}'
       + ('' if knows else ', at chance without any attack')
-      + (
-        f'; {run_lib.member_title(run.source, seed)}: '
-        f'{claim.points(own, "excess")}'
-        if own
-        else ''
-      )
+      + f'; {run_lib.member_title(run.source, seed)}: '
+      + claim.points(own, 'excess')
     )
   return claim.Claim(
     text,
@@ -527,7 +513,10 @@ def _median_smallest(run):
   path = run.path('attack', 'minimal.csv')
   by_judge = collections.defaultdict(list)
   mask = run.config['sweep']['masks'][0]
-  for row in storage.read_table(path) if os.path.exists(path) else ():
+  rows = ()
+  if os.path.exists(path):
+    rows = storage.read_table(path, may_be_empty=True)
+  for row in rows:
     if (
       row['success'] == 'own'
       and row['source'] == run.source

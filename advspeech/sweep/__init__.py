@@ -15,6 +15,7 @@ from advspeech.sweep.cells import (
   make_attack,
   parse_epsilons,
   plan,
+  source_names,
   validate,
 )
 from advspeech.sweep.engine import (
@@ -80,6 +81,7 @@ __all__ = [
   'run',
   'sample_rows',
   'signal_rms',
+  'source_names',
   'strongest_rows',
   'sweep_rows',
   'transform_rows',

@@ -123,6 +123,11 @@ def control_of(attack: str) -> str:
   return _CONTROL_OF_NORM[attacks.norm_of(attack)]
 
 
+def source_names(config: 'ml_collections.ConfigDict') -> tuple[str, ...]:
+  """Returns the models that a sweep's attacks are made on."""
+  return tuple(config.sweep.sources) or (config.source,)
+
+
 def plan(
   config: 'ml_collections.ConfigDict', members: Sequence[Member]
 ) -> list[Cell]:
@@ -135,10 +140,9 @@ def plan(
   sweep = config.sweep
   everywhere = parse_epsilons(sweep.epsilons)
   few = parse_epsilons(sweep.iterative.epsilons) or everywhere
-  sources = sweep.sources or (config.source,)
   cells = []
   for i, member in enumerate(members):
-    if member.name not in sources:
+    if member.name not in source_names(config):
       continue
 
     def add(attack, mask, transform='', adaptive=False, i=i):

@@ -1,8 +1,10 @@
-"""FGSM and FGM against their closed forms, and their price."""
+"""FGSM and FGM against their closed forms, at any epsilon, and their price."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from advspeech import attacks
 
@@ -37,6 +39,16 @@ def test_epsilon_zero_leaves_even_clips_out_of_bounds_alone():
   audio = jnp.array([[-0.5, 1.5, 0.2]])
   out = attacks.fgsm(quadratic_loss, audio, [0.0])
   np.testing.assert_array_equal(out[0], audio)
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 2**31 - 1), epsilon=st.floats(0, 1, width=32))
+def test_stays_within_any_radius_and_the_bounds(seed, epsilon):
+  audio = jax.random.uniform(jax.random.key(seed), (2, 50))
+  out = attacks.fgsm(quadratic_loss, audio, [epsilon])[0]
+  assert float(jnp.max(jnp.abs(out - audio))) <= epsilon + 6e-8
+  assert float(out.min()) >= 0
+  assert float(out.max()) <= 1
 
 
 def test_bounds_can_be_lifted():

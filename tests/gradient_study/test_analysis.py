@@ -232,7 +232,9 @@ def test_float64_is_the_reference_and_float16_underflows(classifiers, split):
   )
   zeros = part['signs']['zero_share']
   assert zeros[:, of['float16']].mean() > 0.1
-  assert (zeros[:, of['float64']] < zeros[:, of['float16']]).all()
+  # In each clip: how many samples no maximum passes on, in any arithmetic,
+  # differs from clip to clip by more (7 to 48 %) on so shallow a network.
+  assert (zeros[:, of['float64']] + 0.2 < zeros[:, of['float16']]).all()
   assert part['predictions'].shape == (NUM_CLIPS, 5, 2)
   # As many classes as there may be.
   assert part['predictions'].dtype == part['clean'].dtype == np.int32

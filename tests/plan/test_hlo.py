@@ -105,6 +105,22 @@ def test_collectives_of_a_loop_count_as_often_as_it_goes_round():
   }
 
 
+def test_of_several_operands_all_that_is_gathered_counts():
+  text = TPU.replace(
+    '%all-gather-start = (f32[8]{0}, f32[32]{0}) all-gather-start(%copy.1204)',
+    '%all-gather-start = ((f32[8]{0:T(128)}, bf16[1,8]{1,0}), '
+    '(f32[32]{0:T(128)}, /*index=1*/bf16[4,8]{1,0:T(8,128)(2,1)})) '
+    'all-gather-start(%copy.1204, %param.1)',
+  )
+  assert hlo.collectives(text)['all-gather'] == (1, 4 * 32 + 2 * 32)
+  text = CPU.replace(
+    '%permute = pred[2]{0} collective-permute(',
+    '%permute = (pred[2]{0}, pred[2]{0}, u32[], u32[]) '
+    'collective-permute-start(',
+  )
+  assert hlo.collectives(text)['collective-permute'] == (1, 2)
+
+
 def test_cycles_are_summed_with_those_of_every_round():
   assert hlo.estimated_cycles(TPU) == 100 + 10 * 1825
 

@@ -108,6 +108,59 @@ def test_of_processors_it_says_memory_and_collectives_and_no_time(tmp_path):
   assert 'collectives a step      none' in second
 
 
+def test_the_hours_of_a_sweep_say_what_part_of_it_they_are():
+  config = make_config()
+  config.models = ('wavecnn', 'wavernn')
+  config.seeds = (0, 1)
+  config.sweep.attacks = ('fgsm', 'pgd')
+  config.sweep.masks = ('all', 'recorded')
+  config.sweep.transforms = ('lowpass4000',)
+  config.sweep.sources = ('wavernn', 'wavecnn')
+  run, corpus = make_run(config), costs.corpus_of(config, 1000)
+  compiled = types.SimpleNamespace(compile=lambda: Compiled(GIB))
+  function = types.SimpleNamespace(lower=lambda *_: compiled)
+  for name, cells in (
+    # Of each seed two attacks, the other mask and a transform known or not.
+    ('wavernn', 2 * (2 + 1 + 2)),
+    ('wavecnn', 2 * 2),
+  ):
+    program = programs.attack(run, name)
+    row = costs.cost(program._replace(function=function), V5E, corpus, config)
+    assert row['work'].startswith(
+      f'200 test clips in one of {cells} cells on this source'
+    )
+
+
+def test_models_of_other_runs_are_said_to_be_left_out(monkeypatch):
+  config, said = make_config(), []
+  config.sweep.checkpoints = ('runs/a/wavecnn-seed0',)
+  config.sweep.sources = ('wavernn', 'runs/a/wavecnn-seed0')
+  monkeypatch.setattr(
+    costs, 'cost', lambda program, *_: {'part': '', 'program': program.name}
+  )
+  monkeypatch.setattr(text, 'table', lambda row, _: row['program'])
+  plan.make(config, num_devices=4, parts=('sweep',), tell=said.append)
+  heading, *programs_told = said
+  assert (
+    'Models of other runs, runs/a/wavecnn-seed0 (config.sweep.checkpoints), '
+    'are left out,\nas sources and as judges.'
+  ) in heading
+  assert len(programs_told) == 1
+  assert programs_told[0].startswith('fgsm on wavernn')
+
+
+def test_where_the_plan_goes_is_tried_before_anything_is_compiled(
+  tmp_path, monkeypatch
+):
+  monkeypatch.setattr(costs, 'cost', lambda *_: pytest.fail('compiled'))
+  for output, told in (
+    (tmp_path, 'output must be a file, got the folder'),
+    ('/proc/no/plan.json', 'No such file'),
+  ):
+    with pytest.raises(errors.InputError, match=told):
+      plan.make(make_config(), num_devices=4, output=str(output))
+
+
 def test_where_to_compile_for_must_be_said_once():
   for given in ({}, {'topology': 'v5e:2x2', 'num_devices': 4}):
     with pytest.raises(errors.InputError, match='one of --topology and'):
