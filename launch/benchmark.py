@@ -172,4 +172,8 @@ def _time_is_over():
 
 
 if __name__ == '__main__':
-  command.run(main, default_config='paper')
+  command.run(
+    main,
+    default_config='paper',
+    after_a_stop=lambda: f'what is above was measured; {command.BEGINS_ANEW}',
+  )
