@@ -212,7 +212,7 @@ def tell(result: str) -> None:
   from advspeech import parallel
 
   if parallel.is_lead():
-    print(result)
+    print(result, flush=True)
 
 
 def _with_config(argv: Sequence[str], default: str) -> list[str]:
