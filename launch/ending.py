@@ -14,6 +14,9 @@ EXIT_FAILED = 1
 # EX_TEMPFAIL: stopped by SIGTERM or SIGHUP; run it again.
 EXIT_STOPPED = 75
 EXIT_INTERRUPTED = 130
+# Names the process without which this one is to stop; Linux tells.
+PARENT = 'ADVSPEECH_PARENT'
+_PR_SET_PDEATHSIG = 1
 # How long processes wait for each other at the end.
 _FAREWELL_S, _FAREWELL_STOPPED_S = 40.0, 4.0
 _one_end = threading.Lock()
@@ -29,6 +32,18 @@ def begin() -> None:
   _ask_for_huge_pages()
   _begun.append(True)
   preemption.install(stop)
+  if PARENT in os.environ:
+    _heed_the_end_of(int(os.environ.pop(PARENT)))
+
+
+def _heed_the_end_of(parent):
+  """Lets SIGTERM come when the process that started this one is gone."""
+  import ctypes
+
+  if sys.platform == 'linux':
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # it was gone before
+      os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _ask_for_huge_pages() -> None:

@@ -5,7 +5,8 @@
 For trials of what a cluster does, and for tests: JAX's own runtime joins the
 processes (gloo on CPUs). Process 0 speaks on this console, the others in
 `<output_dir>/process-<i>.log`. When one fails, or this is stopped, the others
-are told with SIGTERM and, after `--grace_s`, killed.
+are told with SIGTERM and, after `--grace_s`, killed; on Linux they are told too
+when this is killed.
 """
 
 import os
@@ -60,7 +61,8 @@ def main(argv):
   if _DRY_RUN.value:
     print('\n'.join(shlex.join(command) for command in commands))
     return
-  environment = dict(os.environ)
+  # Who kills this process stops the others.
+  environment = {**os.environ, ending.PARENT: str(os.getpid())}
   if _DEVICES.value:
     environment['JAX_PLATFORMS'] = 'cpu'
     environment['XLA_FLAGS'] = (
