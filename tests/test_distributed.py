@@ -180,6 +180,27 @@ def test_a_notice_to_one_stops_both_and_they_resume_to_the_same_bits(
 
 
 @pytest.mark.slow
+def test_a_notice_stops_both_however_often_they_save_and_resume(
+  espeak_dir, tmp_path
+):
+  args = (
+    *ONE_MODEL,
+    *LONG,
+    '--config.training.save_every_s=0.3',
+    f'--config.data_dir={espeak_dir}',
+    f'--workdir={tmp_path / "run"}',
+  )
+  for told, number in enumerate((signal.SIGTERM, signal.SIGINT)):
+    pair = start_pair(args, tmp_path)
+    wait_for(pair, r'epoch \d+/')
+    pair[told][0].send_signal(number)
+    code = 130 if number == signal.SIGINT else 75
+    assert end(pair, 60) == [code, code]
+    for _, path in pair:
+      assert 'Traceback' not in path.read_text()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize('victim', [0, 1])
 def test_when_one_is_killed_the_other_ends_with_a_reason_and_both_resume(
   espeak_dir, tmp_path, victim
