@@ -42,6 +42,16 @@ train._Run._plan_saves = fail
 command.run(launcher.main)
 """
 
+SHALLOW = """
+import sys
+sys.path.append('tests')
+import shallow
+from launch import command
+from launch import train as launcher
+shallow.set_depths()
+command.run(launcher.main)
+"""
+
 
 def start_pair(args, tmp_path, program=None):
   """Returns two processes that work together, and their output files."""
@@ -191,7 +201,7 @@ def test_a_notice_stops_both_however_often_they_save_and_resume(
     f'--workdir={tmp_path / "run"}',
   )
   for told, number in enumerate((signal.SIGTERM, signal.SIGINT)):
-    pair = start_pair(args, tmp_path)
+    pair = start_pair(args, tmp_path, SHALLOW)
     wait_for(pair, r'epoch \d+/')
     pair[told][0].send_signal(number)
     code = 130 if number == signal.SIGINT else 75

@@ -45,7 +45,7 @@ PROGRAMS = {
   'prepare': ('prepare',),
   'train': ('train', '--config.training.num_epochs=8'),
   'two trainings': (
-    *('local', '--num_processes=2', '--', 'launch.train'),
+    *('local', '--num_processes=2', '--', 'shallow', 'launch.train'),
     '--config.training.num_epochs=6',
   ),
   'search_lr': (
@@ -53,7 +53,9 @@ PROGRAMS = {
     '--config.lr_search.num_rounds=1',
   ),
   'attack': ('attack',),
-  'two attacks': ('local', '--num_processes=2', '--', 'launch.attack'),
+  'two attacks': (
+    *('local', '--num_processes=2', '--', 'shallow', 'launch.attack'),
+  ),
   'recording': ('attack', '--attack=pgd', '--epsilons=0.01,0.02'),
   'gradients': ('gradients',),
   'features': ('features', '--num_clips=2', '--batch_size=2'),
@@ -96,7 +98,7 @@ def start(program, workdir, data_dir):
       f'--workdir={workdir}',
     ],
     cwd=ROOT,
-    env={**devices.environment(), 'PYTHONUNBUFFERED': '1'},
+    env={**devices.environment(), 'PYTHONPATH': str(ROOT / 'tests')},
     stdout=subprocess.PIPE,
     stderr=subprocess.PIPE,
     text=True,
