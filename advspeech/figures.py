@@ -12,7 +12,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib import axes, figure, font_manager, lines, patches, ticker
 
-from advspeech import audio, statistics, storage
+from advspeech import audio, preemption, statistics, storage
 from advspeech.sweep import cells, tables
 
 logger = logging.getLogger(__name__)
@@ -671,6 +671,7 @@ def accuracy_against_learning_rate(
 
 def save(fig: figure.Figure, path: str) -> None:
   """Writes a figure as `path`.png and `path`.svg, the same bytes each time."""
+  preemption.check_alone()
   with house_style():
     for kind, undated in (('png', 'Software'), ('svg', 'Date')):
       with storage.replacing(f'{path}.{kind}', 'wb') as file:

@@ -12,12 +12,11 @@ import logging
 import os
 import socket
 import threading
-import time
 import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from advspeech import errors, parallel, storage
+from advspeech import errors, parallel, preemption, storage
 
 logger = logging.getLogger(__name__)
 
@@ -164,7 +163,7 @@ def _await_death(path: str) -> None:
     )
     found, waited_s = first, 0.0
     while found == first and waited_s < DEAD_AFTER_S:
-      time.sleep(BEAT_S)
+      preemption.sleep(BEAT_S)
       waited_s += BEAT_S
       found = _read(path)
     lives, first = found is not None and found != first, found

@@ -19,7 +19,7 @@ from jax import sharding
 from jax._src import distributed as jax_distributed  # what it waits for
 from jax.experimental import multihost_utils
 
-from advspeech import cluster, errors
+from advspeech import cluster, errors, preemption
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +29,8 @@ _HEARTBEAT_TIMEOUT_S = 30
 # How long processes wait for each other at the start, and when they say so.
 _JOIN_TIMEOUT_S = 300
 _PATIENCE_S = 5
+# Where only processes of this machine come from.
+_LOOPBACK = ('127.0.0.1', 'localhost', '[::1]')
 # What JAX detects a cluster by, or is given by hand.
 _CLUSTER_VARIABLES = (
   'SLURM_JOB_ID',
@@ -120,9 +122,15 @@ def _join(manual, required):
     required: Whether there has to be a cluster.
   """
   failed = []
-  options = {'cluster_detection_method': 'deactivate'} if manual else {}
+  options = {}
   if manual:
+    options = {'cluster_detection_method': 'deactivate'}
     _reach_directly(manual[0])
+    if manual[0].rpartition(':')[0] in _LOOPBACK:
+      # JAX's default hears whoever reaches this machine.
+      options['coordinator_bind_address'] = manual[0]
+  # See `preemption`: there is one agreement on where to stop, its own.
+  jax.config.update('jax_enable_preemption_service', False)
 
   def initialize():
     try:
@@ -160,6 +168,10 @@ def _join(manual, required):
         'address, or pass --distributed=off for one process alone'
       )
   if not failed:
+    state = jax_distributed.global_state
+    preemption.agree_through(
+      state.client, state.process_id, state.num_processes
+    )
     return
   if 'coordinator_address should be defined' in str(failed[0]):
     if required:

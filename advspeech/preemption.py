@@ -1,15 +1,30 @@
-"""SIGTERM, SIGHUP, Ctrl-C: work in progress is saved before the program ends.
+"""SIGTERM, SIGHUP, Ctrl-C: a flag that loops ask, and an end that comes anyway.
 
-A signal ends the program at once, except inside `deferred()`: there it is
-kept until the next `check()`, where the state is whole and can be saved.
+No handler raises: an exception may come up in somebody's callback, which
+swallows it. Loops call `check()` where their state is whole. Where none can
+ask (imports, compilation, other people's loops) a thread ends the program
+`PATIENCE_S` after the signal, unless there is work to be saved.
+
+Several processes stop at the same check, by an agreement of their own. JAX has
+one too, of which Orbax asks with numbers of its own: whoever asks with another
+number may be past the agreed one, and never stop.
 """
 
 import contextlib
+import os
 import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
 
-from jax.experimental import multihost_utils
-
-from advspeech import parallel
+NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# From a signal to the end, where no loop asks and nothing is to be saved.
+PATIENCE_S = 5.0
+_POLL_S = 0.05
+# Between processes: how long a notice is waited for at a time, and how long
+# the others have to say where they are.
+_NOTICE_MS, _ANSWER_MS = 3_600_000, 60_000
 
 
 class Stopped(BaseException):
@@ -25,58 +40,193 @@ class Stopped(BaseException):
 
 
 class _Signals:
-  """What came, and whether it may be acted on; signals are the process's."""
+  """What came first, and who has work to save; signals are the process's."""
 
   def __init__(self):
     self.came: signal.Signals | None = None
-    self.depth = 0
-    self.num_checks = 0
+    self.patience_s = 0.0
+    self.num_unsaved = 0
+    self.lock = threading.Lock()  # of the number above
+    self.agreement: _Agreement | None = None
+    self.pipe: int | None = None
 
   def handle(self, number, frame):
     del frame
-    self.came = signal.Signals(number)
-    if not self.depth:
-      raise Stopped(self.came)
-    if parallel.is_distributed() and number != signal.SIGTERM:
-      # JAX takes SIGTERM as the notice on which all processes agree.
-      signal.raise_signal(signal.SIGTERM)
+    self.note(number)
+
+  def note(self, number):
+    if self.came is None:
+      self.came = signal.Signals(number)
 
 
 _signals = _Signals()
 
 
-def install() -> None:
+def install(leave: Callable[[signal.Signals], Any]) -> None:
   """Takes SIGINT, SIGTERM and SIGHUP over; to be called by the main thread.
 
-  SIGTERM stays with JAX where its multi-process runtime is started, and SIGHUP
-  (a closed terminal) is ignored where `nohup` has it so.
+  SIGHUP (a closed terminal) is ignored where `nohup` has it so. Until
+  `loops_ask` is called a signal ends the program at once.
+
+  Args:
+    leave: Ends the process, from a thread; given what came.
   """
-  signal.signal(signal.SIGINT, _signals.handle)
-  if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-    signal.signal(signal.SIGHUP, _signals.handle)
-  if not parallel.is_distributed():
-    signal.signal(signal.SIGTERM, _signals.handle)
+  read, write = os.pipe()
+  os.set_blocking(write, False)
+  _signals.pipe = write
+  # Written to as the signal comes, whatever the main thread is busy with.
+  signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+  threading.Thread(
+    target=_watch, args=(_signals, read, leave), name='signals', daemon=True
+  ).start()
+  for number in NUMBERS:
+    if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+      signal.signal(number, _signals.handle)
+  signal.pthread_sigmask(signal.SIG_UNBLOCK, NUMBERS)
+
+
+def _watch(signals, pipe, leave):
+  """Ends the process, some time after a signal came."""
+  number = None
+  while number not in NUMBERS:
+    number = os.read(pipe, 1)[0]
+  signals.note(number)
+  if signals.agreement:
+    signals.agreement.tell(signals.came)
+  began = time.monotonic()
+  while signals.num_unsaved or time.monotonic() - began < signals.patience_s:
+    time.sleep(_POLL_S)
+  leave(signals.came)
+
+
+def loops_ask() -> None:
+  """Gives loops `PATIENCE_S` to end the program themselves, from now on."""
+  _signals.patience_s = PATIENCE_S
+
+
+def ignore() -> None:
+  """Ignores signals from now on: all is done.
+
+  Raises:
+    Stopped: If one came before.
+  """
+  for number in NUMBERS:
+    signal.signal(number, signal.SIG_IGN)
+  check_alone()
 
 
 @contextlib.contextmanager
-def deferred():
-  """Keeps signals for `check()` until the context is left."""
-  _signals.depth += 1
+def unsaved() -> Iterator[None]:
+  """Waits for loops as long as it takes them, while the context lasts.
+
+  For work that is saved when a loop has asked.
+  """
+  with _signals.lock:
+    _signals.num_unsaved += 1
   try:
     yield
   finally:
-    _signals.depth -= 1
+    with _signals.lock:
+      _signals.num_unsaved -= 1
+
+
+def came() -> signal.Signals | None:
+  """Returns the signal that came first, None if none did."""
+  return _signals.came
 
 
 def check() -> None:
   """Raises Stopped if a signal came; at the same call on every process.
 
-  All processes have to call it equally often.
+  All processes have to call it equally often; what some of them do alone asks
+  `check_alone`.
   """
-  if parallel.is_distributed():
-    # JAX agrees on one of contiguous numbers.
-    _signals.num_checks += 1
-    if multihost_utils.reached_preemption_sync_point(_signals.num_checks):
-      raise Stopped(_signals.came or signal.SIGTERM)
-  elif _signals.came:
+  if _signals.agreement is None:
+    check_alone()
+  elif _signals.agreement.reached():
     raise Stopped(_signals.came)
+
+
+def check_alone() -> None:
+  """Raises Stopped if a signal came, here or at another process.
+
+  The others end by themselves, where they wait for this one.
+  """
+  if _signals.came:
+    raise Stopped(_signals.came)
+
+
+def sleep(seconds: float) -> None:
+  """Sleeps; raises Stopped if a signal comes meanwhile."""
+  end = time.monotonic() + seconds
+  while (left := end - time.monotonic()) > 0:
+    check_alone()
+    time.sleep(min(_POLL_S, left))
+  check_alone()
+
+
+def agree_through(client: Any, process_id: int, num_processes: int) -> None:
+  """Lets several processes stop at the same check.
+
+  Args:
+    client: JAX's of its coordination service.
+    process_id: Of this process.
+    num_processes: How many there are.
+  """
+  if num_processes > 1:
+    _signals.agreement = _Agreement(client, process_id)
+    _signals.agreement.listen()
+
+
+class _Agreement:
+  """The check at which all processes stop: the one after all they have made."""
+
+  _NOTICE, _CHECKS = 'advspeech/stop', 'advspeech/checks'
+
+  def __init__(self, client, process_id):
+    self._client = client
+    self._id = process_id
+    self._lock = threading.Lock()
+    self._num_checks = 0
+    self._last = None
+
+  def tell(self, number):
+    """Tells all processes of a signal; the first one counts."""
+    # One that others were told of before, or with nobody there to be told.
+    with contextlib.suppress(Exception):
+      self._client.key_value_set(self._NOTICE, str(int(number)))
+
+  def listen(self):
+    """Waits for a notice, in a thread."""
+    threading.Thread(
+      target=self._listen, name='stop notice', daemon=True
+    ).start()
+
+  def _listen(self):
+    while True:
+      try:
+        notice = self._client.blocking_key_value_get(self._NOTICE, _NOTICE_MS)
+        break
+      except Exception as e:
+        if 'DEADLINE_EXCEEDED' not in str(e):
+          return  # the processes part
+    number = signal.Signals(int(notice))
+    with self._lock:  # no check is passed until all have said where they are
+      _signals.note(number)
+      try:
+        self._client.key_value_set(
+          f'{self._CHECKS}/{self._id}', str(self._num_checks)
+        )
+        self._client.wait_at_barrier(self._CHECKS, _ANSWER_MS)
+        found = self._client.key_value_dir_get(f'{self._CHECKS}/')
+        self._last = 1 + max(int(value) for _, value in found)
+      except Exception:  # one is gone: there is nothing left to agree on
+        self._last = 0
+    if _signals.pipe is not None:
+      os.write(_signals.pipe, bytes([number]))
+
+  def reached(self):
+    """Counts a check; returns whether it is the last one."""
+    with self._lock:
+      self._num_checks += 1
+      return self._last is not None and self._num_checks >= self._last

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from advspeech import errors
+from advspeech import errors, preemption
 from advspeech.audio import (
   FULL_SCALE_PER_UNIT,
   LSB_PER_UNIT,
@@ -184,6 +184,7 @@ def _scores(score, audio, noisy, mask):
   """Applies score(clean, noisy) to full-scale recorded parts, clip by clip."""
   values = []
   for clean, perturbed, recorded in zip(audio, noisy, mask, strict=True):
+    preemption.check_alone()
     recorded = np.asarray(recorded) > 0
     clean, perturbed = (
       (np.asarray(x, np.float64)[recorded] - SILENCE) * FULL_SCALE_PER_UNIT

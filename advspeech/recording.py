@@ -21,6 +21,7 @@ from advspeech import (
   figures,
   input_pipeline,
   parallel,
+  preemption,
   storage,
   sweep,
 )
@@ -155,6 +156,7 @@ def attack(
   rms = sweep.signal_rms(split.pcm, split.spans)
   rows, clips = [], []
   for e, epsilon in enumerate(parsed):
+    preemption.check_alone()
     perturbed = sweep.attacked_clips(
       cell, member, split, made, settings, epsilon
     )[0]

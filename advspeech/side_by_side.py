@@ -47,10 +47,7 @@ def run(
     finally:
       free.put(mesh)
 
-  with (
-    preemption.deferred(),
-    concurrent.futures.ThreadPoolExecutor(len(meshes)) as executor,
-  ):
+  with concurrent.futures.ThreadPoolExecutor(len(meshes)) as executor:
     futures = [executor.submit(train_on_a_free_mesh, m) for m in members]
     concurrent.futures.wait(futures)
   failed = [e for future in futures if (e := future.exception())]

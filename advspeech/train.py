@@ -224,10 +224,7 @@ def train(
     )
   clip_samples = splits['train'].pcm.shape[1]
   metadata = describe(config, model_name, seed, classes, clip_samples)
-  with (
-    preemption.deferred(),
-    checkpoint.Checkpoints(workdir) as checkpoints,
-  ):
+  with checkpoint.Checkpoints(workdir) as checkpoints:
     run = _Run(config, workdir, metadata, splits, mesh, checkpoints, frontend)
     return run.to_the_end()
 
@@ -282,6 +279,7 @@ class _Run:
       metadata['clip_samples'],
       mesh,
     )
+    self._evaluate_step = self._steps.evaluate
     self._restore()
 
   def _restore(self):
@@ -356,10 +354,16 @@ class _Run:
     }
 
   def _train(self):
-    """Trains, validates, records and saves; saves too when it is stopped."""
+    """Compiles, trains, validates, records and saves."""
     self._train_step = self._compile()
     self._save_every = self._num_steps
     self._started = time.monotonic()
+    # Not before: while steps are compiled there is nothing to be saved.
+    with preemption.unsaved():
+      self._train_or_save()
+
+  def _train_or_save(self):
+    """Trains to the last epoch; where it is stopped it saves and raises."""
     try:
       with (
         _log(self._workdir, self._progress.num_epochs) as log,
@@ -385,7 +389,11 @@ class _Run:
       raise
 
   def _compile(self):
-    """Returns the compiled training step, and says how long that took."""
+    """Compiles both steps, says how long that took, returns that of training.
+
+    A program that compiles saves nothing when it is stopped, and so the
+    evaluation is not left to the end of an epoch.
+    """
     started = time.monotonic()
     split = self._splits['train']
     batches = input_pipeline.batches(
@@ -393,6 +401,9 @@ class _Run:
     )
     batch = input_pipeline.step_arrays(next(batches))
     compiled = self._steps.train.lower(self._state, batch).compile()
+    self._evaluate_step = self._steps.evaluate.lower(
+      self._state.variables, batch
+    ).compile()
     logger.info(
       '%s: training step ready in %.1f s, %d steps to go',
       os.path.basename(self._workdir),
@@ -456,7 +467,7 @@ class _Run:
   def _evaluate(self):
     """Returns the metrics of validation that checkpoints are ranked by."""
     found = evaluate(
-      self._steps.evaluate,
+      self._evaluate_step,
       self._state.variables,
       self._splits['validation'],
       self._training.batch_size,

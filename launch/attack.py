@@ -78,4 +78,9 @@ def main():
 
 
 if __name__ == '__main__':
-  command.run(main)
+  command.run(
+    main,
+    after_a_stop=lambda: (
+      command.BEGINS_ANEW if _AUDIO.value else command.GOES_ON
+    ),
+  )

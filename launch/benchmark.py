@@ -78,7 +78,7 @@ def main():
   import jax
 
   from advspeech import storage
-  from advspeech.benchmark import accelerator, host
+  from advspeech.benchmark import accelerator, duration, host
 
   output = _OUTPUT.value
   if output:
@@ -96,6 +96,18 @@ def main():
     **host.environment(),
   }
   command.tell(f'{results["device"]}, JAX {results["jax"]}')
+  rate = host.matmul_flop_per_s()
+  for section in _SECTIONS:
+    if section in sections:
+      seconds = duration.estimate_s(
+        config,
+        section,
+        num_clips=_CLIPS.value,
+        rounds=_ROUNDS.value,
+        peers=_PEERS.value,
+        flop_per_s=rate,
+      )
+      command.tell(f'{section}: about {seconds / 60:.1f} minutes if idle')
 
   def keep(section, value, text):
     results[section] = value
@@ -166,4 +178,8 @@ def _time_is_over():
 
 
 if __name__ == '__main__':
-  command.run(main, default_config='paper')
+  command.run(
+    main,
+    default_config='paper',
+    after_a_stop=lambda: f'what is above was measured; {command.BEGINS_ANEW}',
+  )

@@ -3,7 +3,6 @@
 import ast
 import logging
 import os
-import signal
 import sys
 import time
 import traceback
@@ -14,7 +13,7 @@ from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
-from launch import console, path_flags, surroundings
+from launch import console, ending, path_flags, surroundings
 
 
 class _Tuple(flags.ArgumentParser):
@@ -82,10 +81,11 @@ _NUM_PROCESSES = flags.DEFINE_integer(
 _PROCESS_ID = flags.DEFINE_integer(
   'process_id', None, 'Which of them this is, from 0.'
 )
-EXIT_FAILED = 1
-# EX_TEMPFAIL: stopped by SIGTERM or SIGHUP with everything saved; run it again.
-EXIT_STOPPED = 75
-EXIT_INTERRUPTED = 130
+# Once the program is told to stop, what the same command would do.
+GOES_ON = 'the same command goes on from here'
+BEGINS_ANEW = 'the same command begins anew'
+# A signal to a group of processes may reach a compiler of XLA's first.
+_MEANWHILE_S = 0.2
 _arguments: list[str] = []
 
 
@@ -117,6 +117,7 @@ def run(
   default_config: str = 'quickstart',
   takes_arguments: Callable[[], bool] = lambda: False,
   before: Callable[[], None] = lambda: None,
+  after_a_stop: Callable[[], str] = lambda: GOES_ON,
 ) -> None:
   """Parses flags, runs `main`, and exits; bad input gets one sentence.
 
@@ -126,13 +127,15 @@ def run(
     takes_arguments: Whether there may be any besides flags, once those are
       parsed.
     before: Done once flags are parsed, before JAX looks for devices.
+    after_a_stop: Returns what is told of it: `GOES_ON`, or `BEGINS_ANEW` of
+      what cannot be resumed.
   """
   console.never_fail()
   if console.wants_help(sys.argv):
     console.print_help('launch.command')
-  surroundings.ask_for_huge_pages()
+  ending.begin()
   started = time.monotonic()
-  _end_on_signals()
+  ending.clean_up(surroundings.leave)
   messages = surroundings.prepare()
 
   def guarded(argv):
@@ -152,7 +155,6 @@ def run(
     ours.addHandler(logging.StreamHandler())
     ours.propagate = False
     ours.setLevel(logging.INFO)
-    code = 0
     try:
       before()
       parallel.start(
@@ -162,22 +164,24 @@ def run(
         _PROCESS_ID.value,
       )
       ours.setLevel(logging.INFO if parallel.is_lead() else logging.WARNING)
-      preemption.install()
+      ending.work(after_a_stop(), parallel.is_lead())
       for message in messages:
         ours.info('%s', message)
       with tqdm_logging.logging_redirect_tqdm([ours]):
         main()
+      seconds = time.monotonic() - started
+      ending.finish(f'done in {seconds:.0f} s' if parallel.is_lead() else '')
     except preemption.Stopped as e:
-      interrupted = e.signal == signal.SIGINT
-      code = EXIT_INTERRUPTED if interrupted else EXIT_STOPPED
-      if parallel.is_lead():
-        print(f'{e}; the same command goes on from here', file=sys.stderr)
+      ending.stop(e.signal)
     except Exception as e:
+      time.sleep(_MEANWHILE_S)
+      if number := preemption.came():
+        ending.stop(number)
       expected = isinstance(e, errors.InputError)
       sentence = str(e) if expected else errors.of_files(e, workdir())
       if sentence:
         console.fail(sentence, code=None)
-        _end_at_once(console.EXIT_BAD_INPUT)
+        ending.fail(console.EXIT_BAD_INPUT)
       traceback.print_exc()
       if parallel.is_distributed():
         print(
@@ -185,33 +189,13 @@ def run(
           'start all of them again with the same command to go on',
           file=sys.stderr,
         )
-      _end_at_once(EXIT_FAILED)
-    if not code and parallel.is_lead():
-      print(f'done in {time.monotonic() - started:.0f} s', file=sys.stderr)
-    sys.exit(code)
+      ending.fail(ending.EXIT_FAILED)
 
   app.run(
     guarded,
     argv=_with_config(sys.argv, default_config),
     flags_parser=_parse_flags,
   )
-
-
-def _end_on_signals() -> None:
-  """Ends at once until there is anything to save; `preemption` comes then."""
-  for number, code in (
-    (signal.SIGINT, EXIT_INTERRUPTED),
-    (signal.SIGTERM, EXIT_STOPPED),
-    (signal.SIGHUP, EXIT_STOPPED),
-  ):
-    if signal.getsignal(number) != signal.SIG_IGN:  # by nohup
-      signal.signal(number, lambda n, _, code=code: _end_unsaved(n, code))
-
-
-def _end_unsaved(number: int, code: int) -> None:
-  name = signal.Signals(number).name
-  os.write(2, f'stopped by {name}, with nothing to save yet\n'.encode())
-  os._exit(code)
 
 
 def _report_all_but_orphans(unraisable) -> None:
@@ -228,18 +212,7 @@ def tell(result: str) -> None:
   from advspeech import parallel
 
   if parallel.is_lead():
-    print(result)
-
-
-def _end_at_once(code: int) -> None:
-  """Exits without JAX's farewell, which waits for processes that may be gone.
-
-  The others notice that this one is gone, and end too.
-  """
-  surroundings.leave()
-  sys.stdout.flush()
-  sys.stderr.flush()
-  os._exit(code)
+    print(result, flush=True)
 
 
 def _with_config(argv: Sequence[str], default: str) -> list[str]:

@@ -13,4 +13,4 @@ def main():
 
 
 if __name__ == '__main__':
-  command.run(main)
+  command.run(main, after_a_stop=lambda: command.BEGINS_ANEW)

@@ -5,7 +5,8 @@
 For trials of what a cluster does, and for tests: JAX's own runtime joins the
 processes (gloo on CPUs). Process 0 speaks on this console, the others in
 `<output_dir>/process-<i>.log`. When one fails, or this is stopped, the others
-are told with SIGTERM and, after `--grace_s`, killed.
+are told with SIGTERM and, after `--grace_s`, killed; on Linux they are told too
+when this is killed.
 """
 
 import os
@@ -19,7 +20,8 @@ import time
 
 from absl import app, flags
 
-from launch import console, path_flags
+from advspeech import preemption
+from launch import console, ending, path_flags
 
 _NUM_PROCESSES = flags.DEFINE_integer(
   'num_processes', 2, 'How many processes.', lower_bound=1
@@ -59,7 +61,8 @@ def main(argv):
   if _DRY_RUN.value:
     print('\n'.join(shlex.join(command) for command in commands))
     return
-  environment = dict(os.environ)
+  # Who kills this process stops the others.
+  environment = {**os.environ, ending.PARENT: str(os.getpid())}
   if _DEVICES.value:
     environment['JAX_PLATFORMS'] = 'cpu'
     environment['XLA_FLAGS'] = (
@@ -71,7 +74,13 @@ def main(argv):
     os.makedirs(folder, exist_ok=True)
   except OSError as e:
     console.fail(f'--output_dir={folder} cannot be made ({e.strerror})')
-  came = _heed_signals()
+  # Its end is that of the processes.
+  with preemption.unsaved():
+    sys.exit(_run(commands, environment, folder))
+
+
+def _run(commands, environment, folder):
+  """Starts the processes; returns the exit code when all have ended."""
   print(f'processes 1 and up write to {folder}', file=sys.stderr)
   processes = []
   for i, command in enumerate(commands):
@@ -88,7 +97,7 @@ def main(argv):
         start_new_session=True,
       )
     )
-  sys.exit(_wait(processes, folder, came))
+  return _wait(processes, folder)
 
 
 def _free_port():
@@ -97,16 +106,7 @@ def _free_port():
     return s.getsockname()[1]
 
 
-def _heed_signals():
-  """Returns a list of the signals that come from now on."""
-  came = []
-  for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-    if signal.getsignal(number) != signal.SIG_IGN:  # by nohup
-      signal.signal(number, lambda number, frame: came.append(number))
-  return came
-
-
-def _wait(processes, folder, came):
+def _wait(processes, folder):
   """Returns the exit code when all have ended; the first failure's if any."""
   failed, deadline = None, None
   while any(p.poll() is None for p in processes):
@@ -114,7 +114,7 @@ def _wait(processes, folder, came):
     for i, process in enumerate(processes):
       if failed is None and process.poll():
         failed = i
-    if deadline is None and (came or failed is not None):
+    if deadline is None and (preemption.came() or failed is not None):
       deadline = time.monotonic() + _GRACE_S.value
       for process in processes:
         if process.poll() is None:
@@ -125,11 +125,11 @@ def _wait(processes, folder, came):
           process.kill()
   codes = [p.wait() for p in processes]
   first = next((c for c in (codes[failed or 0], *codes) if c), 0)
-  if failed is not None and not came:
+  if failed is not None and not preemption.came():
     where = f'; see {folder}/process-{failed}.log' if failed else ''
     print(f'error: process {failed} ended with {first}{where}', file=sys.stderr)
-  if came and came[0] == signal.SIGINT and first == 75:
-    return 130
+  if preemption.came() == signal.SIGINT and first == ending.EXIT_STOPPED:
+    return ending.EXIT_INTERRUPTED
   # A process killed by a signal has minus its number.
   return first if first >= 0 else 128 - first
 
@@ -143,6 +143,7 @@ def _parse_flags(argv):
 
 if __name__ == '__main__':
   console.never_fail()
+  ending.begin()
   if console.wants_help(sys.argv):
     console.print_help()
   app.run(main, flags_parser=_parse_flags)

@@ -6,8 +6,6 @@ Compiles its programs with the TPU's compiler (pip install -e '.[plan]'), on any
 machine, and runs none: times are the compiler's estimate, not a measurement.
 """
 
-import signal
-
 from absl import flags
 
 from launch import command, path_flags
@@ -55,9 +53,6 @@ def start():
 def main():
   from advspeech import plan
 
-  # The compiler does not listen for minutes, and there is nothing to save.
-  for number in (signal.SIGINT, signal.SIGTERM):
-    signal.signal(number, signal.SIG_DFL)
   plan.make(
     command.CONFIG.value,
     topology=_TOPOLOGY.value,
@@ -71,4 +66,9 @@ def main():
 
 
 if __name__ == '__main__':
-  command.run(main, default_config='paper', before=start)
+  command.run(
+    main,
+    default_config='paper',
+    before=start,
+    after_a_stop=lambda: command.BEGINS_ANEW,
+  )

@@ -11,4 +11,4 @@ def main():
 
 
 if __name__ == '__main__':
-  command.run(main)
+  command.run(main, after_a_stop=lambda: command.BEGINS_ANEW)

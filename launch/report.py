@@ -28,4 +28,8 @@ def main():
 
 
 if __name__ == '__main__':
-  command.run(main, takes_arguments=lambda: _COMPARE.value)
+  command.run(
+    main,
+    takes_arguments=lambda: _COMPARE.value,
+    after_a_stop=lambda: command.BEGINS_ANEW,
+  )

@@ -3,7 +3,6 @@
 import contextlib
 import importlib
 import os
-import platform
 import sys
 import tempfile
 
@@ -24,24 +23,6 @@ def leave() -> None:
   """Removes what `prepare` made for this program alone."""
   while _temporary:
     _temporary.pop().cleanup()
-
-
-def ask_for_huge_pages() -> None:
-  """Starts the program again where glibc has to be asked for huge pages.
-
-  XLA asks for a step's memory anew each time, gigabytes on a CPU, and touching
-  it 4 kB at a time cost a fifth to a quarter of a training step (2 cores, JAX
-  0.10.2 and 0.12.0.1, 2026-11-24). glibc reads the wish at its start only.
-  """
-  setting = '/sys/kernel/mm/transparent_hugepage/enabled'
-  if 'GLIBC_TUNABLES' in os.environ or not os.path.exists(setting):
-    return
-  with open(setting, encoding='ascii') as file:
-    on_request = '[madvise]' in file.read()
-  if on_request and platform.libc_ver()[0] == 'glibc':
-    os.environ['GLIBC_TUNABLES'] = 'glibc.malloc.hugetlb=1'
-    sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def _take_configs_from_here() -> None:

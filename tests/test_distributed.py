@@ -42,6 +42,16 @@ train._Run._plan_saves = fail
 command.run(launcher.main)
 """
 
+SHALLOW = """
+import sys
+sys.path.append('tests')
+import shallow
+from launch import command
+from launch import train as launcher
+shallow.set_depths()
+command.run(launcher.main)
+"""
+
 
 def start_pair(args, tmp_path, program=None):
   """Returns two processes that work together, and their output files."""
@@ -177,6 +187,27 @@ def test_a_notice_to_one_stops_both_and_they_resume_to_the_same_bits(
   assert 'going on from step' in pair[0][1].read_text()
   a, b = (tmp_path / d / 'wavecnn-seed0' for d in ('straight', 'stopped'))
   test_train.assert_same_bits(a, b)
+
+
+@pytest.mark.slow
+def test_a_notice_stops_both_however_often_they_save_and_resume(
+  espeak_dir, tmp_path
+):
+  args = (
+    *ONE_MODEL,
+    *LONG,
+    '--config.training.save_every_s=0.3',
+    f'--config.data_dir={espeak_dir}',
+    f'--workdir={tmp_path / "run"}',
+  )
+  for told, number in enumerate((signal.SIGTERM, signal.SIGINT)):
+    pair = start_pair(args, tmp_path, SHALLOW)
+    wait_for(pair, r'epoch \d+/')
+    pair[told][0].send_signal(number)
+    code = 130 if number == signal.SIGINT else 75
+    assert end(pair, 60) == [code, code]
+    for _, path in pair:
+      assert 'Traceback' not in path.read_text()
 
 
 @pytest.mark.slow

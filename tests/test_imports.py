@@ -8,11 +8,11 @@ import sys
 ROOT = pathlib.Path(__file__).parent.parent
 # A module may import those of lower levels, and its own package.
 LEVELS = [
-  {'errors', 'progress'},
+  {'errors', 'preemption', 'progress'},
   {'cluster'},
   {'storage', 'decoding'},
   {'audio', 'statistics', 'tasks', 'parallel', 'training_log'},
-  {'attacks', 'features', 'gradients', 'models', 'corpora', 'preemption'}
+  {'attacks', 'features', 'gradients', 'models', 'corpora'}
   | {'provenance', 'ownership'}
   | {'transforms', 'quality', 'checks'},
   {'checkpoint', 'input_pipeline', 'train_step', 'side_by_side'},

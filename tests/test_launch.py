@@ -1,5 +1,6 @@
 """The commands as a user types them: a whole tiny run, and every error."""
 
+import contextlib
 import csv
 import errno
 import json
@@ -549,6 +550,34 @@ def test_what_stops_launch_local_stops_its_processes(tmp_path):
   process.send_signal(signal.SIGHUP)
   assert process.wait(60) == 75
   process.stdout.close()
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='Linux tells of it')
+def test_when_launch_local_is_killed_its_processes_stop(tmp_path):
+  (tmp_path / 'waits.py').write_text(
+    'import os, time\n'
+    'from launch import ending\n'
+    'ending.begin()\n'
+    "print('ready', os.getpid(), flush=True)\n"
+    'time.sleep(600)\n'
+  )
+  process = subprocess.Popen(
+    [sys.executable, '-m', 'launch.local', '--num_processes=1', '--', 'waits'],
+    cwd=ROOT,
+    env={**os.environ, 'PYTHONPATH': f'{tmp_path}:{ROOT}'},
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+  pid = int(process.stdout.readline().split()[1])
+  try:
+    process.kill()
+    # Until both have closed it.
+    _, told = process.communicate(timeout=60)
+  finally:
+    with contextlib.suppress(ProcessLookupError):
+      os.kill(pid, signal.SIGKILL)
+  assert told.endswith('stopped by SIGTERM; there was nothing to save yet\n')
 
 
 def test_a_workdir_of_another_config_is_refused(tiny):

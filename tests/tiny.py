@@ -19,6 +19,7 @@ import shallow  # noqa: E402
 
 from advspeech import input_pipeline, preemption, train  # noqa: E402
 from configs import paper  # noqa: E402
+from launch import ending  # noqa: E402
 
 TIME = 2 * 640
 CLASSES = ('low', 'high')
@@ -86,7 +87,8 @@ def main(workdir, *overrides):
   logging.basicConfig(format='%(message)s', force=True)
   logging.getLogger('advspeech').setLevel(logging.INFO)
   shallow.set_depths()
-  preemption.install()
+  preemption.install(ending.stop)
+  preemption.loops_ask()
   run(config, workdir, 'wavernn')
 
 

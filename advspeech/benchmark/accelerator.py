@@ -35,6 +35,7 @@ from advspeech import (
   input_pipeline,
   models,
   parallel,
+  preemption,
   sweep,
   train_step,
 )
@@ -140,6 +141,7 @@ class Session:
       try:
         _MEASURES[name](self)
       except Exception as e:
+        preemption.check_alone()
         # The device is lent for minutes: the other sections go on.
         self.add(failed=_line(e))
 
@@ -167,6 +169,7 @@ class Session:
     try:
       yield row
     except Exception as e:
+      preemption.check_alone()  # a signal may end a compiler that XLA started
       row['failed'] = _line(e)
     self.add(**row)
 

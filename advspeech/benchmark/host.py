@@ -30,6 +30,8 @@ from advspeech import (
   input_pipeline,
   models,
   parallel,
+  preemption,
+  progress,
   sweep,
   train_step,
 )
@@ -296,14 +298,17 @@ def time_calls(
 
   Each is called once beforehand, which compiles it.
   """
-  for call in calls.values():
-    jax.block_until_ready(call())
   seconds = {name: [] for name in calls}
-  for _ in range(rounds):
-    for name, call in calls.items():
-      started = time.perf_counter()
-      jax.block_until_ready(call())
-      seconds[name].append(time.perf_counter() - started)
+  num_calls = len(calls) * (rounds + 1)
+  with progress.Meter('timing', num_calls, 'call') as told:
+    for number in range(rounds + 1):
+      for name, call in calls.items():
+        preemption.check_alone()
+        started = time.perf_counter()
+        jax.block_until_ready(call())
+        if number:
+          seconds[name].append(time.perf_counter() - started)
+        told.update(str(name))
   return seconds
 
 
@@ -314,6 +319,12 @@ def matmul_call() -> Callable[[], jax.Array]:
     functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
   )
   return functools.partial(product, a, a)
+
+
+def matmul_flop_per_s(rounds: int = 3) -> float:
+  """Returns the rate of `matmul_call`, the best of a few rounds."""
+  seconds = time_calls({'matmul': matmul_call()}, rounds)['matmul']
+  return 2 * _MATMUL_SIZE**3 / min(seconds)
 
 
 def measure_models(config, num_clips, rounds, extra=None) -> dict[str, Any]:
@@ -334,11 +345,10 @@ def measure_models(config, num_clips, rounds, extra=None) -> dict[str, Any]:
   peak = 2 * _MATMUL_SIZE**3 / min(seconds.pop('matmul'))
   results = {'matmul_gflop_per_s': peak / 1e9, 'computations': {}}
   for name, times in seconds.items():
-    model, _, what = name.partition(' ')
     row = _seconds(times, num_clips)
-    if what in _PASSES:
+    if what := next((what for what in _PASSES if name.endswith(what)), None):
       # Other tools are timed on our WaveCNN; see `peers`.
-      ours = model if model in models.NAMES else 'wavecnn'
+      ours = 'wavernn' if name.startswith('wavernn') else 'wavecnn'
       flops = direct_flops(config, ours) * _PASSES[what]
       row['direct_gflop_per_clip'] = flops / 1e9
       row['gflop_per_s'] = flops / row['seconds_per_clip'] / 1e9
@@ -745,10 +755,10 @@ def format_models(results: Mapping[str, Any]) -> str:
   """Returns a table of `measure_models`."""
   lines = [
     f'matrix product: {results["matmul_gflop_per_s"]:.0f} GFLOP/s',
-    f'{"":36}{"ms a clip":>10}{"GFLOP/s":>9}{"x roofline":>12}',
+    f'{"":40}{"ms a clip":>10}{"GFLOP/s":>9}{"x roofline":>12}',
   ]
   for name, row in results['computations'].items():
-    line = f'{name:36}{row["seconds_per_clip"] * 1e3:10.1f}'
+    line = f'{name:40}{row["seconds_per_clip"] * 1e3:10.1f}'
     if 'ratio_to_roofline' in row:
       line += f'{row["gflop_per_s"]:9.0f}{row["ratio_to_roofline"]:12.2f}'
     lines.append(line)

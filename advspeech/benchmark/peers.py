@@ -123,9 +123,9 @@ def make_calls(
         'FGSM, expected all but a few near ties; they are not timed'
       )
   return {
-    'PyTorch forward': forward,
-    'PyTorch input gradient': gradient,
-    **{f'{name} FGSM sweep': call for name, call in sweeps.items()},
+    'PyTorch WaveCNN forward': forward,
+    'PyTorch WaveCNN input gradient': gradient,
+    **{f'{name} WaveCNN FGSM sweep': call for name, call in sweeps.items()},
   }
 
 

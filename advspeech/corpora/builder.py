@@ -26,7 +26,7 @@ from etils import epath
 from tensorflow_datasets.core import writer
 from tensorflow_datasets.proto import tf_example_pb2
 
-from advspeech import audio, decoding, errors, progress
+from advspeech import audio, decoding, errors, preemption, progress
 
 logger = logging.getLogger(__name__)
 
@@ -162,6 +162,7 @@ class SpeechBuilder(
       self.num_utterances(),
       'clip',
     ):
+      preemption.check_alone()
       if isinstance(item, Skipped):
         if len(skipped) < _NAMED:
           logger.warning('skipped %s: %s', item.name, item.reason)

@@ -10,21 +10,23 @@ Needs the `demo` extra (`espeakng-loader`: the GPL library and its voices).
 """
 
 import concurrent.futures
-import ctypes
+import io
 import itertools
-import multiprocessing
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from advspeech import audio, errors
-from advspeech.corpora import builder
+from advspeech.corpora import builder, synthesis
 
 
-class Voice(NamedTuple):
-  """How a speaker talks: variant, and eSpeak's pitch (0-99) and words/min."""
+class Speaker(NamedTuple):
+  """Who talks: a variant of eSpeak's voices, a pitch (0-99) and words/min."""
 
   sex: str
   variant: str
@@ -43,16 +45,16 @@ class Manner(NamedTuple):
 
 
 SPEAKERS = {
-  'f1': Voice('female', 'f1', 52, 165),
-  'f2': Voice('female', 'f2', 60, 180),
-  'f3': Voice('female', 'f3', 47, 150),
-  'f4': Voice('female', 'f4', 66, 172),
-  'f5': Voice('female', 'f5', 56, 190),
-  'm1': Voice('male', 'm1', 45, 160),
-  'm2': Voice('male', 'm2', 36, 178),
-  'm3': Voice('male', 'm3', 52, 170),
-  'm4': Voice('male', 'm4', 40, 148),
-  'm7': Voice('male', 'm7', 48, 188),
+  'f1': Speaker('female', 'f1', 52, 165),
+  'f2': Speaker('female', 'f2', 60, 180),
+  'f3': Speaker('female', 'f3', 47, 150),
+  'f4': Speaker('female', 'f4', 66, 172),
+  'f5': Speaker('female', 'f5', 56, 190),
+  'm1': Speaker('male', 'm1', 45, 160),
+  'm2': Speaker('male', 'm2', 36, 178),
+  'm3': Speaker('male', 'm3', 52, 170),
+  'm4': Speaker('male', 'm4', 40, 148),
+  'm7': Speaker('male', 'm7', 48, 188),
 }
 
 MANNERS = (
@@ -109,15 +111,15 @@ class Espeak(builder.SpeechBuilder):
     # eSpeak carries state from one utterance to the next, past espeak_Terminate
     # and with its random seed set: only a fresh process that says the same
     # sentences in the same order, from the same seed, says the same samples.
-    with concurrent.futures.ProcessPoolExecutor(
-      os.cpu_count(),
-      multiprocessing.get_context('spawn'),
-      max_tasks_per_child=1,
-    ) as pool:
+    pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
+    try:
       for speaker, clips in zip(
         SPEAKERS, pool.map(_say, SPEAKERS), strict=True
       ):
         yield from _utterances(speaker, clips)
+    finally:
+      # Who is stopped does not wait for what is being said.
+      pool.shutdown(wait=False, cancel_futures=True)
 
   def num_utterances(self) -> int:
     """Returns how many clips `utterances` yields."""
@@ -146,78 +148,44 @@ def _utterances(speaker, clips):
 
 def _say(speaker: str) -> list[tuple[str, int, np.ndarray, int]]:
   """Returns (emotion, number, int16 samples, rate in Hz) of every clip."""
-  synth = _Synthesiser()
-  clips = []
+  voice = SPEAKERS[speaker]
+  wanted, utterances = [], []
   for m, manner in enumerate(MANNERS):
     start = SENTENCE_STRIDE * (list(SPEAKERS).index(speaker) + m)
     for i in range(SENTENCES_PER_MANNER):
-      text = SENTENCES[(start + i) % len(SENTENCES)]
-      samples = synth.say(text, SPEAKERS[speaker], manner)
-      clips.append((manner.emotion, i, samples, synth.hz))
-  return clips
-
-
-class _Synthesiser:
-  """The few calls of libespeak-ng's C interface (speak_lib.h) needed here."""
-
-  _AUDIO_OUTPUT_SYNCHRONOUS = 2
-  _INITIALIZE_DONT_EXIT = 0x8000
-  _CHARS_UTF8 = 1
-  _RATE, _VOLUME, _PITCH, _RANGE = 1, 2, 3, 4
-
-  def __init__(self):
-    import espeakng_loader
-
-    self._lib = ctypes.CDLL(espeakng_loader.get_library_path())
-    self.hz = self._lib.espeak_Initialize(
-      self._AUDIO_OUTPUT_SYNCHRONOUS,
-      0,
-      espeakng_loader.get_data_path().encode(),
-      self._INITIALIZE_DONT_EXIT,
-    )
-    if self.hz <= 0:
-      raise RuntimeError(f'eSpeak NG did not start (status {self.hz})')
-    self._chunks = []
-    callback_type = ctypes.CFUNCTYPE(
-      ctypes.c_int,
-      ctypes.POINTER(ctypes.c_short),
-      ctypes.c_int,
-      ctypes.c_void_p,
-    )
-    # Held by the object: C keeps the pointer, Python must keep the function.
-    self._callback = callback_type(self._collect)
-    self._lib.espeak_SetSynthCallback(self._callback)
-
-  def _collect(self, samples, num_samples, events):
-    del events
-    if samples and num_samples:
-      chunk = np.ctypeslib.as_array(samples, (num_samples,))
-      self._chunks.append(chunk.copy())
-    return 0
-
-  def say(self, text: str, voice: Voice, manner: Manner) -> np.ndarray:
-    """Returns `text` as int16 samples at `self.hz`."""
-    self._chunks.clear()
-    parameters = {
-      self._RATE: round(voice.rate * manner.rate_factor),
-      self._VOLUME: manner.loudness,
-      self._PITCH: voice.pitch + manner.pitch_shift,
-      self._RANGE: manner.pitch_range,
-    }
-    data = text.encode() + b'\0'
-    # Breathy voices draw noise, from a clock unless they are told otherwise.
-    self._lib.espeak_ng_SetRandSeed(ctypes.c_long(1))
-    status = [self._lib.espeak_SetVoiceByName(f'en+{voice.variant}'.encode())]
-    status += [
-      self._lib.espeak_SetParameter(name, value, 0)
-      for name, value in parameters.items()
-    ]
-    status.append(
-      self._lib.espeak_Synth(
-        data, len(data), 0, 1, 0, self._CHARS_UTF8, None, None
+      wanted.append((manner.emotion, i))
+      utterances.append(
+        synthesis.Utterance(
+          text=SENTENCES[(start + i) % len(SENTENCES)],
+          variant=voice.variant,
+          rate=round(voice.rate * manner.rate_factor),
+          loudness=manner.loudness,
+          pitch=voice.pitch + manner.pitch_shift,
+          pitch_range=manner.pitch_range,
+        )
       )
-    )
-    status.append(self._lib.espeak_Synchronize())
-    if any(status) or not self._chunks:
-      raise RuntimeError(f'eSpeak NG failed with {status} on {text!r}')
-    return np.concatenate(self._chunks)
+  said = _in_a_fresh_process(utterances)
+  return [
+    (emotion, i, said[f'{number}'], int(said['hz']))
+    for number, (emotion, i) in enumerate(wanted)
+  ]
+
+
+def _in_a_fresh_process(utterances):
+  """Returns what `synthesis.main` writes of some utterances.
+
+  Its input stays open as long as this process lives, and it ends with that. In
+  a session of its own no signal of a terminal's reaches it.
+  """
+  with subprocess.Popen(
+    [sys.executable, synthesis.__file__],
+    stdin=subprocess.PIPE,
+    stdout=subprocess.PIPE,
+    start_new_session=True,
+  ) as process:
+    process.stdin.write(json.dumps(utterances).encode() + b'\n')
+    process.stdin.flush()
+    written = process.stdout.read()
+  if process.returncode:
+    raise RuntimeError(f'eSpeak NG ended with {process.returncode}')
+  return np.load(io.BytesIO(written))

@@ -659,9 +659,7 @@ def _stacked(points):
 def kept(path: str, make: Callable[[], Tree]) -> Tree:
   """Returns a tree of arrays from an .npz file, made and written if missing."""
   if not parallel.agree(lambda: os.path.exists(path)):
-    with preemption.deferred():
-      tree = make()
-
+    tree = make()
     parallel.on_lead(
       lambda: storage.write_arrays(
         path, traverse_util.flatten_dict(tree, sep='/')

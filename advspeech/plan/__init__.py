@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import ml_collections
 
-from advspeech import errors, experiment, storage, sweep
+from advspeech import errors, experiment, preemption, storage, sweep
 from advspeech.plan import chips, costs, programs, text
 
 __all__ = ['PARTS', 'make', 'only_compile']
@@ -100,6 +100,7 @@ def make(
       storage.write_json(output, results)
 
   for program in _programs(run, parts or PARTS):
+    preemption.check_alone()
     row = costs.cost(program, target.chip, corpus, config)
     results['programs'].append(row)
     tell(text.table(row, results))

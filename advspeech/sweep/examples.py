@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from advspeech import audio, input_pipeline, quality
+from advspeech import audio, input_pipeline, preemption, quality
 from advspeech.sweep import cells as cells_lib
 from advspeech.sweep import engine, problem, work
 
@@ -62,6 +62,7 @@ def write(
     return entries
   clean = np.asarray(audio.from_pcm(jnp.asarray(some.pcm)))
   for cell in _listened_to(sweep):
+    preemption.check_alone()
     source = sweep.members[cell.source]
     classes = source.classifier.metadata['classes']
     unit = sweep.attacks[cell.attack].unit

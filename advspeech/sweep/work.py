@@ -76,16 +76,13 @@ def run(sweep: Sweep) -> None:
     logger.info(
       'attack: %d of %d parts are there', len(units) - len(missing), len(units)
     )
-  with (
-    preemption.deferred(),
-    progress.Meter(
-      'attacking',
-      len(units),
-      'part',
-      done=len(units) - len(missing),
-      shown=parallel.is_lead(),
-    ) as told,
-  ):
+  with progress.Meter(
+    'attacking',
+    len(units),
+    'part',
+    done=len(units) - len(missing),
+    shown=parallel.is_lead(),
+  ) as told:
     for cell, rows in missing:
       preemption.check()
       judgements = engine.judge(
@@ -107,6 +104,7 @@ def run(sweep: Sweep) -> None:
 
 def judgements(sweep: Sweep, cell: cells_lib.Cell) -> engine.Judgements:
   """Returns a cell's verdicts on all clips, from disk."""
+  preemption.check_alone()  # tables are made cell by cell
   parts = [
     storage.read_arrays(_shard_path(sweep, cell, rows))
     for rows in _shards(sweep)

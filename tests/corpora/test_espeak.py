@@ -1,7 +1,14 @@
 """The embedded corpus: deterministic, sorted, all three tasks on it."""
 
 import collections
+import contextlib
+import pathlib
+import signal
+import subprocess
+import sys
+import time
 
+import devices
 import numpy as np
 import pytest
 
@@ -10,6 +17,7 @@ from advspeech.corpora import espeak
 from configs import paper
 
 pytest.importorskip('espeakng_loader')
+ROOT = pathlib.Path(__file__).parent.parent.parent
 
 
 @pytest.fixture(scope='module')
@@ -98,3 +106,49 @@ def test_a_corpus_that_was_not_prepared_is_told_how_to(tmp_path):
 def test_an_unknown_corpus_lists_the_legal_ones(tmp_path):
   with pytest.raises(errors.InputError, match='espeak, ravdess'):
     corpora.prepare('timit', data_dir=str(tmp_path))
+
+
+def children(pid):
+  """Returns the processes that a process has started."""
+  path = pathlib.Path(f'/proc/{pid}/task/{pid}/children')
+  found = {int(child) for child in path.read_text().split()}
+  for task in pathlib.Path(f'/proc/{pid}/task').iterdir():
+    with contextlib.suppress(OSError):
+      found |= {int(child) for child in (task / 'children').read_text().split()}
+  # What multiprocessing starts beside its workers ends by itself.
+  return {pid for pid in found if 'resource_tracker' not in command_of(pid)}
+
+
+def command_of(pid):
+  with contextlib.suppress(OSError):
+    return pathlib.Path(f'/proc/{pid}/cmdline').read_text()
+  return 'resource_tracker'
+
+
+@pytest.mark.parametrize(
+  ('number', 'code'), [(signal.SIGKILL, -9), (signal.SIGTERM, 75)]
+)
+def test_who_says_the_sentences_ends_with_the_program(number, code, tmp_path):
+  if not pathlib.Path('/proc/self/task').exists():
+    pytest.skip('no /proc')
+  process = subprocess.Popen(
+    [sys.executable, '-m', 'launch.prepare', f'--config.data_dir={tmp_path}'],
+    cwd=ROOT,
+    env=devices.environment(),
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+  speaking = set()
+  while not speaking:
+    assert process.poll() is None
+    speaking = children(process.pid)
+    time.sleep(0.01)
+  for _ in range(2):
+    process.send_signal(number)
+  _, told = process.communicate(timeout=120)
+  assert process.returncode == code, told
+  assert 'Traceback' not in told
+  deadline = time.monotonic() + 60
+  while any(pathlib.Path(f'/proc/{pid}').exists() for pid in speaking):
+    assert time.monotonic() < deadline
+    time.sleep(0.05)
