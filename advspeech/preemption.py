@@ -92,7 +92,10 @@ def _watch(signals, pipe, leave):
     number = os.read(pipe, 1)[0]
   signals.note(number)
   if signals.agreement:
-    signals.agreement.tell(signals.came)
+    # In a thread: who is to pass it on may not answer.
+    threading.Thread(
+      target=signals.agreement.tell, args=(signals.came,), daemon=True
+    ).start()
   began = time.monotonic()
   while signals.num_unsaved or time.monotonic() - began < signals.patience_s:
     time.sleep(_POLL_S)

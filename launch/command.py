@@ -181,7 +181,7 @@ def run(
       sentence = str(e) if expected else errors.of_files(e, workdir())
       if sentence:
         console.fail(sentence, code=None)
-        ending.fail(console.EXIT_BAD_INPUT)
+        ending.at_once(console.EXIT_BAD_INPUT)
       traceback.print_exc()
       if parallel.is_distributed():
         print(
@@ -189,7 +189,7 @@ def run(
           'start all of them again with the same command to go on',
           file=sys.stderr,
         )
-      ending.fail(ending.EXIT_FAILED)
+      ending.at_once(ending.EXIT_FAILED)
 
   app.run(
     guarded,

@@ -94,7 +94,7 @@ def stop(number: signal.Signals) -> NoReturn:
   _exit(EXIT_INTERRUPTED if interrupted else EXIT_STOPPED)
 
 
-def fail(code: int) -> NoReturn:
+def at_once(code: int) -> NoReturn:
   """Ends the program at once; other processes notice that it is gone."""
   _only_one()
   _exit(code)

@@ -76,7 +76,7 @@ def main(argv):
     console.fail(f'--output_dir={folder} cannot be made ({e.strerror})')
   # Its end is that of the processes.
   with preemption.unsaved():
-    sys.exit(_run(commands, environment, folder))
+    ending.at_once(_run(commands, environment, folder))
 
 
 def _run(commands, environment, folder):

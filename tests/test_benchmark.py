@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from advspeech.benchmark import accelerator, host
+from advspeech.benchmark import accelerator, duration, host
 from configs import paper
 
 TINY = {'features': 4, 'hidden_features': 4}
@@ -146,6 +146,18 @@ def test_peers_are_timed_only_when_their_answers_are_ours(tiny_config):
     'torchattacks',
     'ART',
   }
+
+
+def test_the_estimate_counts_what_other_tools_are_called_for(tiny_config):
+  what = {'num_clips': 3, 'rounds': 4, 'flop_per_s': 1e9}
+  alone, beside = (
+    duration.estimate_s(tiny_config, 'models', peers=peers, **what)
+    for peers in (False, True)
+  )
+  # Compiled or warmed up once, asked for their answers once, timed four times.
+  forward_s = host.direct_flops(tiny_config, 'wavecnn') / 1e9
+  np.testing.assert_allclose(beside - alone, 3 * 660 * 6 * forward_s)
+  assert alone > 13 * 3
 
 
 @pytest.fixture

@@ -165,6 +165,30 @@ def test_signals_are_answered_while_others_are_waited_for(joining):
     end.set()
 
 
+@pytest.mark.parametrize(
+  ('address', 'heard'), [('127.0.0.1:1', '127.0.0.1:1'), ('10.0.0.1:1', None)]
+)
+def test_who_meets_on_this_machine_is_heard_from_it_alone(
+  joining, address, heard
+):
+  given = {}
+  joining(lambda *args, **kwargs: given.update(kwargs))
+  parallel.start('auto', address, 2, 1)
+  assert given.get('coordinator_bind_address') == heard
+
+
+def test_there_is_no_second_agreement_on_where_to_stop(joining):
+  """Orbax would ask JAX's with other numbers."""
+  services = []
+  joining(
+    lambda *args, **kwargs: services.append(
+      jax.config.jax_enable_preemption_service
+    )
+  )
+  parallel.start('auto', 'here:1', 2, 1)
+  assert services == [False]
+
+
 def test_no_proxy_stands_between_processes(joining, monkeypatch):
   joining(lambda *args, **kwargs: None)
   monkeypatch.setattr(jax.config, 'update', lambda name, value: None)

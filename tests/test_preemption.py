@@ -175,6 +175,17 @@ def test_processes_stop_at_the_same_check(told):
   assert preemption.came() == signal.SIGTERM
 
 
+def test_a_coordinator_that_does_not_answer_is_not_waited_for(handlers, left):
+  class Silent(Store):
+    def key_value_set(self, key, value):
+      threading.Event().wait()
+
+  preemption.agree_through(Silent(2), 1, 2)
+  signal.raise_signal(signal.SIGTERM)
+  assert handlers.wait(30)
+  assert left == [signal.SIGTERM]
+
+
 PROGRAM = """
 import os, signal, subprocess, sys, time
 from launch import command
