@@ -41,6 +41,7 @@ class Split:
     num_samples: [num_clips] recorded samples, at most `time`.
     labels: [num_clips] int32.
     starts: [num_clips] first recorded sample; all 0 if None.
+    speakers: [num_clips] who speaks, '' where unknown; unknown if None.
   """
 
   ids: np.ndarray
@@ -48,11 +49,14 @@ class Split:
   num_samples: np.ndarray
   labels: np.ndarray
   starts: np.ndarray | None = None
+  speakers: np.ndarray | None = None
 
   def __post_init__(self):
-    """Sets `starts` where they were not given."""
+    """Sets `starts` and `speakers` where they were not given."""
     if self.starts is None:
       object.__setattr__(self, 'starts', np.zeros(len(self.ids), np.int32))
+    if self.speakers is None:
+      object.__setattr__(self, 'speakers', np.full(len(self.ids), ''))
 
   def __len__(self) -> int:
     """Returns the number of clips."""
@@ -109,6 +113,7 @@ def subset(split: Split, rows: np.ndarray) -> Split:
     split.num_samples[rows],
     split.labels[rows],
     split.starts[rows],
+    split.speakers[rows],
   )
 
 
@@ -148,6 +153,7 @@ def make_splits(
       num_samples=corpus.num_samples[rows[part]],
       labels=labels[part],
       starts=corpus.starts[rows[part]],
+      speakers=corpus.speaker[rows[part]],
     )
     for name, part in parts.items()
   }

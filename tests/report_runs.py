@@ -104,6 +104,27 @@ def excess(attacked, noisy):
   }
 
 
+def by_speaker(rows, spread, num_speakers=8):
+  """Returns rows whose intervals by speaker reach so far around each rate."""
+  return [
+    {
+      **row,
+      'num_speakers': num_speakers,
+      **{
+        f'{key}_speaker_{end}': row[of] + sign * spread
+        for key, of in (
+          ('ci', 'error_rate'),
+          ('flip_ci', 'flip_rate'),
+          ('excess', 'excess'),
+        )
+        if row[of] != ''
+        for end, sign in (('low', -1), ('high', 1))
+      },
+    }
+    for row in rows
+  ]
+
+
 def taken(seed, target, rise_without, over_half):
   """Returns a row of transforms.csv, of a low pass at epsilon 0.02.
 
@@ -123,7 +144,7 @@ def taken(seed, target, rise_without, over_half):
   for name in ('rise_without', 'rise', 'taken', 'over_half'):
     known[f'{name}_low'] = known[name] - 0.1
     known[f'{name}_high'] = known[name] + 0.1
-  return {name: known[name] for name in tables.TRANSFORM_COLUMNS}
+  return {name: known.get(name, '') for name in tables.TRANSFORM_COLUMNS}
 
 
 def write(

@@ -191,6 +191,54 @@ def test_a_smaller_excess_may_be_the_significant_one(tmp_path):
   assert all('at epsilon 0.01 (' in sentence for sentence in found.found)
 
 
+def test_an_excess_that_few_voices_make_is_shown_and_not_confirmed(tmp_path):
+  sure = read(tmp_path / 'sure', rows=runs.by_speaker(runs.sweep(), 0.05))
+  wide = read(tmp_path / 'wide', rows=runs.by_speaker(runs.sweep(), 0.5))
+  for found, verdict in (
+    (sweep_claims.effective(sure), claim.CONFIRMED),
+    (sweep_claims.effective(wide), claim.NOT_SHOWN),
+    (sweep_claims.robust_to_noise(wide), claim.NOT_SHOWN),
+  ):
+    assert found.verdict == verdict
+  (said, _) = sweep_claims.effective(wide).found
+  assert ', by speaker [-11.0, 89.0], corrected p' in said
+  assert 'by speaker, where there is one' in sweep_claims.effective(wide).rule
+
+
+def test_a_change_of_answers_is_told_by_speaker(tmp_path):
+  flips, noisy = (0, 0.6, 0.8, 1.0), (0, 0.1, 0.1, 0.1)
+  rows = runs.sweep(rates(wavecnn=flips, wavernn=flips, noise=noisy))
+  for spread, verdict in ((0.05, claim.CONFIRMED), (0.45, claim.NOT_SHOWN)):
+    run = read(tmp_path / str(spread), rows=runs.by_speaker(rows, spread))
+    found = sweep_claims.smallest(run)
+    assert found.verdict == verdict
+    assert 'of the answers, by speaker [' in found.found[0]
+
+
+@pytest.mark.parametrize(
+  ('number', 'words'),
+  [
+    (8, 'those by speaker take the 8 voices'),
+    (5, 'they are of 5 voices, too few for an interval by speaker'),
+    ('', 'whose voices they are is not known'),
+  ],
+)
+def test_conditions_of_intervals_are_told_beside_them(tmp_path, number, words):
+  rows = runs.by_speaker(runs.sweep(), 0.1, number)
+  if number != 8:
+    rows = [{**row, 'num_speakers': number} for row in runs.sweep()]
+  run = read(tmp_path, rows=rows)
+  assert words in run.conditions
+  assert 'this split and one draw of noise' in run.conditions
+  with open(report.write(run.folder), encoding='utf-8') as file:
+    page = file.read()
+  assert page.count(run.conditions) >= 4
+  shown = '<span class="voices">by speaker [' in page
+  assert shown == (number == 8)
+  figure = (tmp_path / 'run' / 'report' / 'figure6-gender.svg').read_text()
+  assert ('voices (pale)' in figure) == shown
+
+
 def _random_run(run, rng):
   """Returns a run with errors, excesses and p of no pattern at all."""
   rows = []
@@ -201,6 +249,10 @@ def _random_run(run, rng):
       rows[-1] |= {
         'excess': rng.choice([-0.1, 0.0, 0.1, 0.3]),
         'mcnemar_p': rng.choice([0.001, 0.016, 0.017, 0.04, 1.0]),
+        **dict.fromkeys(
+          ('excess_speaker_low', 'excess_speaker_high'),
+          ('', -0.01, 0.01)[rng.integers(3)],
+        ),
       }
   return dataclasses.replace(run, rows=rows)
 
@@ -217,6 +269,7 @@ def test_verdicts_are_their_printed_rules_applied_to_every_epsilon(tmp_path):
       for e in epsilons:
         noise = run.at(name, seed, e, 'random_sign')
         more = noise['excess'] > 0 and noise['mcnemar_p'] * 3 < 0.05
+        more &= noise['excess_speaker_low'] != -0.01
         broken[name, seed, e] = more
         spared[name, seed, e] = noise['error_rate'] <= clean['ci_high']
 

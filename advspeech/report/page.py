@@ -152,13 +152,21 @@ def render(template: str, folder: str, **context: Any) -> str:
 
 
 def _points(row: Mapping[str, Any], key: str) -> str:
-  """Returns a difference of rates with its interval, without the unit."""
-  low, high = 100 * row[f'{key}_low'], 100 * row[f'{key}_high']
-  return f'{100 * row[key]:+.1f} [{low:.1f}, {high:.1f}]'
+  """Returns a difference of rates with its intervals, without the unit."""
+  return f'{100 * row[key]:+.1f} ' + _interval(row, key)
 
 
 def _rate(row: Mapping[str, Any]) -> str:
-  return (
-    f'{100 * row["error_rate"]:.1f} '
-    f'[{100 * row["ci_low"]:.1f}, {100 * row["ci_high"]:.1f}]'
-  )
+  return f'{100 * row["error_rate"]:.1f} ' + _interval(row, 'ci')
+
+
+def _interval(row, key):
+  """Returns an interval in %, and that by speaker below it, if there is one."""
+  low, high = (100 * row[f'{key}_{end}'] for end in ('low', 'high'))
+  text = f'[{low:.1f}, {high:.1f}]'
+  low, high = (row.get(f'{key}_speaker_{end}', '') for end in ('low', 'high'))
+  if low == '':
+    return text
+  return text + markupsafe.Markup(
+    '<span class="voices">by speaker [%.1f, %.1f]</span>'
+  ) % (100 * low, 100 * high)

@@ -19,7 +19,7 @@ from advspeech import (
   storage,
   sweep,
 )
-from advspeech.sweep import engine, examples, tables
+from advspeech.sweep import engine, examples, rates, tables
 from advspeech.sweep import work as work_lib
 
 pytestmark = pytest.mark.usefixtures('shallow_networks')
@@ -299,6 +299,21 @@ def test_clips_without_a_label_count_in_flips_alone(rows):
   assert (row['flip_rate'] * NUM_CLIPS) % 1 == pytest.approx(0, abs=1e-9)
 
 
+def test_every_rate_has_an_interval_by_speaker_where_enough_are_known(rows):
+  for row in rows:
+    few = row['target_seed'] == 1  # whose labels are of half the clips
+    assert row['num_speakers'] == (NUM_CLIPS // 2 if few else NUM_CLIPS)
+    keys = ('ci', 'excess') if row['control'] else ('ci',)
+    for key in keys:
+      low, high = (row[f'{key}_speaker_{end}'] for end in ('low', 'high'))
+      if few:
+        assert low == high == ''
+      else:
+        assert low <= row[f'{key}_low'] < row[f'{key}_high'] <= high
+    if row['attack'] not in tables.STRONGEST.values():
+      assert row['flip_ci_speaker_low'] <= row['flip_ci_low']
+
+
 def test_transformed_clips_have_no_controls(rows):
   transformed = [row for row in rows if row['transform'] == 'quantize8']
   assert len(transformed) == 3 * 3
@@ -328,6 +343,7 @@ def test_what_a_transform_takes_is_measured_on_the_same_clips(work, split):
 
     assert row['rise'] == pytest.approx(rise(behind))
     assert row['rise_without'] == pytest.approx(rise(plain))
+    assert (row['taken_speaker_low'] == '') == (known.sum() < NUM_CLIPS)
     assert row['taken'] == pytest.approx(rise(plain) - rise(behind))
     assert row['over_half'] == pytest.approx(rise(behind) - rise(plain) / 2)
     for name in ('rise', 'rise_without', 'taken', 'over_half'):
@@ -504,20 +520,20 @@ def test_what_a_transform_takes_is_covered(holds, num_clips):
     clean, breaks, lasts = (
       rng.random(num_clips) < p for p in (clean_rate, broken_rate, holds)
     )
-    taken, over_half = tables.taken(
-      *((clean | breaks, clean), (clean | (breaks & lasts), clean)), 0.95
+    taken = rates.taken(
+      *((clean | breaks, clean), (clean | (breaks & lasts), clean)),
+      *(np.full(num_clips, ''), 0.95),
     )
     hits += (
       taken['taken_low'] <= rise * (1 - holds) <= taken['taken_high'],
-      over_half['over_half_low']
-      <= rise * (holds - 0.5)
-      <= over_half['over_half_high'],
+      taken['over_half_low'] <= rise * (holds - 0.5) <= taken['over_half_high'],
     )
   assert (hits / num_runs > 0.93).all(), hits / num_runs
 
 
 def test_where_nothing_changes_the_interval_still_has_a_width():
   broken, clean = np.arange(72) < 30, np.arange(72) < 8
-  taken, _ = tables.taken((broken, clean), (broken, clean), 0.95)
+  nobody = np.full(72, '')
+  taken = rates.taken((broken, clean), (broken, clean), nobody, 0.95)
   assert taken['taken'] == 0
   assert taken['taken_low'] < -0.01 < 0.01 < taken['taken_high'] < 0.1
