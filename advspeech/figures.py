@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import json
 import logging
 import os
 import textwrap
@@ -36,6 +37,8 @@ _TITLES = {
 }
 _INITIALS = ('fgsm', 'fgm', 'bim', 'mi', 'pgd', 'apgd', 'ce', 'l2')
 _MARKERS = 'os^Dv<>P'
+# Told apart in one panel, by marker and colour.
+MOST_CLASSES = 5
 _DASHES = ('--', ':', '-.')
 # Of attacks; with colours and markers no two are alike. Black is for the
 # strongest of them, grey for noise.
@@ -201,6 +204,65 @@ def error_against_epsilon(
       f'{count_note(rows)}. Bands: {100 * confidence:g} % Wilson intervals of '
       f'each point, {_held(rows)}.',
     )
+    return _with_legend(fig, handles)
+
+
+def error_by_class(rows: Sequence[Mapping[str, Any]]) -> figure.Figure:
+  """Returns the error of each class by itself, a panel a target and seed.
+
+  Solid lines the attack, dashed ones noise of its size.
+
+  Args:
+    rows: As `error_against_epsilon` takes, with `errors_by_class`, of at most
+      `MOST_CLASSES`.
+  """
+  with house_style():
+    seeds = sorted({row['seed'] for row in rows})
+    parts = _by_target(rows)
+    fig = figure.Figure(figsize=(4.2 * len(parts) + 0.8, 3.6 * len(seeds)))
+    grid = fig.subplots(
+      len(seeds), len(parts), sharex='col', sharey=True, squeeze=False
+    )
+    classes = list(json.loads(rows[0]['errors_by_class']))
+    noise = cells.control_of(rows[0]['attack'])
+    for of_seed, seed in zip(grid, seeds, strict=True):
+      for panel, part in zip(of_seed, parts, strict=True):
+        panel.set_title(f'{_name(part[0]["target"])}, seed {seed}')
+        panel.set_ylim(-2, 102)
+        for control, style in (('', '-'), (noise, '--')):
+          curve = sorted(
+            (
+              row
+              for row in part
+              if (row['control'], row['seed']) == (control, seed)
+            ),
+            key=lambda row: row['epsilon'],
+          )
+          counts = [json.loads(row['errors_by_class']) for row in curve]
+          for i, name in enumerate(classes):
+            panel.plot(
+              [row['epsilon'] for row in curve],
+              [100 * c[name][0] / c[name][1] for c in counts],
+              color=f'C{i}',
+              linestyle=style,
+              marker=_MARKERS[i],
+              markerfacecolor='white' if control else f'C{i}',
+            )
+        if part:
+          _epsilon_axis(panel, part)
+      of_seed[0].set_ylabel('error rate in %')
+    handles = [
+      lines.Line2D([], [], color=f'C{i}', marker=_MARKERS[i], label=plain(name))
+      for i, name in enumerate(classes)
+    ]
+    handles.append(
+      lines.Line2D(
+        *([], []), color='0.2', linestyle='--', label=control_title(noise)
+      )
+    )
+    num = json.loads(rows[0]['errors_by_class'])
+    counts = ', '.join(f'{n} of {plain(name)}' for name, (_, n) in num.items())
+    note(fig, f'{count_note(rows)}: {counts}.')
     return _with_legend(fig, handles)
 
 

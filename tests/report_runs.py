@@ -29,7 +29,11 @@ def curve(target, control):
 def row(**changes):
   """Returns a row of sweep.csv, with what follows from its rate."""
   found = {
-    **dict.fromkeys(tables.SWEEP_COLUMNS, ''),
+    **{
+      key: ''
+      for key in tables.SWEEP_COLUMNS
+      if key not in ('balanced_error', 'errors_by_class', 'answers_by_class')
+    },
     'task': 'gender',
     'seed': 0,
     'source': 'wavecnn',
@@ -104,6 +108,21 @@ def excess(attacked, noisy):
   }
 
 
+def by_class(row, classes):
+  """Returns what a row says of two classes: the first breaks first."""
+  half = NUM_CLIPS // 2
+  first = min(row['num_errors'], half)
+  wrong = (first, row['num_errors'] - first)
+  said = (half - wrong[0] + wrong[1], half - wrong[1] + wrong[0])
+  return {
+    'balanced_error': sum(wrong) / NUM_CLIPS,
+    'errors_by_class': json.dumps(
+      {c: [w, half] for c, w in zip(classes, wrong, strict=True)}
+    ),
+    'answers_by_class': json.dumps(dict(zip(classes, said, strict=True))),
+  }
+
+
 def by_speaker(rows, spread, num_speakers=8):
   """Returns rows whose intervals by speaker reach so far around each rate."""
   return [
@@ -172,7 +191,9 @@ def write(
         json.dumps(summary(config, name, seed, classes))
       )
   storage.write_table(
-    folder / 'attack' / 'sweep.csv', tables.SWEEP_COLUMNS, rows or sweep()
+    folder / 'attack' / 'sweep.csv',
+    tables.SWEEP_COLUMNS,
+    [{**by_class(row, classes), **row} for row in rows or sweep()],
   )
   storage.write_table(
     folder / 'attack' / 'transforms.csv', tables.TRANSFORM_COLUMNS, transforms

@@ -191,6 +191,24 @@ def test_a_smaller_excess_may_be_the_significant_one(tmp_path):
   assert all('at epsilon 0.01 (' in sentence for sentence in found.found)
 
 
+def test_the_page_tells_errors_and_answers_of_every_class(tmp_path):
+  run = read(tmp_path)
+  shares = [
+    [(c['name'], c['error_rate'], c['share']) for c in sections.by_class(row)]
+    for row in (run.at('wavecnn', 0, e) for e in (0.0, 0.02))
+  ]
+  assert shares[0] == [('female', 0.04, 0.48), ('male', 0.0, 0.52)]
+  assert shares[1] == [
+    ('female', 0.84, pytest.approx(0.08)),
+    ('male', 0.0, pytest.approx(0.92)),
+  ]
+  with open(report.write(run.folder), encoding='utf-8') as file:
+    page = file.read()
+  assert '<bdi>female</bdi> 84.0, <bdi>male</bdi> 0.0' in page
+  assert '<bdi>female</bdi> 8.0, <bdi>male</bdi> 92.0' in page
+  assert (tmp_path / 'run' / 'report' / 'classes.svg').exists()
+
+
 def test_an_excess_that_few_voices_make_is_shown_and_not_confirmed(tmp_path):
   sure = read(tmp_path / 'sure', rows=runs.by_speaker(runs.sweep(), 0.05))
   wide = read(tmp_path / 'wide', rows=runs.by_speaker(runs.sweep(), 0.5))

@@ -84,8 +84,8 @@ def test_what_was_run_is_shown_and_nothing_is_said_to_be_missing(full):
   assert 'spectrogram, original phase' in full.text
   assert full.text.count('+25.0 [10.0, 10.0]') == 2 * 2
   alts = [image['alt'] for image in full.all('img')]
-  # Figure 6, twice 7, transfer, seven of gradients, three of features.
-  assert len(alts) == 1 + 2 + 1 + 7 + 3
+  # Figure 6 and by class, twice 7, transfer, gradients, features.
+  assert len(alts) == 1 + 1 + 2 + 1 + 7 + 3
   assert all(len(alt) > 40 for alt in alts)
 
 

@@ -47,6 +47,9 @@ SWEEP_COLUMNS = (
   'ci_speaker_high',
   'bootstrap_low',
   'bootstrap_high',
+  'balanced_error',
+  'errors_by_class',
+  'answers_by_class',
   'flip_rate',
   'flip_ci_low',
   'flip_ci_high',
@@ -255,6 +258,9 @@ def _row(target, attack, clean, speakers, confidence, answers):
     **rates.by_speaker('ci_speaker', wrong, speakers[known], confidence),
     'bootstrap_low': boot_low,
     'bootstrap_high': boot_high,
+    **rates.by_class(
+      answers[known], labels, target.classifier.metadata['classes']
+    ),
     'goal_rate': (
       float((answers[known] == goal).mean()) if attack.targeted else ''
     ),

@@ -1,5 +1,7 @@
 """Numbers of a sweep's tables that stand for many clips."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -75,3 +77,26 @@ def test_few_or_nameless_voices_have_no_interval_by_speaker(speakers, number):
   found = rates.difference('excess', wrong, ~wrong, speakers, 0.95)
   assert found['excess_speaker_low'] == found['excess_speaker_high'] == ''
   assert found['excess_low'] < found['excess'] < found['excess_high']
+
+
+def test_errors_by_class_tell_one_answer_from_a_guess():
+  labels = np.arange(12) % 2
+  guess = np.arange(12) // 6
+  found = [
+    rates.by_class(answers, labels, ('a', 'b', 'never'))
+    for answers in (guess, np.ones(12, int))
+  ]
+  assert [each['balanced_error'] for each in found] == [0.5, 0.5]
+  assert json.loads(found[0]['errors_by_class']) == {'a': [3, 6], 'b': [3, 6]}
+  assert json.loads(found[1]['errors_by_class']) == {'a': [6, 6], 'b': [0, 6]}
+  assert json.loads(found[1]['answers_by_class']) == {
+    'a': 0,
+    'b': 12,
+    'never': 0,
+  }
+
+
+def test_a_rare_class_counts_as_much_in_the_balanced_error():
+  labels = np.array([0] * 9 + [1])
+  found = rates.by_class(np.zeros(10, int), labels, ('a', 'b'))
+  assert found['balanced_error'] == 0.5
