@@ -123,6 +123,7 @@ def make_splits(
   kind: str,
   seed: int,
   session: str = '',
+  by: str = 'speaker',
 ) -> dict[str, Split]:
   """Returns the task's training, validation and test clips.
 
@@ -132,6 +133,8 @@ def make_splits(
     kind: One of `tasks.SPLIT_KINDS`.
     seed: Of the split.
     session: Held out, where the kind is 'leave_one_session_out'.
+    by: What no test clip shares with others, where the kind is 'group': one of
+      `tasks.GROUPS`.
   """
   rows, labels = task.rows, task.labels
   ids = corpus.ids[rows]
@@ -142,6 +145,9 @@ def make_splits(
     parts = tasks.leave_one_session_out_split(
       ids, names, corpus.session[rows], session, seed
     )
+  elif kind == 'group':
+    group = getattr(corpus, by)[rows]
+    parts = tasks.group_split(ids, names, group, by, seed)
   elif kind == 'manifest':
     parts = tasks.given_split(ids, names, corpus.split[rows])
   else:
@@ -149,7 +155,7 @@ def make_splits(
   return {
     name: Split(
       ids=ids[part],
-      pcm=corpus.take(rows[part]),
+      pcm=corpus.pcm_of(rows[part]),
       num_samples=corpus.num_samples[rows[part]],
       labels=labels[part],
       starts=corpus.starts[rows[part]],

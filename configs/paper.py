@@ -40,10 +40,17 @@ def get_config() -> ml_collections.ConfigDict:
         # 'none' (paper), or 'peak': every recording is scaled to full scale.
         'normalize': 'none',
       },
-      # 75/5/20; kind 'stratified' (by label), 'speaker_disjoint',
-      # 'leave_one_session_out' (tests on `session`, such as IEMOCAP's '5') or
-      # 'manifest' (the split column of corpus 'folder').
-      'split': {'kind': 'stratified', 'seed': 0, 'session': ''},
+      # 75/5/20; kind 'stratified' (by label), 'speaker_disjoint', 'group' (no
+      # test clip shares with others what `by` names: 'speaker', 'statement',
+      # 'take', 'session', ...), 'leave_one_session_out' (tests on `session`,
+      # such as IEMOCAP's '5') or 'manifest' (the split column of corpus
+      # 'folder').
+      'split': {
+        'kind': 'stratified',
+        'seed': 0,
+        'session': '',
+        'by': 'speaker',
+      },
       # Of this machine: results do not depend on it. A corpus that takes more
       # memory is read from disk during training; training clips, and validation
       # clips beside them, are kept on every accelerator if they fit into the

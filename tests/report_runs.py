@@ -331,6 +331,12 @@ def write_everything_else(folder, classes=CLASSES):
             'classes': dict.fromkeys(classes, n // 2),
             'num_speakers': 10,
             'seconds': 1.5 * n,
+            'shared': {
+              'speaker': n,
+              'statement': None,
+              'speaker and statement': None,
+              'take': n // 4,
+            },
           }
           for name, n in splits.items()
         },

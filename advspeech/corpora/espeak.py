@@ -94,7 +94,7 @@ SENTENCE_STRIDE = 7
 class Espeak(builder.SpeechBuilder):
   """TFDS builder of the embedded corpus."""
 
-  VERSION = builder.version('2.1.0')
+  VERSION = builder.version('2.2.0')
   DESCRIPTION = __doc__
 
   def utterances(self) -> Iterator[builder.Utterance | builder.Skipped]:
@@ -128,7 +128,7 @@ def _utterances(speaker, clips):
   """Yields one speaker's clips at the rate of the program."""
   import librosa
 
-  for emotion, i, samples, rate_hz in clips:
+  for emotion, i, text, samples, rate_hz in clips:
     samples = librosa.resample(
       samples.astype(np.float32) / -audio.PCM_MIN,
       orig_sr=rate_hz,
@@ -141,11 +141,12 @@ def _utterances(speaker, clips):
       speaker=speaker,
       sex=SPEAKERS[speaker].sex,
       emotion=emotion,
+      statement=text,
     )
 
 
-def _say(speaker: str) -> list[tuple[str, int, np.ndarray, int]]:
-  """Returns (emotion, number, int16 samples, rate in Hz) of every clip."""
+def _say(speaker: str) -> list[tuple[str, int, str, np.ndarray, int]]:
+  """Returns emotion, number, text, int16 samples and Hz of every clip."""
   synth = _Synthesiser()
   clips = []
   for m, manner in enumerate(MANNERS):
@@ -153,7 +154,7 @@ def _say(speaker: str) -> list[tuple[str, int, np.ndarray, int]]:
     for i in range(SENTENCES_PER_MANNER):
       text = SENTENCES[(start + i) % len(SENTENCES)]
       samples = synth.say(text, SPEAKERS[speaker], manner)
-      clips.append((manner.emotion, i, samples, synth.hz))
+      clips.append((manner.emotion, i, text, samples, synth.hz))
   return clips
 
 
