@@ -64,7 +64,8 @@ def get_config() -> ml_collections.ConfigDict:
       'studies': ('gradients',),
       # Clips that input gradients are studied on, evenly spread over the split
       # (-1: all), and those of them whose state Jacobians and accumulation are
-      # taken, hundreds of gradients each.
+      # taken, hundreds of gradients each; a mean of fewer than 12 gets no
+      # interval.
       'gradients': {'num_clips': -1, 'num_studied': 32},
       # One pair of models a seed ("We perform the attack twice").
       'seeds': (0, 1),
@@ -196,5 +197,5 @@ def get_corpus_config(name: str, variant: str) -> ml_collections.ConfigDict:
     config.training.num_epochs = 15 if task == 'gender' else 40
     config.sweep.batch_size = 48
     config.gradients.num_clips = 72
-    config.gradients.num_studied = 8
+    config.gradients.num_studied = 16
   return config

@@ -471,6 +471,14 @@ SUMMARY = (
     *('measured_exponent', 1.0, 0.97, 1.03),
   ),
   (
+    *('accumulation', 'wavecnn-seed0', 'rate, epsilon 1e-06'),
+    *('measured_exponent', 1.0, 0.97, 1.03),
+  ),
+  (
+    *('accumulation', 'wavecnn-seed0', 'length_masked, epsilon 1e-06'),
+    *('measured_exponent', 1.0, 0.97, 1.03),
+  ),
+  (
     *('accumulation', 'wavecnn-seed0', 'samples, epsilon 0.0001'),
     *('measured_exponent', 0.5, 0.4, 0.6),
   ),

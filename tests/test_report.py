@@ -744,22 +744,46 @@ def test_an_influence_that_hardly_falls_does_not_vanish(tmp_path):
     assert len(found.found) == 1  # the plain RNN is none of the claim's
 
 
-def test_a_wide_interval_of_an_exponent_refutes_nothing(tmp_path):
+@pytest.mark.parametrize(
+  ('seconds', 'rate', 'verdict'),
+  [
+    ((0.95, 1.05), (0.95, 1.05), claim.CONFIRMED),
+    ((0.95, 1.05), (0.02, 0.23), claim.IN_PART),
+    ((4.2, 7.6), (0.02, 0.23), claim.REFUTED),
+    ((0.85, 1.15), (float('nan'), float('nan')), claim.NOT_SHOWN),
+    ((0.85, 1.15), (0.5, 0.6), claim.REFUTED),
+  ],
+)
+def test_accumulation_is_of_length_and_rate_not_of_random_samples(
+  tmp_path, seconds, rate, verdict
+):
   run = read(tmp_path)
   runs.write_everything_else(tmp_path / 'run')
   path = tmp_path / 'run' / 'gradients' / 'summary.csv'
-  nan = float('nan')
-  for low, high, verdict in (
-    (0.85, 1.15, claim.NOT_SHOWN),
-    (nan, nan, claim.NOT_SHOWN),
-    (0.5, 0.6, claim.REFUTED),
+  rows = []
+  for varied, (low, high) in (
+    ('rate', rate),
+    ('samples', (0.99, 1.01)),
+    ('length_masked', seconds),
+    ('length_cut', (-3, 3)),
   ):
-    row = runs.estimate(
-      *('accumulation', 'wavecnn-seed0', 'samples, epsilon 1e-06'),
-      *('measured_exponent', (low + high) / 2, low, high),
-    )
-    storage.write_table(path, tuple(row), [row])
-    assert study_claims.accumulation(run).verdict == verdict
+    for epsilon in ('1e-06', '0.0001'):
+      row = runs.estimate(
+        *('accumulation', 'wavecnn-seed0', f'{varied}, epsilon {epsilon}'),
+        *('measured_exponent', (low + high) / 2, low, high),
+      )
+      rows.append({**row, 'num_clips': 14, 'num_left_out': 2})
+  storage.write_table(path, tuple(rows[0]), rows)
+  found = study_claims.accumulation(run)
+  assert found.verdict == verdict
+  assert len(found.found) == 4
+  assert found.found[0] == (
+    'Random samples of a clip: WaveCNN, seed 0: exponent 1.00 [0.99, 1.01], 14 '
+    'clips, 2 left out, whose change is not positive (not counted)'
+  )
+  with open(report.write(run.folder), encoding='utf-8') as file:
+    page = file.read()
+  assert page.count('>sampling rate</td>') == 2
 
 
 def test_curves_are_of_the_papers_setting_alone(tmp_path):

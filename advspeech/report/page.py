@@ -17,7 +17,7 @@ from advspeech import (
   provenance,
   storage,
 )
-from advspeech.report import claims, players, sections
+from advspeech.report import claims, players, sections, study_claims
 from advspeech.report import run as run_lib
 
 
@@ -83,6 +83,8 @@ def write(workdir: str) -> str:
       for topic, found in sections.gradient_section(run).items()
     },
     gradient_estimates=sections.gradient_estimates(run),
+    growth=study_claims.growth(run),
+    dimensions=study_claims.DIMENSIONS,
     features=images(sections.feature_section(run)),
     feature_comparison=sections.feature_comparison(run),
     equal_errors=sections.equal_errors(run),
