@@ -108,6 +108,47 @@ def excess(attacked, noisy):
   }
 
 
+def direct(own, transferred, noise, seeds=(0, 1)):
+  """Returns rows of sweep.csv and of direct.csv of attacks on WaveRNN itself.
+
+  Args:
+    own: Its error at EPSILONS under its own examples.
+    transferred: The same under those made on WaveCNN.
+    noise: The same under noise.
+    seeds: Of the pairs.
+  """
+  rows, pairs = [], []
+  for seed in seeds:
+    for e, epsilon in enumerate(EPSILONS):
+      where = {'seed': seed, 'target': 'wavernn', 'epsilon': epsilon}
+      rows.append(
+        {
+          **row(
+            **where,
+            source='wavernn',
+            control='random_sign',
+            error_rate=noise[e],
+          ),
+          **excess(own[e], noise[e]),
+        }
+      )
+      more = excess(own[e], transferred[e])
+      pairs.append(
+        {
+          **{k: v for k, v in row(**where).items() if k in DIRECT},
+          'direct_error_rate': own[e],
+          'error_rate': transferred[e],
+          **{k.replace('excess', 'more'): v for k, v in more.items()},
+          'more_speaker_low': '',
+          'more_speaker_high': '',
+        }
+      )
+  return rows, pairs
+
+
+DIRECT = tables.DIRECT_COLUMNS
+
+
 def by_class(row, classes):
   """Returns what a row says of two classes: the first breaks first."""
   half = NUM_CLIPS // 2
@@ -466,6 +507,8 @@ SUMMARY = (
   ('clips', 'wavernn-seed0', 'start, all', 'early_l1_share', 0.01, 0.0, 0.02),
   ('jacobians', 'wavernn-seed0', 'trained', 'halvings_per_s', 12.0, 11.0, 13.0),
   ('jacobians', 'wavernn-seed0', 'trained', 'forget_gate', 0.7, 0.7, 0.7),
+  ('jacobians', 'wavernn-seed0', 'trained', 'one_step_median', 0.9, 0.8, 0.9),
+  ('jacobians', 'wavernn-seed0', 'trained', 'one_step_max', 1.8, 1.5, 2.1),
   (
     *('accumulation', 'wavecnn-seed0', 'samples, epsilon 1e-06'),
     *('measured_exponent', 1.0, 0.97, 1.03),

@@ -369,6 +369,72 @@ def test_a_chance_excess_at_one_of_many_epsilons_is_no_effect(tmp_path):
   assert sweep_claims.robust_to_noise(run).verdict == claim.NOT_SHOWN
 
 
+@pytest.mark.parametrize(
+  ('own', 'transferred', 'verdict'),
+  [
+    (NONE, (0.02, 0.02, 0.2, 0.4), claim.CONFIRMED),
+    ((0.02, 0.2, 0.4, 0.5), (0.02, 0.02, 0.2, 0.4), claim.REFUTED),
+    ((0.02, 0.2, 0.4, 0.5), NONE, claim.REFUTED),
+    (NONE, NONE, claim.NOT_SHOWN),
+    # 7 against 2 of 100 clips at one of three epsilons is chance.
+    ((0.02, 0.02, 0.07, 0.02), NONE, claim.NOT_SHOWN),
+  ],
+)
+def test_a_direct_attack_on_wavernn_is_held_against_noise_and_the_transferred(
+  tmp_path, own, transferred, verdict
+):
+  rows = runs.sweep(
+    rates(wavecnn=(0.02, 0.2, 0.3, 0.5), wavernn=transferred, noise=NONE)
+  )
+  of_itself, pairs = runs.direct(own, transferred, NONE)
+  run = read(tmp_path, rows=rows + of_itself)
+  storage.write_table(run.path('attack', 'direct.csv'), runs.DIRECT, pairs)
+  found = sweep_claims.direct(run_lib.read(run.folder))
+  assert found.verdict == verdict
+  assert len(found.found) == 2
+  if own[3] == 0.5:
+    assert found.found[0].startswith(
+      'WaveRNN, seed 0: at epsilon 0.02 50.0 % by its own examples (+48.0 '
+      'points ['
+    )
+    assert 'above noise at 3 and ' in found.found[0]
+
+
+def test_without_an_attack_on_itself_wavernn_is_not_tested(tmp_path):
+  found = sweep_claims.direct(read(tmp_path))
+  assert found.verdict == claim.NOT_TESTED
+  assert found.found == ['Add wavernn to config.sweep.sources.']
+
+
+@pytest.mark.parametrize(
+  ('low', 'high', 'verdict'),
+  [
+    (0.8, 0.95, claim.CONFIRMED),
+    (0.9, 1.1, claim.NOT_SHOWN),
+    (1.5, 2.1, claim.REFUTED),
+  ],
+)
+def test_one_step_is_held_against_the_bound_of_equation_10(
+  tmp_path, low, high, verdict
+):
+  run = read(tmp_path)
+  runs.write_everything_else(tmp_path / 'run')
+  path = tmp_path / 'run' / 'gradients' / 'summary.csv'
+  rows = [
+    runs.estimate(
+      *('jacobians', 'wavernn-seed0', 'trained', f'one_step_{what}'),
+      *((low + high) / 2, low, high),
+    )
+    for what in ('median', 'max')
+  ]
+  storage.write_table(path, tuple(rows[0]), rows)
+  found = study_claims.one_step(run)
+  assert found.verdict == verdict
+  assert found.found[0].startswith(
+    'WaveRNN, seed 0 (trained): bound 1; largest step of a clip '
+  )
+
+
 def test_shapes_of_the_curves(tmp_path):
   run = read(tmp_path)
   assert sweep_claims.linear(run).verdict == claim.CONFIRMED

@@ -483,8 +483,9 @@ def reach(part: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
   `half_life_ms` of the exponential through the norms, infinite where they do
   not fall towards early frames; `norm_at_early_end`, that of ds_n / ds_i where
-  the first `gradients.EARLY_SHARE` of the frames end; for an LSTM
-  `forget_gate`, the mean over frames.
+  the first `gradients.EARLY_SHARE` of the frames end; `one_step_median` and
+  `one_step_max`, of ds_{j+1} / ds_j over the frames; for an LSTM `forget_gate`,
+  the mean over frames.
   """
   starts, norms = part['start'][0], part['norms']
   life = []
@@ -498,6 +499,8 @@ def reach(part: Mapping[str, Any]) -> dict[str, np.ndarray]:
   result = {
     'half_life_ms': np.array(life),
     'norm_at_early_end': norms[:, nearest],
+    'one_step_median': np.median(part['one_step'], -1),
+    'one_step_max': part['one_step'].max(-1),
   }
   if 'forget' in part:
     result['forget_gate'] = part['forget'].mean(-1)

@@ -35,6 +35,7 @@ class Run:
     examples: Clips written as sound.
     quality: Of `quality.csv`.
     transforms: Of `transforms.csv`.
+    direct: Of `direct.csv`.
     sessions: Of the attack.
     tasks: Of every other model that judged, by its name in the table: its
       `task` and `classes`.
@@ -49,6 +50,7 @@ class Run:
   examples: list[Row]
   quality: list[Row]
   transforms: list[Row]
+  direct: list[Row]
   sessions: list[Row]
   tasks: Mapping[str, Row]
 
@@ -245,6 +247,7 @@ def read(workdir: str) -> Run:
     examples=storage.read_json(path('attack', 'examples.json')),
     quality=optional_table('quality.csv'),
     transforms=optional_table('transforms.csv'),
+    direct=optional_table('direct.csv'),
     sessions=provenance.read(path('attack')),
     tasks=storage.read_json(judges) if os.path.exists(judges) else {},
   )

@@ -113,6 +113,32 @@ def vanishing(run: run_lib.Run) -> claim.Claim:
   return claim.Claim(text, claim.verdict(answers), _or_gradients(words), rule)
 
 
+def one_step(run: run_lib.Run) -> claim.Claim:
+  """Returns whether one step keeps the bound of equation 10."""
+  rows: dict[tuple[str, str], dict[str, run_lib.Row]] = {}
+  for row in _gradient_summary(run):
+    if row['part'] == 'jacobians' and row['statistic'].startswith('one_step_'):
+      key = row['model'], row['setting']
+      rows.setdefault(key, {})[row['statistic']] = row
+  answers, words = [], []
+  for (_, training), found in rows.items():
+    largest, usual = found['one_step_max'], found['one_step_median']
+    answers.append(claim.within(largest, 0, 1))
+    words.append(
+      f'{_model(largest)} ({training}): bound 1; largest step of a clip '
+      f'{claim.estimate(largest)}, usual step {claim.estimate(usual)} (medians '
+      f'of {largest["num_clips"]} clips)'
+    )
+  return claim.Claim(
+    'The norm of one step, ds_j+1/ds_j, is at most 1, whence those of many '
+    'steps vanish (equation 10, whose bound leaves out the weights W).',
+    claim.verdict(answers),
+    _or_gradients(words),
+    'The largest one-step norm of a clip is at most 1 for every recurrent '
+    'network studied (95 % interval of the median over clips).',
+  )
+
+
 def early_gradient(run: run_lib.Run) -> claim.Claim:
   """Returns whether the first samples have hardly a gradient."""
   text = (

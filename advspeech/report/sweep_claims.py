@@ -119,6 +119,66 @@ def _against_noise(run, rows):
   )
 
 
+def direct(run: run_lib.Run) -> claim.Claim:
+  """Returns whether WaveRNN cannot be attacked but by way of another."""
+  text = (
+    'WaveRNN cannot be attacked directly, for its gradient vanishes: examples '
+    f'made on {figures.title(run.source)} break it, its own do not (the reason '
+    'for WaveCNN, “The Substitution Model Approach”).'
+  )
+  rule = (
+    'Examples made on WaveRNN itself do no more than noise at any epsilon, and '
+    f'those made on {figures.title(run.source)} do at some; refuted where its '
+    f'own do ({_TESTED}).'
+  )
+  mask = run.config['sweep']['masks'][0]
+  answers, words = [], []
+  for name, seed in run.judges:
+    if name != 'wavernn' or name == run.source:
+      continue
+    own = [
+      row
+      for row in run.rows
+      if (row['source'], row['target'], row['control'])
+      == (name, name, run.control)
+      and row['seed'] == row['target_seed'] == seed
+      and (row['attack'], row['mask']) == (run.attack, mask)
+      and row['epsilon'] > 0
+    ]
+    pairs = [
+      row
+      for row in run.direct
+      if (row['source'], row['target'], row['seed']) == (run.source, name, seed)
+      and (row['attack'], row['mask']) == (run.attack, mask)
+      and row['epsilon'] > 0
+    ]
+    if not (own and pairs):
+      continue
+    broken = _broken_at(run, own)
+    transferred = _broken_at(run, _noise_rows(run, name, seed))
+    answers.append(False if broken else True if transferred else None)
+    # Where its own attack is above noise by most.
+    noise = max(broken or own, key=lambda row: row['excess'])
+    pair = next(r for r in pairs if r['epsilon'] == noise['epsilon'])
+    other = run.at(name, seed, noise['epsilon'], run.control)
+    words.append(
+      f'{run_lib.member_title(name, seed)}: at epsilon '
+      f'{noise["epsilon_given"]} {claim.percent(pair["direct_error_rate"])} by '
+      f'its own examples ({claim.points(noise, "excess")} over noise), '
+      f'{claim.percent(pair["error_rate"])} by those made on '
+      f'{figures.title(run.source)} ({claim.points(other, "excess")} over '
+      f'noise); its own {claim.points(pair, "more")} more, corrected p '
+      f'{_p(pair, pairs):.2g}; above noise at {len(broken)} and '
+      f'{len(transferred)} of {len(own)} epsilons'
+    )
+  return claim.Claim(
+    text,
+    claim.verdict(answers),
+    words or ['Add wavernn to config.sweep.sources.'],
+    rule,
+  )
+
+
 def linear(run: run_lib.Run) -> claim.Claim:
   """Returns whether WaveCNN's error rises in a straight line."""
   answers, words = [], []

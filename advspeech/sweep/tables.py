@@ -91,6 +91,8 @@ MINIMAL_COLUMNS = (
   'monotone',
   'bisected_epsilon',
 )
+# Behind the name of a difference: its intervals by clip and by speaker.
+_ENDS = ('_low', '_high', '_speaker_low', '_speaker_high')
 TRANSFORM_COLUMNS = (
   *_CELL,
   *EPSILON_COLUMNS,
@@ -98,8 +100,18 @@ TRANSFORM_COLUMNS = (
   *(
     f'{name}{end}'
     for name in ('rise_without', 'rise', 'taken', 'over_half')
-    for end in ('', '_low', '_high', '_speaker_low', '_speaker_high')
+    for end in ('', *_ENDS)
   ),
+)
+DIRECT_COLUMNS = (
+  *_CELL,
+  *EPSILON_COLUMNS,
+  'num_clips',
+  'num_speakers',
+  'direct_error_rate',
+  'error_rate',
+  *(f'more{end}' for end in ('', *_ENDS)),
+  'mcnemar_p',
 )
 # What tables call the best of a source's attacks, by norm.
 STRONGEST = {'linf': 'strongest', 'l2': 'strongest_l2'}
@@ -352,6 +364,56 @@ def transform_rows(
           **rates.difference('rise_without', *without, speakers, confidence),
           **rates.difference('rise', *behind, speakers, confidence),
           **rates.taken(without, behind, speakers, confidence),
+        }
+
+
+def direct_rows(
+  sweep: work.Sweep, task: str, confidence: float
+) -> Iterator[dict[str, Any]]:
+  """Yields attacks on a model itself beside those made on another.
+
+  A row a (source, another model of its seed that was attacked too, epsilon), by
+  DIRECT_COLUMNS: `error_rate` of the target under the source's examples,
+  `direct_error_rate` under its own, at the same epsilon and on the same clips,
+  and `more`, the second less the first, with intervals and McNemar's p.
+
+  Args:
+    sweep: Its work must be complete.
+    task: Name of the task.
+    confidence: Of the intervals.
+  """
+  rms = problem.signal_rms(sweep.split.pcm, sweep.split.spans)
+  plain = {
+    (cell.source, cell.attack, cell.mask): cell
+    for cell in sweep.cells
+    if cell.is_plain
+  }
+  for (source, attack, mask), cell in plain.items():
+    for t, target in enumerate(sweep.members):
+      own = plain.get((t, attack, mask))
+      known = target.labels >= 0
+      is_pair = t != source and target.seed == sweep.members[source].seed
+      if not (own and is_pair and known.any()):
+        continue
+      speakers = sweep.split.speakers[known]
+      direct, transferred = (
+        work.judgements(sweep, c).predictions[:, 0, t][:, known]
+        != target.labels[known]
+        for c in (own, cell)
+      )
+      for e, epsilon in enumerate(cell.epsilons):
+        if epsilon not in own.epsilons:
+          continue
+        pair = direct[own.epsilons.index(epsilon)], transferred[e]
+        yield {
+          **_cell_columns(sweep, cell, target, task),
+          **epsilon_columns(epsilon, rms),
+          'num_clips': int(known.sum()),
+          'num_speakers': rates.num_speakers(speakers),
+          'direct_error_rate': float(pair[0].mean()),
+          'error_rate': float(pair[1].mean()),
+          **rates.difference('more', *pair, speakers, confidence),
+          'mcnemar_p': statistics.mcnemar(*pair).p_value,
         }
 
 

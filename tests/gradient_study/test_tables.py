@@ -65,11 +65,13 @@ def arrays():
     'wavernn-seed0': {
       'norms': np.tile(decay, (NUM_CLIPS, 1)),
       'start': np.tile(starts, (NUM_CLIPS, 1)),
+      'one_step': np.linspace(0.5, 1.5, FRAMES)[None].repeat(NUM_CLIPS, 0),
       'forget': np.full((NUM_CLIPS, FRAMES), 0.7),
       'recurrent': analysis.Recurrent('lstm', 'trained', 1.0, None, {}),
     },
     'untrained tanh': {
       'norms': np.zeros((NUM_CLIPS, len(starts))),
+      'one_step': np.zeros((NUM_CLIPS, FRAMES)),
       'start': np.tile(starts, (NUM_CLIPS, 1)),
       'recurrent': analysis.Recurrent('tanh', 'untrained', None, None, {}),
     },
@@ -166,6 +168,9 @@ def test_the_summary_has_what_the_arrays_were_made_of(arrays):
     statistic='halvings_per_s',
   )
   assert reach['estimate'] == pytest.approx(2.5)
+  for what, value in (('median', 1.0), ('max', 1.5)):
+    one_step = found(rows, model='wavernn-seed0', statistic=f'one_step_{what}')
+    assert one_step['estimate'] == pytest.approx(value)
   # A constant ratio has no spread to be measured in.
   effect = found(
     rows, part='effects', setting='start, all', statistic='log10_l1'

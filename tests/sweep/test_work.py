@@ -290,6 +290,32 @@ def test_a_falling_curve_of_features_is_told_in_their_unit(work, monkeypatch):
   assert 'mfcc on wavecnn seed 0 (epsilons in MFCC)' in fall['sentence']
 
 
+def test_an_attack_on_a_model_itself_is_paired_with_one_on_another(
+  members, split, tmp_path
+):
+  cells = (make_cell('fgsm'), make_cell('fgsm', source=1))
+  both = make_work(tmp_path, members, split, cells)
+  sweep.run(both)
+  found = list(sweep.direct_rows(both, 'gender', 0.95))
+  # Two sources of seed 0, each judged by the other at three epsilons.
+  assert [(r['source'], r['target'], r['epsilon']) for r in found] == [
+    (source, target, epsilon)
+    for source, target in (('wavecnn', 'wavernn'), ('wavernn', 'wavecnn'))
+    for epsilon in sweep_subjects.EPSILONS
+  ]
+  on_cnn, on_rnn = (
+    work_lib.judgements(both, cell).predictions[2, 0, 1] != split.labels
+    for cell in cells
+  )
+  row = found[2]
+  assert set(row) == set(tables.DIRECT_COLUMNS)
+  assert row['error_rate'] == on_cnn.mean()
+  assert row['direct_error_rate'] == on_rnn.mean()
+  assert row['more'] == on_rnn.mean() - on_cnn.mean()
+  assert row['mcnemar_p'] == statistics.mcnemar(on_rnn, on_cnn).p_value
+  assert row['more_speaker_low'] <= row['more_low'] <= row['more']
+
+
 def test_clips_without_a_label_count_in_flips_alone(rows):
   row = next(
     r for r in rows if (r['target_seed'], r['epsilon_given']) == (1, '0.1')
