@@ -19,6 +19,8 @@ from advspeech.audio import LSB_PER_UNIT
 
 # Rows of probabilities sum to 1 this closely, in float32 or bfloat16.
 SOFTMAX_TOLERANCE = 1e-2
+# Share of clips with the same answer at which nothing else is left to tell.
+ONE_ANSWER = 0.95
 # Shares of zero gradients that are worth a word, and that spoil an attack.
 ZERO_SHARE_WARNING, ZERO_SHARE_ERROR = 0.01, 0.5
 
@@ -166,43 +168,68 @@ def control_as_strong(
 
 
 def non_monotone_curve(
-  wrong: np.ndarray, epsilons: Sequence[float], confidence: float = 0.95
+  answers: np.ndarray,
+  labels: np.ndarray,
+  epsilons: Sequence[float],
+  classes: Sequence[str],
+  *,
+  own_gradient: bool = True,
+  confidence: float = 0.95,
 ) -> list[Finding]:
-  """Finds the clearest fall of a curve that ought to rise.
+  """Finds the clearest fall of a curve that ought to rise, and what it is.
 
   Only one larger than sampling explains counts: every epsilon is held against
   the smaller one with the most errors, by McNemar's exact test at a level
   shared among all pairs (Bonferroni). A larger ball holds the smaller, so a
   stronger search would not fall.
 
+  Gradients are masked only where all classes recover. Where one does and
+  another breaks, answers flip from one class to the other; and where one class
+  had nearly all answers, it is no longer given to all.
+
   Args:
-    wrong: [num_epsilons, num_clips] verdicts on the same clips.
+    answers: [num_epsilons, num_clips] classes given to the same clips.
+    labels: [num_clips] classes that are true.
     epsilons: [num_epsilons] radii in any order, in one unit.
+    classes: Names.
+    own_gradient: Whether the attack was made on the model that is judged.
     confidence: One less the level of the test on the whole curve.
 
   Raises:
     ValueError: If there is not one row an epsilon.
   """
-  wrong, epsilons = np.asarray(wrong, bool), np.asarray(epsilons)
-  if wrong.ndim != 2 or epsilons.shape != wrong.shape[:1]:
+  answers, epsilons = np.asarray(answers), np.asarray(epsilons)
+  if answers.ndim != 2 or epsilons.shape != answers.shape[:1]:
     raise ValueError(
-      'wrong must be [num_epsilons, num_clips], epsilons [num_epsilons], got '
-      f'{wrong.shape} and {epsilons.shape}'
+      'answers must be [num_epsilons, num_clips], epsilons [num_epsilons], got '
+      f'{answers.shape} and {epsilons.shape}'
     )
+  labels = np.asarray(labels)
   order = np.argsort(epsilons, kind='stable')
-  wrong, epsilons = wrong[order], epsilons[order]
+  answers, epsilons = answers[order], epsilons[order]
+  wrong = answers != labels
   num_errors = wrong.sum(1)
   num_pairs = len(epsilons) * (len(epsilons) - 1) / 2
+  level = (1 - confidence) / max(num_pairs, 1)
   falls = []
   for i in range(1, len(epsilons)):
     top = int(np.argmax(num_errors[:i]))
     test = statistics.mcnemar(wrong[top], wrong[i])
-    if _more_errors(test, (1 - confidence) / num_pairs):
+    if _more_errors(test, level):
       falls.append((test.p_value, top, i))
   if not falls:
     return []
   p_value, top, i = min(falls)
+  kind, reading = _reading_of_fall(
+    answers[[top, *range(i, len(epsilons))]],
+    labels,
+    epsilons[i:],
+    classes,
+    level,
+    own_gradient,
+  )
   values = {
+    'kind': kind,
     'epsilon_high': float(epsilons[top]),
     'epsilon_low': float(epsilons[i]),
     'error_high': float(wrong[top].mean()),
@@ -216,10 +243,130 @@ def non_monotone_curve(
       'warning',
       f'the error falls from {values["error_high"]:.1%} at epsilon '
       f'{values["epsilon_high"]:g} to {values["error_low"]:.1%} at '
-      f'{values["epsilon_low"]:g} (McNemar p = {p_value:.2g}): one step '
-      'overshoots there or gradients are masked, so take smaller and more '
-      'steps (PGD) before calling the model robust',
+      f'{values["epsilon_low"]:g} (McNemar p = {p_value:.2g}): {reading}',
       values,
+    )
+  ]
+
+
+def _reading_of_fall(answers, labels, epsilons, classes, level, own_gradient):
+  """Returns what kind of fall it is, and what to make of it.
+
+  Args:
+    answers: [1 + num_later, num_clips] at the epsilon from which the curve
+      falls, at that to which it does, and at all that are larger still.
+    labels: [num_clips].
+    epsilons: [num_later].
+    classes: Names.
+    level: Of the tests that a class breaks, and that one recovers.
+    own_gradient: As in `non_monotone_curve`.
+  """
+  wrong = answers != labels
+  there = np.unique(labels)
+
+  def more(first, second):
+    """Returns the classes that err more at the first of two epsilons."""
+    return [
+      int(c)
+      for c in there
+      if _more_errors(
+        statistics.mcnemar(*wrong[[first, second]][:, labels == c]), level
+      )
+    ]
+
+  for j, epsilon in enumerate(epsilons, 1):
+    broken, recovered = more(j, 0), more(0, j)
+    if not (broken and recovered):
+      continue
+    names = [classes[c] for c in (broken[0], recovered[0])]
+    judged = [_then(classes[c], wrong[[0, j]][:, labels == c]) for c in there]
+    given = [
+      _then(classes[c], answers[[0, j]] == c) for c in (broken[0], recovered[0])
+    ]
+    return 'flip', (
+      f'by epsilon {epsilon:g} one class recovers and another breaks (judged '
+      f'wrong: {", ".join(judged)}), as answers flip from {" to ".join(names)} '
+      f'(given to: {", ".join(given)} of clips), which is no sign of masked '
+      'gradients: tell errors by class'
+    )
+  given, share = most_given(answers[0], classes)
+  if share >= ONE_ANSWER:
+    left = np.mean(answers[1] == classes.index(given))
+    return 'one_answer', (
+      f'{given} was the answer to {share:.0%} of clips and is to {left:.0%}, '
+      'an answer to all that is given up and no sign of masked gradients: tell '
+      'errors by class'
+    )
+  if not own_gradient:
+    return 'transfer', (
+      'the gradient is of another model, whose direction need not hurt this '
+      'one the more the further it is followed: attack this model itself '
+      'before calling it robust'
+    )
+  return 'masked', (
+    'one step overshoots there or gradients are masked, so take smaller and '
+    'more steps (PGD) before calling the model robust'
+  )
+
+
+def _then(name, pair):
+  """Returns 'a 0%, then 20%', of two points' verdicts, [2, num_clips]."""
+  return f'{name} {pair[0].mean():.0%}, then {pair[1].mean():.0%}'
+
+
+def most_given(
+  answers: np.ndarray, classes: Sequence[str]
+) -> tuple[str, float]:
+  """Returns the answer that most clips get, and their share."""
+  counts = np.bincount(answers, minlength=len(classes))
+  most = int(counts.argmax())
+  return classes[most], float(counts[most] / len(answers))
+
+
+def one_answer(
+  answers: np.ndarray,
+  labels: np.ndarray,
+  clean: np.ndarray,
+  epsilons: Sequence[float | str],
+  classes: Sequence[str],
+) -> list[Finding]:
+  """Finds epsilons at which (nearly) all clips get one and the same answer.
+
+  The error is then what the other classes' clips are of all, as a blind guess's
+  may be: only errors by class tell the two apart.
+
+  Args:
+    answers: [num_epsilons, num_clips] classes given to the same clips.
+    labels: [num_clips] classes that are true.
+    clean: [num_clips] classes given to them untouched.
+    epsilons: [num_epsilons] for the sentence.
+    classes: Names.
+  """
+  if most_given(clean, classes)[1] >= ONE_ANSWER:
+    return []
+  at = [
+    (epsilon, *most_given(given, classes), float(np.mean(given != labels)))
+    for epsilon, given in zip(epsilons, answers, strict=True)
+  ]
+  at = [point for point in at if point[2] >= ONE_ANSWER]
+  if not at:
+    return []
+  said = '; '.join(
+    f'at epsilon {epsilon} {share:.0%} are called {name} (error {error:.1%})'
+    for epsilon, name, share, error in at
+  )
+  return [
+    Finding(
+      'one_answer',
+      'warning',
+      f'one answer is given to nearly all of {len(labels)} clips: {said}, '
+      'which is every other class and no guess: tell errors by class, not the '
+      'rate',
+      {
+        'epsilons': [epsilon for epsilon, *_ in at],
+        'answers': [name for _, name, *_ in at],
+        'shares': [share for *_, share, _ in at],
+      },
     )
   ]
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import json
 import logging
 import os
 import textwrap
@@ -36,6 +37,8 @@ _TITLES = {
 }
 _INITIALS = ('fgsm', 'fgm', 'bim', 'mi', 'pgd', 'apgd', 'ce', 'l2')
 _MARKERS = 'os^Dv<>P'
+# Told apart in one panel, by marker and colour.
+MOST_CLASSES = 5
 _DASHES = ('--', ':', '-.')
 # Of attacks; with colours and markers no two are alike. Black is for the
 # strongest of them, grey for noise.
@@ -44,6 +47,8 @@ _NUM_COLORS = 5
 _STRONGEST = {'color': '0', 'linestyle': (0, (1, 1))}
 # Epsilons that span more than this are drawn on a logarithmic axis.
 _LINEAR_RANGE = 50
+# How dark the bands are: by clip, and by speaker around them.
+_CLIPS_ALPHA, _SPEAKERS_ALPHA = 0.2, 0.07
 # Of a model's name, in a legend.
 _NAME_CHARS = 30
 
@@ -176,7 +181,8 @@ def error_against_epsilon(
   """Returns the paper's Figure 6 for one task, with what it lacks.
 
   A panel a model that is tried; solid lines the attack, dashed ones noise of
-  its size, one line a seed, bands the intervals of the table.
+  its size, one line a seed, bands the intervals of the table: dark by clip,
+  pale by speaker, where it has those.
 
   Args:
     rows: Rows of `sweep.csv` of one task, source and attack, each
@@ -209,8 +215,67 @@ def error_against_epsilon(
     note(
       fig,
       f'{count_note(rows)}. Bands: {100 * confidence:g} % Wilson intervals of '
-      'each point.',
+      f'each point, {_held(rows)}.',
     )
+    return _with_legend(fig, handles)
+
+
+def error_by_class(rows: Sequence[Mapping[str, Any]]) -> figure.Figure:
+  """Returns the error of each class by itself, a panel a target and seed.
+
+  Solid lines the attack, dashed ones noise of its size.
+
+  Args:
+    rows: As `error_against_epsilon` takes, with `errors_by_class`, of at most
+      `MOST_CLASSES`.
+  """
+  with house_style():
+    seeds = sorted({row['seed'] for row in rows})
+    parts = _by_target(rows)
+    fig = figure.Figure(figsize=(4.2 * len(parts) + 0.8, 3.6 * len(seeds)))
+    grid = fig.subplots(
+      len(seeds), len(parts), sharex='col', sharey=True, squeeze=False
+    )
+    classes = list(json.loads(rows[0]['errors_by_class']))
+    noise = cells.control_of(rows[0]['attack'])
+    for of_seed, seed in zip(grid, seeds, strict=True):
+      for panel, part in zip(of_seed, parts, strict=True):
+        panel.set_title(f'{_name(part[0]["target"])}, seed {seed}')
+        panel.set_ylim(-2, 102)
+        for control, style in (('', '-'), (noise, '--')):
+          curve = sorted(
+            (
+              row
+              for row in part
+              if (row['control'], row['seed']) == (control, seed)
+            ),
+            key=lambda row: row['epsilon'],
+          )
+          counts = [json.loads(row['errors_by_class']) for row in curve]
+          for i, name in enumerate(classes):
+            panel.plot(
+              [row['epsilon'] for row in curve],
+              [100 * c[name][0] / c[name][1] for c in counts],
+              color=f'C{i}',
+              linestyle=style,
+              marker=_MARKERS[i],
+              markerfacecolor='white' if control else f'C{i}',
+            )
+        if part:
+          _epsilon_axis(panel, part)
+      of_seed[0].set_ylabel('error rate in %')
+    handles = [
+      lines.Line2D([], [], color=f'C{i}', marker=_MARKERS[i], label=plain(name))
+      for i, name in enumerate(classes)
+    ]
+    handles.append(
+      lines.Line2D(
+        *([], []), color='0.2', linestyle='--', label=control_title(noise)
+      )
+    )
+    num = json.loads(rows[0]['errors_by_class'])
+    counts = ', '.join(f'{n} of {plain(name)}' for name, (_, n) in num.items())
+    note(fig, f'{count_note(rows)}: {counts}.')
     return _with_legend(fig, handles)
 
 
@@ -247,8 +312,9 @@ def error_by_attack(rows: Sequence[Mapping[str, Any]]) -> figure.Figure:
     note(
       fig,
       f'{count_note(rows)}. Lines: means over seeds, bars from the lowest to '
-      f'the highest seed. Of {n} clips a rate of 50 % is known to '
-      f'{50 * (high - low):.0f} points either way (95 %).',
+      f'the highest seed. Of {n} clips, were they independent, a rate of 50 % '
+      f'is known to {50 * (high - low):.0f} points either way (95 %)'
+      f'{_widest_by_speaker(rows)}.',
     )
     return _with_legend(fig, handles)
 
@@ -324,7 +390,8 @@ def error_over_runs(
     note(
       fig,
       f'{counts}. Lines: means over seeds; bands: {100 * confidence:g} % '
-      "Wilson intervals, as of one seed's clips.",
+      "Wilson intervals, as of one seed's clips, "
+      f'{_held([row for rows in runs.values() for row in rows])}.',
     )
     return _with_legend(fig, handles)
 
@@ -349,9 +416,18 @@ def _mean_curve(panel, points, is_control, look, confidence):
     epsilons,
     *(100 * np.array(bands).T),
     color=look['color'],
-    alpha=0.13,
+    alpha=_CLIPS_ALPHA,
     linewidth=0,
   )
+  if all(_has_speakers(row) for e in epsilons for row in points[e]):
+    low, high = (
+      [
+        np.mean([100 * r[f'ci_speaker_{end}'] for r in points[e]])
+        for e in epsilons
+      ]
+      for end in ('low', 'high')
+    )
+    _pale_band(panel, epsilons, low, high, look['color'])
 
 
 def _by_curve(rows):
@@ -424,8 +500,9 @@ def transfer_matrix(
       fig,
       f'{attack_title(rows[0]["attack"])}, epsilon {rows[0]["epsilon_given"]}, '
       f'{rows[0]["task"]}, {rows[0]["num_clips"]} test clips; the '
-      f'{100 * confidence:g} % interval of a cell reaches at most '
-      f'{100 * half:.0f} points either way.',
+      f'{100 * confidence:g} % interval of a cell, were clips independent, '
+      f'reaches at most {100 * half:.0f} points either way'
+      f'{_widest_by_speaker(rows)}.',
     )
     return fig
 
@@ -560,10 +637,52 @@ def _error_panel(panel, rows, color):
         [100 * r['ci_low'] for r in curve],
         [100 * r['ci_high'] for r in curve],
         color=color,
-        alpha=0.13,
+        alpha=_CLIPS_ALPHA,
         linewidth=0,
       )
+      if curve and all(map(_has_speakers, curve)):
+        low, high = (
+          [100 * r[f'ci_speaker_{end}'] for r in curve]
+          for end in ('low', 'high')
+        )
+        _pale_band(panel, x, low, high, color)
   _epsilon_axis(panel, rows)
+
+
+def _pale_band(panel, x, low, high, color):
+  """Draws intervals by speaker, behind those by clip."""
+  panel.fill_between(x, low, high, color=color, alpha=_SPEAKERS_ALPHA, lw=0)
+
+
+def _has_speakers(row):
+  return row['ci_speaker_low'] != ''
+
+
+def _held(rows):
+  """Returns what the bands of these rows hold for."""
+  dark = 'clips as if independent'
+  speakers = {row['num_speakers'] for row in rows}
+  counts = ' to '.join(map(str, sorted(speakers - {''}))) or 'unknown'
+  if all(map(_has_speakers, rows)):
+    dark += f' (dark), and by speaker, of {counts} voices (pale)'
+  else:
+    dark += f'; their voices ({counts}) are too few to say more'
+  return f'{dark}; for these networks, this split and one draw of noise'
+
+
+def _widest_by_speaker(rows):
+  """Returns how far the intervals by speaker reach at most, '' if unknown."""
+  known = [row for row in rows if row['error_rate'] != '']
+  if not all(map(_has_speakers, known)):
+    return ''
+  half = max(
+    max(
+      r['error_rate'] - r['ci_speaker_low'],
+      r['ci_speaker_high'] - r['error_rate'],
+    )
+    for r in known
+  )
+  return f', by speaker to at most {100 * half:.0f}'
 
 
 def _epsilon_axis(panel, rows):

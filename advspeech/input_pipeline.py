@@ -41,6 +41,7 @@ class Split:
     num_samples: [num_clips] recorded samples, at most `time`.
     labels: [num_clips] int32.
     starts: [num_clips] first recorded sample; all 0 if None.
+    speakers: [num_clips] who speaks, '' where unknown; unknown if None.
   """
 
   ids: np.ndarray
@@ -48,11 +49,14 @@ class Split:
   num_samples: np.ndarray
   labels: np.ndarray
   starts: np.ndarray | None = None
+  speakers: np.ndarray | None = None
 
   def __post_init__(self):
-    """Sets `starts` where they were not given."""
+    """Sets `starts` and `speakers` where they were not given."""
     if self.starts is None:
       object.__setattr__(self, 'starts', np.zeros(len(self.ids), np.int32))
+    if self.speakers is None:
+      object.__setattr__(self, 'speakers', np.full(len(self.ids), ''))
 
   def __len__(self) -> int:
     """Returns the number of clips."""
@@ -109,6 +113,7 @@ def subset(split: Split, rows: np.ndarray) -> Split:
     split.num_samples[rows],
     split.labels[rows],
     split.starts[rows],
+    split.speakers[rows],
   )
 
 
@@ -118,6 +123,7 @@ def make_splits(
   kind: str,
   seed: int,
   session: str = '',
+  by: str = 'speaker',
 ) -> dict[str, Split]:
   """Returns the task's training, validation and test clips.
 
@@ -127,6 +133,8 @@ def make_splits(
     kind: One of `tasks.SPLIT_KINDS`.
     seed: Of the split.
     session: Held out, where the kind is 'leave_one_session_out'.
+    by: What no test clip shares with others, where the kind is 'group': one of
+      `tasks.GROUPS`.
   """
   rows, labels = task.rows, task.labels
   ids = corpus.ids[rows]
@@ -137,6 +145,9 @@ def make_splits(
     parts = tasks.leave_one_session_out_split(
       ids, names, corpus.session[rows], session, seed
     )
+  elif kind == 'group':
+    group = getattr(corpus, by)[rows]
+    parts = tasks.group_split(ids, names, group, by, seed)
   elif kind == 'manifest':
     parts = tasks.given_split(ids, names, corpus.split[rows])
   else:
@@ -144,10 +155,11 @@ def make_splits(
   return {
     name: Split(
       ids=ids[part],
-      pcm=corpus.take(rows[part]),
+      pcm=corpus.pcm_of(rows[part]),
       num_samples=corpus.num_samples[rows[part]],
       labels=labels[part],
       starts=corpus.starts[rows[part]],
+      speakers=corpus.speaker[rows[part]],
     )
     for name, part in parts.items()
   }

@@ -219,6 +219,7 @@ _TEXT = frozenset(
     *('task', 'model', 'other', 'source', 'target'),
     *('attack', 'mask', 'transform', 'control', 'success'),
     *('epsilon_given', 'epsilon_unit'),
+    *('errors_by_class', 'answers_by_class'),
     *('representation', 'method', 'through', 'kind'),
     *('alignment', 'region', 'arithmetic', 'direction', 'varied'),
     *('cell', 'training', 'part', 'setting', 'statistic', 'of'),

@@ -23,7 +23,10 @@ SPLIT_KINDS = (
   'speaker_disjoint',
   'leave_one_session_out',
   'manifest',
+  'group',
 )
+# What a corpus says of a clip that may be kept on one side of a split.
+GROUPS = ('speaker', 'statement', 'take', 'session', 'emotion', 'sex', 'label')
 # They keep the speakers of the test clips out of training.
 DISJOINT_KINDS = ('speaker_disjoint', 'leave_one_session_out')
 _SEXES = ('female', 'male')
@@ -178,22 +181,84 @@ def speaker_disjoint_split(
       every split, as in speaker recognition, which this split contradicts.
   """
   ids, labels, speaker = map(np.asarray, (ids, labels, speaker))
-  nameless = ids[speaker == '']
-  if len(nameless):
-    raise errors.InputError(
-      'a speaker-disjoint split needs the speaker of every clip, '
-      f'{nameless[0]} and {len(nameless) - 1} more have none; name them in the '
-      'manifest or use --config.split.kind=stratified'
-    )
-  classes = np.unique(labels)
-  for label in classes:
-    num_speakers = len(np.unique(speaker[labels == label]))
+  _check_named(ids, speaker, 'speaker')
+  for label, num_speakers in _num_groups(labels, speaker).items():
     if num_speakers < len(SPLITS):
       raise errors.InputError(
         'a speaker-disjoint split needs at least three speakers for every '
         f'class, class {label} has {num_speakers}; use '
         '--config.split.kind=stratified (speaker recognition always must)'
       )
+  return _whole_groups(labels, speaker, seed, 'speakers')
+
+
+def group_split(
+  ids: Sequence[str],
+  labels: Sequence[int],
+  group: Sequence[str],
+  by: str,
+  seed: int,
+) -> dict[str, np.ndarray]:
+  """Returns indices of a hold-out whose test clips share no group with others.
+
+  Whole groups are dealt out, as speakers are by `speaker_disjoint_split`. Where
+  a class has two of them, as there are two statements in RAVDESS, one is tested
+  on, and validation is of the other.
+
+  Args:
+    ids: [num_clips] unique utterance ids.
+    labels: [num_clips] labels.
+    group: [num_clips] what clips of a group share.
+    by: Which of `GROUPS` that is.
+    seed: Another seed gives another split.
+
+  Raises:
+    errors.InputError: If a clip has no group, or a label too few to be trained
+      on and tested.
+  """
+  ids, labels, group = map(np.asarray, (ids, labels, group))
+  _check_named(ids, group, by)
+  counts = _num_groups(labels, group)
+  fewest = min(counts, key=counts.__getitem__)
+  if counts[fewest] < 2:
+    raise errors.InputError(
+      f'a split by {by} needs at least two of them for every class, class '
+      f'{fewest} has {counts[fewest]}; use another config.split.by'
+    )
+  if counts[fewest] >= len(SPLITS):
+    return _whole_groups(labels, group, seed, f'groups by {by}')
+  names = np.unique(group)
+  digests = [_digest(seed, name) for name in names]
+  for i in sorted(range(len(names)), key=digests.__getitem__):
+    is_tested = group == names[i]
+    if set(labels[is_tested]) == set(labels[~is_tested]) == set(labels):
+      return leave_one_session_out_split(ids, labels, group, names[i], seed)
+  raise errors.InputError(
+    f'no {by} has clips of every class beside others that do; use another '
+    'config.split.by'
+  )
+
+
+def _check_named(ids, group, what):
+  nameless = ids[group == '']
+  if len(nameless):
+    raise errors.InputError(
+      f'a {what}-disjoint split needs the {what} of every clip, '
+      f'{nameless[0]} and {len(nameless) - 1} more have none; name them in the '
+      'manifest or use --config.split.kind=stratified'
+    )
+
+
+def _num_groups(labels, group):
+  """Returns how many groups each label has."""
+  return {
+    label: len(np.unique(group[labels == label])) for label in np.unique(labels)
+  }
+
+
+def _whole_groups(labels, speaker, seed, what):
+  """Returns indices of a hold-out to which whole groups are dealt."""
+  classes = np.unique(labels)
   strata = _strata(labels, speaker)
   for deal in range(_DEALS):
     parts = _dealt(
@@ -205,7 +270,7 @@ def speaker_disjoint_split(
     if all(len(np.unique(labels[p])) == len(classes) for p in parts.values()):
       return parts
   raise errors.InputError(
-    f'none of {_DEALS} ways to deal {len(np.unique(speaker))} speakers to the '
+    f'none of {_DEALS} ways to deal {len(np.unique(speaker))} {what} to the '
     'splits has every class in each; use another --config.split.kind'
   )
 
@@ -330,9 +395,7 @@ def _cut(members, names, seed, at_least=0, shares=FRACTIONS[1:]):
     at_least: As many go to validation, and to test, at the least.
     shares: What share of them goes to validation and to test.
   """
-  digest = [
-    hashlib.sha256(f'{seed}:{name}'.encode()).digest() for name in names
-  ]
+  digest = [_digest(seed, name) for name in names]
   order = sorted(range(len(names)), key=digest.__getitem__)
   num_validation, num_test = (
     max(at_least, round(len(names) * share)) for share in shares
@@ -343,6 +406,32 @@ def _cut(members, names, seed, at_least=0, shares=FRACTIONS[1:]):
     'validation': shuffled[num_test : num_test + num_validation],
     'train': shuffled[num_test + num_validation :],
   }
+
+
+def _digest(seed, name):
+  return hashlib.sha256(f'{seed}:{name}'.encode()).digest()
+
+
+def num_shared(
+  columns: Sequence[Sequence[str]], tested: np.ndarray, trained: np.ndarray
+) -> int | None:
+  """Returns how many clips of one split have a like one in another.
+
+  Args:
+    columns: [num_columns][num_clips] all of what they must share, '' where a
+      corpus does not say it.
+    tested: Indices of clips.
+    trained: Indices of those they are held against.
+
+  Returns:
+    The number; None if nothing is known of any of them.
+  """
+  keys = list(zip(*columns, strict=True))
+  known = [keys[i] for i in tested if all(keys[i])]
+  if not known:
+    return None
+  there = {keys[i] for i in trained}
+  return sum(key in there for key in known)
 
 
 def _joined(parts):

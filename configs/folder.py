@@ -3,11 +3,13 @@
   python -m launch.reproduce --config=configs/folder.py:label \
     --config.corpus.folder=/path/to/folder --workdir=runs/folder-label
 
-The folder holds `manifest.csv` (`path,label[,speaker,split,id]`, another by
+The folder holds `manifest.csv`
+(`path,label[,speaker,split,id,statement,take]`, another by
 `--config.corpus.manifest`), or one sub-folder a class. `:label` tells the
 classes apart, `:speaker` the speakers named in `--config.speakers`; `,small`
 behind it fits two CPU cores. With `--config.split.kind=manifest` the manifest's
-splits are used, with `speaker_disjoint` its speakers kept apart.
+splits are used, with `group` what `--config.split.by` names (`speaker`,
+`statement`, `take`) is kept apart.
 """
 
 import ml_collections

@@ -40,10 +40,17 @@ def get_config() -> ml_collections.ConfigDict:
         # 'none' (paper), or 'peak': every recording is scaled to full scale.
         'normalize': 'none',
       },
-      # 75/5/20; kind 'stratified' (by label), 'speaker_disjoint',
-      # 'leave_one_session_out' (tests on `session`, such as IEMOCAP's '5') or
-      # 'manifest' (the split column of corpus 'folder').
-      'split': {'kind': 'stratified', 'seed': 0, 'session': ''},
+      # 75/5/20; kind 'stratified' (by label), 'speaker_disjoint', 'group' (no
+      # test clip shares with others what `by` names: 'speaker', 'statement',
+      # 'take', 'session', ...), 'leave_one_session_out' (tests on `session`,
+      # such as IEMOCAP's '5') or 'manifest' (the split column of corpus
+      # 'folder').
+      'split': {
+        'kind': 'stratified',
+        'seed': 0,
+        'session': '',
+        'by': 'speaker',
+      },
       # Of this machine: results do not depend on it. A corpus that takes more
       # memory is read from disk during training; training clips, and validation
       # clips beside them, are kept on every accelerator if they fit into the
@@ -57,7 +64,8 @@ def get_config() -> ml_collections.ConfigDict:
       'studies': ('gradients',),
       # Clips that input gradients are studied on, evenly spread over the split
       # (-1: all), and those of them whose state Jacobians and accumulation are
-      # taken, hundreds of gradients each.
+      # taken, hundreds of gradients each; a mean of fewer than 12 gets no
+      # interval.
       'gradients': {'num_clips': -1, 'num_studied': 32},
       # One pair of models a seed ("We perform the attack twice").
       'seeds': (0, 1),
@@ -189,5 +197,5 @@ def get_corpus_config(name: str, variant: str) -> ml_collections.ConfigDict:
     config.training.num_epochs = 15 if task == 'gender' else 40
     config.sweep.batch_size = 48
     config.gradients.num_clips = 72
-    config.gradients.num_studied = 8
+    config.gradients.num_studied = 16
   return config

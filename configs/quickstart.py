@@ -25,5 +25,5 @@ def get_config() -> ml_collections.ConfigDict:
   config.training.learning_rate = 2e-3
   config.sweep.batch_size = 48
   config.gradients.num_clips = 48
-  config.gradients.num_studied = 8
+  config.gradients.num_studied = 16
   return config

@@ -29,7 +29,11 @@ def curve(target, control):
 def row(**changes):
   """Returns a row of sweep.csv, with what follows from its rate."""
   found = {
-    **dict.fromkeys(tables.SWEEP_COLUMNS, ''),
+    **{
+      key: ''
+      for key in tables.SWEEP_COLUMNS
+      if key not in ('balanced_error', 'errors_by_class', 'answers_by_class')
+    },
     'task': 'gender',
     'seed': 0,
     'source': 'wavecnn',
@@ -104,6 +108,83 @@ def excess(attacked, noisy):
   }
 
 
+def direct(own, transferred, noise, seeds=(0, 1)):
+  """Returns rows of sweep.csv and of direct.csv of attacks on WaveRNN itself.
+
+  Args:
+    own: Its error at EPSILONS under its own examples.
+    transferred: The same under those made on WaveCNN.
+    noise: The same under noise.
+    seeds: Of the pairs.
+  """
+  rows, pairs = [], []
+  for seed in seeds:
+    for e, epsilon in enumerate(EPSILONS):
+      where = {'seed': seed, 'target': 'wavernn', 'epsilon': epsilon}
+      rows.append(
+        {
+          **row(
+            **where,
+            source='wavernn',
+            control='random_sign',
+            error_rate=noise[e],
+          ),
+          **excess(own[e], noise[e]),
+        }
+      )
+      more = excess(own[e], transferred[e])
+      pairs.append(
+        {
+          **{k: v for k, v in row(**where).items() if k in DIRECT},
+          'direct_error_rate': own[e],
+          'error_rate': transferred[e],
+          **{k.replace('excess', 'more'): v for k, v in more.items()},
+          'more_speaker_low': '',
+          'more_speaker_high': '',
+        }
+      )
+  return rows, pairs
+
+
+DIRECT = tables.DIRECT_COLUMNS
+
+
+def by_class(row, classes):
+  """Returns what a row says of two classes: the first breaks first."""
+  half = NUM_CLIPS // 2
+  first = min(row['num_errors'], half)
+  wrong = (first, row['num_errors'] - first)
+  said = (half - wrong[0] + wrong[1], half - wrong[1] + wrong[0])
+  return {
+    'balanced_error': sum(wrong) / NUM_CLIPS,
+    'errors_by_class': json.dumps(
+      {c: [w, half] for c, w in zip(classes, wrong, strict=True)}
+    ),
+    'answers_by_class': json.dumps(dict(zip(classes, said, strict=True))),
+  }
+
+
+def by_speaker(rows, spread, num_speakers=8):
+  """Returns rows whose intervals by speaker reach so far around each rate."""
+  return [
+    {
+      **row,
+      'num_speakers': num_speakers,
+      **{
+        f'{key}_speaker_{end}': row[of] + sign * spread
+        for key, of in (
+          ('ci', 'error_rate'),
+          ('flip_ci', 'flip_rate'),
+          ('excess', 'excess'),
+        )
+        if row[of] != ''
+        for end, sign in (('low', -1), ('high', 1))
+      },
+    }
+    for row in rows
+  ]
+
+
 def taken(seed, target, rise_without, over_half):
   """Returns a row of transforms.csv, of a low pass at epsilon 0.02.
 
@@ -123,7 +204,7 @@ def taken(seed, target, rise_without, over_half):
   for name in ('rise_without', 'rise', 'taken', 'over_half'):
     known[f'{name}_low'] = known[name] - 0.1
     known[f'{name}_high'] = known[name] + 0.1
-  return {name: known[name] for name in tables.TRANSFORM_COLUMNS}
+  return {name: known.get(name, '') for name in tables.TRANSFORM_COLUMNS}
 
 
 def write(
@@ -151,7 +232,9 @@ def write(
         json.dumps(summary(config, name, seed, classes))
       )
   storage.write_table(
-    folder / 'attack' / 'sweep.csv', tables.SWEEP_COLUMNS, rows or sweep()
+    folder / 'attack' / 'sweep.csv',
+    tables.SWEEP_COLUMNS,
+    [{**by_class(row, classes), **row} for row in rows or sweep()],
   )
   storage.write_table(
     folder / 'attack' / 'transforms.csv', tables.TRANSFORM_COLUMNS, transforms
@@ -289,6 +372,12 @@ def write_everything_else(folder, classes=CLASSES):
             'classes': dict.fromkeys(classes, n // 2),
             'num_speakers': 10,
             'seconds': 1.5 * n,
+            'shared': {
+              'speaker': n,
+              'statement': None,
+              'speaker and statement': None,
+              'take': n // 4,
+            },
           }
           for name, n in splits.items()
         },
@@ -418,8 +507,18 @@ SUMMARY = (
   ('clips', 'wavernn-seed0', 'start, all', 'early_l1_share', 0.01, 0.0, 0.02),
   ('jacobians', 'wavernn-seed0', 'trained', 'halvings_per_s', 12.0, 11.0, 13.0),
   ('jacobians', 'wavernn-seed0', 'trained', 'forget_gate', 0.7, 0.7, 0.7),
+  ('jacobians', 'wavernn-seed0', 'trained', 'one_step_median', 0.9, 0.8, 0.9),
+  ('jacobians', 'wavernn-seed0', 'trained', 'one_step_max', 1.8, 1.5, 2.1),
   (
     *('accumulation', 'wavecnn-seed0', 'samples, epsilon 1e-06'),
+    *('measured_exponent', 1.0, 0.97, 1.03),
+  ),
+  (
+    *('accumulation', 'wavecnn-seed0', 'rate, epsilon 1e-06'),
+    *('measured_exponent', 1.0, 0.97, 1.03),
+  ),
+  (
+    *('accumulation', 'wavecnn-seed0', 'length_masked, epsilon 1e-06'),
     *('measured_exponent', 1.0, 0.97, 1.03),
   ),
   (

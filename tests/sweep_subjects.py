@@ -33,6 +33,7 @@ def make_split():
     pcm=pcm,
     num_samples=num_samples,
     labels=rng.integers(0, 3, NUM_CLIPS).astype(np.int32),
+    speakers=np.array([f'voice-{i}' for i in range(NUM_CLIPS)]),
   )
 
 

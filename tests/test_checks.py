@@ -68,44 +68,142 @@ def test_a_control_as_strong_as_the_attack_is_found():
   assert checks.control_as_strong(clean, clean, clean, 0.0) == []
 
 
+LABELS = np.arange(100) % 2
+CLASSES = ('a', 'b')
+
+
+def answers(*counts):
+  """Answers by epsilon, of which so many of class a and of b are wrong."""
+  order = np.arange(100) // 2
+  wrong = np.stack(
+    [order < np.where(LABELS == 0, of_a, of_b) for of_a, of_b in counts]
+  )
+  return np.where(wrong, 1 - LABELS, LABELS)
+
+
+def of_curve(counts, epsilons, **kwargs):
+  """The check of a curve whose errors are as many in both classes."""
+  given = answers(*((n // 2, n - n // 2) for n in counts))
+  return checks.non_monotone_curve(given, LABELS, epsilons, CLASSES, **kwargs)
+
+
 def test_a_curve_that_falls_is_found():
   epsilons = [0.0, 0.01, 0.02, 0.04]
-  falling = np.stack([wrong(n) for n in (10, 40, 60, 35)])
   finding = only(
-    checks.non_monotone_curve(falling, epsilons),
-    'non_monotone_curve',
-    'warning',
+    of_curve((10, 40, 60, 35), epsilons), 'non_monotone_curve', 'warning'
   )
   assert finding.values['epsilon_high'] == 0.02
   assert finding.values['epsilon_low'] == 0.04
-  rising = np.stack([wrong(n) for n in (10, 40, 60, 60)])
-  assert checks.non_monotone_curve(rising, epsilons) == []
+  assert finding.values['kind'] == 'masked'
+  assert '(PGD)' in finding.sentence
+  assert of_curve((10, 40, 60, 60), epsilons) == []
   # Whatever order the epsilons come in.
-  assert checks.non_monotone_curve(rising[::-1], epsilons[::-1]) == []
+  assert of_curve((60, 60, 40, 10), epsilons[::-1]) == []
   # A fall of 4 clips among 100 is what sampling does.
-  shallow = np.stack([wrong(n) for n in (10, 40, 60, 56)])
-  assert checks.non_monotone_curve(shallow, epsilons) == []
-  assert checks.non_monotone_curve(shallow[:1], epsilons[:1]) == []
+  assert of_curve((10, 40, 60, 56), epsilons) == []
+  assert of_curve((10,), epsilons[:1]) == []
+
+
+def test_another_models_gradient_is_not_masked_where_the_curve_falls():
+  (finding,) = of_curve((10, 60, 30), [0.0, 0.01, 0.02], own_gradient=False)
+  assert finding.values['kind'] == 'transfer'
+  assert 'PGD' not in finding.sentence
+  assert 'the gradient is of another model' in finding.sentence
+
+
+@pytest.mark.parametrize('own_gradient', [True, False])
+@pytest.mark.parametrize(
+  ('counts', 'by', 'judged', 'given'),
+  [
+    # As on the quickstart: men are called women, then women men.
+    (
+      ((0, 1), (0, 50), (10, 20), (50, 0)),
+      '0.02',
+      'a 0%, then 20%, b 100%, then 40%',
+      'a 100%, then 60%, b 0%, then 40%',
+    ),
+    # It falls before anybody is called the other.
+    (
+      ((0, 0), (0, 40), (0, 20), (25, 5)),
+      '0.03',
+      'a 0%, then 50%, b 80%, then 10%',
+      'a 90%, then 30%, b 10%, then 70%',
+    ),
+  ],
+)
+def test_a_fall_that_is_a_flip_of_the_answer_is_called_one(
+  counts, by, judged, given, own_gradient
+):
+  finding = only(
+    checks.non_monotone_curve(
+      *(answers(*counts), LABELS, [0.0, 0.01, 0.02, 0.03], CLASSES),
+      own_gradient=own_gradient,
+    ),
+    'non_monotone_curve',
+    'warning',
+  )
+  assert finding.values['kind'] == 'flip'
+  assert 'PGD' not in finding.sentence
+  assert f'by epsilon {by} one class recovers' in finding.sentence
+  assert f'(judged wrong: {judged})' in finding.sentence
+  assert f'flip from a to b (given to: {given} of clips)' in finding.sentence
+
+
+def test_a_class_that_breaks_later_is_no_flip_while_none_recovers():
+  given = answers((0, 0), (0, 40), (0, 25), (25, 35))
+  (finding,) = checks.non_monotone_curve(
+    given, LABELS, [0.0, 0.01, 0.02, 0.03], CLASSES
+  )
+  assert finding.values['kind'] == 'masked'
+
+
+def test_an_answer_to_all_that_is_given_up_is_no_masked_gradient():
+  given = answers((0, 0), (0, 50), (1, 20))
+  (finding,) = checks.non_monotone_curve(
+    given, LABELS, [0.0, 0.01, 0.02], CLASSES
+  )
+  assert finding.values['kind'] == 'one_answer'
+  assert 'a was the answer to 100% of clips and is to 69%' in finding.sentence
+
+
+def test_one_answer_to_all_clips_is_told_from_a_guess():
+  epsilons = ['0', '0.01', '0.02', '0.03']
+  given = answers((0, 0), (25, 25), (0, 49), (50, 0))
+  finding = only(
+    checks.one_answer(given, LABELS, given[0], epsilons, CLASSES),
+    'one_answer',
+    'warning',
+  )
+  # An error of 50 % at 0.01 is a guess: half of each class.
+  assert finding.values['epsilons'] == ['0.02', '0.03']
+  assert finding.values['answers'] == ['a', 'b']
+  assert 'at epsilon 0.02 99% are called a (error 49.0%)' in finding.sentence
+  # A model that never told them apart has not come to one answer.
+  same = given[3]
+  assert checks.one_answer(given, LABELS, same, epsilons, CLASSES) == []
+  assert (
+    checks.one_answer(given[:2], LABELS, given[0], epsilons[:2], CLASSES) == []
+  )
 
 
 def test_a_fall_in_small_steps_is_found():
-  counts = (60, 56, 52, 48, 44, 40)
-  curve = np.stack([wrong(n) for n in counts])
-  assert checks.non_monotone_curve(curve, np.arange(6))
+  assert of_curve((60, 56, 52, 48, 44, 40), np.arange(6))
 
 
 def test_a_flat_curve_with_sampling_noise_is_silent_as_often_as_promised():
   rng = np.random.default_rng(0)
-  alarms = [
-    bool(checks.non_monotone_curve(rng.random((5, 100)) < 0.3, np.arange(5)))
-    for _ in range(300)
-  ]
+  alarms = []
+  for _ in range(300):
+    wrong = rng.random((5, 100)) < 0.3
+    given = np.where(wrong, 1 - LABELS, LABELS)
+    found = checks.non_monotone_curve(given, LABELS, np.arange(5), CLASSES)
+    alarms.append(bool(found))
   assert np.mean(alarms) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 300)
 
 
-def test_verdicts_without_their_epsilons_are_refused():
+def test_answers_without_their_epsilons_are_refused():
   with pytest.raises(ValueError, match=r'got \(2, 100\) and \(3,\)'):
-    checks.non_monotone_curve(np.stack([wrong(1)] * 2), [0, 1, 2])
+    of_curve((1, 1), [0, 1, 2])
 
 
 def test_epsilons_below_one_step_are_found():

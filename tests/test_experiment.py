@@ -386,6 +386,18 @@ def test_speakers_cannot_be_told_apart_that_were_never_heard(kind):
     experiment.validate(config)
 
 
+def test_a_split_by_group_is_by_what_a_corpus_says_of_clips():
+  config = paper.get_config()
+  config.split.kind, config.split.by = 'group', 'statement'
+  experiment.validate(config)
+  config.split.by = 'room'
+  with pytest.raises(errors.InputError, match=r'split\.by must be one of spea'):
+    experiment.validate(config)
+  config.task, config.split.by = 'speaker', 'speaker'
+  with pytest.raises(errors.InputError, match='kind=group rules out; use'):
+    experiment.validate(config)
+
+
 def test_a_folder_belongs_to_the_config_that_made_it(tmp_path):
   config = quickstart.get_config()
   experiment.claim_workdir(config, str(tmp_path))
@@ -472,6 +484,9 @@ def rows(attack_names=('fgsm',)):
       'epsilon': epsilon,
       'epsilon_given': f'{epsilon}',
       'num_clips': 240,
+      'num_speakers': '',
+      'ci_speaker_low': '',
+      'ci_speaker_high': '',
       'mean_snr_db': 30 - 1000 * epsilon if epsilon else float('inf'),
       'error_rate': 0.1 + 10 * epsilon * (not control),
       'ci_low': 0.05,
@@ -549,6 +564,18 @@ def test_the_transfer_matrix_frames_the_model_attacked():
   axes, _ = figures.transfer_matrix(some).axes
   frames = [p.get_xy() for p in axes.patches]
   assert [(round(x), round(y)) for x, y in frames] == [(0, 0), (2, 1)]
+
+
+def test_figure_6_has_a_paler_band_by_speaker_around_each():
+  known = {'num_speakers': 8, 'ci_speaker_low': 0.02, 'ci_speaker_high': 0.6}
+  fig = figures.error_against_epsilon([{**row, **known} for row in rows()])
+  for axes in fig.axes[:2]:
+    dark, pale = axes.collections[::2], axes.collections[1::2]
+    for inner, outer in zip(dark, pale, strict=True):
+      assert outer.get_alpha() < inner.get_alpha()
+      ends = [band.get_paths()[0].get_extents() for band in (inner, outer)]
+      assert (ends[0].ymin, ends[0].ymax) == pytest.approx((5, 40))
+      assert (ends[1].ymin, ends[1].ymax) == pytest.approx((2, 60))
 
 
 def test_names_in_any_script_are_told_apart(monkeypatch, recwarn):
@@ -860,6 +887,8 @@ def test_an_audit_says_what_is_in_each_split_and_what_is_not(caplog):
   corpus = types.SimpleNamespace(
     ids=np.array([f'u{i}' for i in range(6)]),
     speaker=np.array(['ann', 'bob', 'ann', '', 'eve', 'bob']),
+    statement=np.array(['hello', 'bye', 'hello', 'bye', 'hello', 'hello']),
+    take=np.full(6, ''),
   )
   task = types.SimpleNamespace(classes=('yes', 'no', 'maybe'))
 
@@ -877,8 +906,25 @@ def test_an_audit_says_what_is_in_each_split_and_what_is_not(caplog):
     'test': split([4, 5], [2, 0]),
   }
   with caplog.at_level(logging.INFO, 'advspeech'):
-    data.audit(corpus, task, splits)
-  train, validation, without, test, without_no = caplog.records
+    found = data.audit(corpus, task, splits)
+  assert 'shared' not in found['train']
+  assert found['validation']['shared'] == {
+    'speaker': None,
+    'statement': 1,
+    'speaker and statement': None,
+    'take': None,
+  }
+  assert found['test']['shared'] == {
+    'speaker': 1,
+    'statement': 2,
+    'speaker and statement': 0,
+    'take': None,
+  }
+  train, validation, _, without, test, shared, without_no = caplog.records
+  assert shared.getMessage() == (
+    'test: in training too are the speaker of 1 clips, the statement of 2 '
+    'clips, the speaker and statement of 0 clips'
+  )
   assert train.getMessage() == (
     'train: 3 clips (1 yes, 1 no, 1 maybe), 2 speakers, 4 s of sound'
   )

@@ -236,6 +236,24 @@ def test_a_linear_rnn_of_known_decay_is_found_to_1_percent():
   np.testing.assert_allclose(life, expected, rtol=0.01)
 
 
+def test_one_step_is_as_long_as_its_weights_make_it():
+  """Equation 10 holds of tanh alone, and not of W before it."""
+  rng = np.random.default_rng(0)
+  rotation = np.linalg.qr(rng.normal(size=(4, 4)))[0]
+  inputs = jnp.zeros((5, 4))
+  for scale in (0.5, 3.0):
+    weights = jnp.asarray(scale * rotation, jnp.float32)
+    norms = gradients.one_step_norms(
+      lambda state, x, w=weights: jnp.tanh(w @ state + x), jnp.zeros(4), inputs
+    )
+    # At rest tanh is the identity.
+    np.testing.assert_allclose(norms, scale, rtol=1e-5)
+  saturated = gradients.one_step_norms(
+    lambda state, x: jnp.tanh(3 * state + x), jnp.zeros(4), inputs + 9
+  )
+  assert float(saturated.max()) < 1e-5
+
+
 def test_norms_are_those_of_the_whole_jacobian():
   weights = jnp.asarray(noise((5, 5)))
   inputs = jnp.asarray(noise((7, 5)))

@@ -195,6 +195,72 @@ def test_a_smaller_excess_may_be_the_significant_one(tmp_path):
   assert all('at epsilon 0.01 (' in sentence for sentence in found.found)
 
 
+def test_the_page_tells_errors_and_answers_of_every_class(tmp_path):
+  run = read(tmp_path)
+  shares = [
+    [(c['name'], c['error_rate'], c['share']) for c in sections.by_class(row)]
+    for row in (run.at('wavecnn', 0, e) for e in (0.0, 0.02))
+  ]
+  assert shares[0] == [('female', 0.04, 0.48), ('male', 0.0, 0.52)]
+  assert shares[1] == [
+    ('female', 0.84, pytest.approx(0.08)),
+    ('male', 0.0, pytest.approx(0.92)),
+  ]
+  with open(report.write(run.folder), encoding='utf-8') as file:
+    page = file.read()
+  assert '<bdi>female</bdi> 84.0, <bdi>male</bdi> 0.0' in page
+  assert '<bdi>female</bdi> 8.0, <bdi>male</bdi> 92.0' in page
+  assert (tmp_path / 'run' / 'report' / 'classes.svg').exists()
+
+
+def test_an_excess_that_few_voices_make_is_shown_and_not_confirmed(tmp_path):
+  sure = read(tmp_path / 'sure', rows=runs.by_speaker(runs.sweep(), 0.05))
+  wide = read(tmp_path / 'wide', rows=runs.by_speaker(runs.sweep(), 0.5))
+  for found, verdict in (
+    (sweep_claims.effective(sure), claim.CONFIRMED),
+    (sweep_claims.effective(wide), claim.NOT_SHOWN),
+    (sweep_claims.robust_to_noise(wide), claim.NOT_SHOWN),
+  ):
+    assert found.verdict == verdict
+  (said, _) = sweep_claims.effective(wide).found
+  assert ', by speaker [-11.0, 89.0], corrected p' in said
+  assert 'by speaker, where there is one' in sweep_claims.effective(wide).rule
+
+
+def test_a_change_of_answers_is_told_by_speaker(tmp_path):
+  flips, noisy = (0, 0.6, 0.8, 1.0), (0, 0.1, 0.1, 0.1)
+  rows = runs.sweep(rates(wavecnn=flips, wavernn=flips, noise=noisy))
+  for spread, verdict in ((0.05, claim.CONFIRMED), (0.45, claim.NOT_SHOWN)):
+    run = read(tmp_path / str(spread), rows=runs.by_speaker(rows, spread))
+    found = sweep_claims.smallest(run)
+    assert found.verdict == verdict
+    assert 'of the answers, by speaker [' in found.found[0]
+
+
+@pytest.mark.parametrize(
+  ('number', 'words'),
+  [
+    (8, 'those by speaker take the 8 voices'),
+    (5, 'they are of 5 voices, too few for an interval by speaker'),
+    ('', 'whose voices they are is not known'),
+  ],
+)
+def test_conditions_of_intervals_are_told_beside_them(tmp_path, number, words):
+  rows = runs.by_speaker(runs.sweep(), 0.1, number)
+  if number != 8:
+    rows = [{**row, 'num_speakers': number} for row in runs.sweep()]
+  run = read(tmp_path, rows=rows)
+  assert words in run.conditions
+  assert 'this split and one draw of noise' in run.conditions
+  with open(report.write(run.folder), encoding='utf-8') as file:
+    page = file.read()
+  assert page.count(run.conditions) >= 4
+  shown = '<span class="voices">by speaker [' in page
+  assert shown == (number == 8)
+  figure = (tmp_path / 'run' / 'report' / 'figure6-gender.svg').read_text()
+  assert ('voices (pale)' in figure) == shown
+
+
 def _random_run(run, rng):
   """Returns a run with errors, excesses and p of no pattern at all."""
   rows = []
@@ -205,6 +271,10 @@ def _random_run(run, rng):
       rows[-1] |= {
         'excess': rng.choice([-0.1, 0.0, 0.1, 0.3]),
         'mcnemar_p': rng.choice([0.001, 0.016, 0.017, 0.04, 1.0]),
+        **dict.fromkeys(
+          ('excess_speaker_low', 'excess_speaker_high'),
+          ('', -0.01, 0.01)[rng.integers(3)],
+        ),
       }
   return dataclasses.replace(run, rows=rows)
 
@@ -221,6 +291,7 @@ def test_verdicts_are_their_printed_rules_applied_to_every_epsilon(tmp_path):
       for e in epsilons:
         noise = run.at(name, seed, e, 'random_sign')
         more = noise['excess'] > 0 and noise['mcnemar_p'] * 3 < 0.05
+        more &= noise['excess_speaker_low'] != -0.01
         broken[name, seed, e] = more
         spared[name, seed, e] = noise['error_rate'] <= clean['ci_high']
 
@@ -300,6 +371,72 @@ def test_a_chance_excess_at_one_of_many_epsilons_is_no_effect(tmp_path):
   run = read(tmp_path, rows=rows)
   assert sweep_claims.effective(run).verdict == claim.NOT_SHOWN
   assert sweep_claims.robust_to_noise(run).verdict == claim.NOT_SHOWN
+
+
+@pytest.mark.parametrize(
+  ('own', 'transferred', 'verdict'),
+  [
+    (NONE, (0.02, 0.02, 0.2, 0.4), claim.CONFIRMED),
+    ((0.02, 0.2, 0.4, 0.5), (0.02, 0.02, 0.2, 0.4), claim.REFUTED),
+    ((0.02, 0.2, 0.4, 0.5), NONE, claim.REFUTED),
+    (NONE, NONE, claim.NOT_SHOWN),
+    # 7 against 2 of 100 clips at one of three epsilons is chance.
+    ((0.02, 0.02, 0.07, 0.02), NONE, claim.NOT_SHOWN),
+  ],
+)
+def test_a_direct_attack_on_wavernn_is_held_against_noise_and_the_transferred(
+  tmp_path, own, transferred, verdict
+):
+  rows = runs.sweep(
+    rates(wavecnn=(0.02, 0.2, 0.3, 0.5), wavernn=transferred, noise=NONE)
+  )
+  of_itself, pairs = runs.direct(own, transferred, NONE)
+  run = read(tmp_path, rows=rows + of_itself)
+  storage.write_table(run.path('attack', 'direct.csv'), runs.DIRECT, pairs)
+  found = sweep_claims.direct(run_lib.read(run.folder))
+  assert found.verdict == verdict
+  assert len(found.found) == 2
+  if own[3] == 0.5:
+    assert found.found[0].startswith(
+      'WaveRNN, seed 0: at epsilon 0.02 50.0 % by its own examples (+48.0 '
+      'points ['
+    )
+    assert 'above noise at 3 and ' in found.found[0]
+
+
+def test_without_an_attack_on_itself_wavernn_is_not_tested(tmp_path):
+  found = sweep_claims.direct(read(tmp_path))
+  assert found.verdict == claim.NOT_TESTED
+  assert found.found == ['Add wavernn to config.sweep.sources.']
+
+
+@pytest.mark.parametrize(
+  ('low', 'high', 'verdict'),
+  [
+    (0.8, 0.95, claim.CONFIRMED),
+    (0.9, 1.1, claim.NOT_SHOWN),
+    (1.5, 2.1, claim.REFUTED),
+  ],
+)
+def test_one_step_is_held_against_the_bound_of_equation_10(
+  tmp_path, low, high, verdict
+):
+  run = read(tmp_path)
+  runs.write_everything_else(tmp_path / 'run')
+  path = tmp_path / 'run' / 'gradients' / 'summary.csv'
+  rows = [
+    runs.estimate(
+      *('jacobians', 'wavernn-seed0', 'trained', f'one_step_{what}'),
+      *((low + high) / 2, low, high),
+    )
+    for what in ('median', 'max')
+  ]
+  storage.write_table(path, tuple(rows[0]), rows)
+  found = study_claims.one_step(run)
+  assert found.verdict == verdict
+  assert found.found[0].startswith(
+    'WaveRNN, seed 0 (trained): bound 1; largest step of a clip '
+  )
 
 
 def test_shapes_of_the_curves(tmp_path):
@@ -720,22 +857,46 @@ def test_an_influence_that_hardly_falls_does_not_vanish(tmp_path):
     assert len(found.found) == 1  # the plain RNN is none of the claim's
 
 
-def test_a_wide_interval_of_an_exponent_refutes_nothing(tmp_path):
+@pytest.mark.parametrize(
+  ('seconds', 'rate', 'verdict'),
+  [
+    ((0.95, 1.05), (0.95, 1.05), claim.CONFIRMED),
+    ((0.95, 1.05), (0.02, 0.23), claim.IN_PART),
+    ((4.2, 7.6), (0.02, 0.23), claim.REFUTED),
+    ((0.85, 1.15), (float('nan'), float('nan')), claim.NOT_SHOWN),
+    ((0.85, 1.15), (0.5, 0.6), claim.REFUTED),
+  ],
+)
+def test_accumulation_is_of_length_and_rate_not_of_random_samples(
+  tmp_path, seconds, rate, verdict
+):
   run = read(tmp_path)
   runs.write_everything_else(tmp_path / 'run')
   path = tmp_path / 'run' / 'gradients' / 'summary.csv'
-  nan = float('nan')
-  for low, high, verdict in (
-    (0.85, 1.15, claim.NOT_SHOWN),
-    (nan, nan, claim.NOT_SHOWN),
-    (0.5, 0.6, claim.REFUTED),
+  rows = []
+  for varied, (low, high) in (
+    ('rate', rate),
+    ('samples', (0.99, 1.01)),
+    ('length_masked', seconds),
+    ('length_cut', (-3, 3)),
   ):
-    row = runs.estimate(
-      *('accumulation', 'wavecnn-seed0', 'samples, epsilon 1e-06'),
-      *('measured_exponent', (low + high) / 2, low, high),
-    )
-    storage.write_table(path, tuple(row), [row])
-    assert study_claims.accumulation(run).verdict == verdict
+    for epsilon in ('1e-06', '0.0001'):
+      row = runs.estimate(
+        *('accumulation', 'wavecnn-seed0', f'{varied}, epsilon {epsilon}'),
+        *('measured_exponent', (low + high) / 2, low, high),
+      )
+      rows.append({**row, 'num_clips': 14, 'num_left_out': 2})
+  storage.write_table(path, tuple(rows[0]), rows)
+  found = study_claims.accumulation(run)
+  assert found.verdict == verdict
+  assert len(found.found) == 4
+  assert found.found[0] == (
+    'Random samples of a clip: WaveCNN, seed 0: exponent 1.00 [0.99, 1.01], 14 '
+    'clips, 2 left out, whose change is not positive (not counted)'
+  )
+  with open(report.write(run.folder), encoding='utf-8') as file:
+    page = file.read()
+  assert page.count('>sampling rate</td>') == 2
 
 
 def read_all(folder):

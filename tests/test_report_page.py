@@ -82,10 +82,14 @@ def test_what_was_run_is_shown_and_nothing_is_said_to_be_missing(full):
   assert 'espeak: 1060 clips' in full.text
   assert 'all: 100 clips tell a rate to 10 points' in full.text
   assert 'spectrogram, original phase' in full.text
+  assert (
+    'Of the 100 test clips have in training too: their speaker 100 (100.0 %); '
+    'another take of the same 25 (25.0 %). '
+  ) in full.text
   assert full.text.count('+25.0 [10.0, 10.0]') == 2 * 2
   alts = [image['alt'] for image in full.all('img')]
-  # Figure 6, twice 7, transfer, seven of gradients, three of features.
-  assert len(alts) == 1 + 2 + 1 + 7 + 3
+  # Figure 6 and by class, twice 7, transfer, gradients, features.
+  assert len(alts) == 1 + 1 + 2 + 1 + 7 + 3
   assert all(len(alt) > 40 for alt in alts)
 
 
@@ -244,7 +248,7 @@ def test_tables_sort_by_number_and_by_word_both_ways(opened):
   assert page.execute_script(
     'return [...document.querySelectorAll("#points ~ .table th")]'
     '.map((th) => th.ariaSort)'
-  ) == [None, 'ascending', *11 * [None]]
+  ) == [None, 'ascending', *14 * [None]]
 
 
 def test_a_table_is_copied_as_csv(opened):

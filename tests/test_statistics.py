@@ -213,6 +213,96 @@ def test_paired_difference_covers_the_truth(extra_a, extra_b, num_clips):
   assert covered >= 0.95 - 3 * math.sqrt(0.95 * 0.05 / 2000)
 
 
+def voices(rng, num_speakers, rate, alike):
+  """Verdicts on a few speakers' clips, and who speaks.
+
+  Args:
+    rng: Generator.
+    num_speakers: Each with 8 to 23 clips and an error rate of its own.
+    rate: Mean of these error rates.
+    alike: Correlation of two verdicts on one speaker.
+  """
+  strength = (1 - alike) / alike
+  own = rng.beta(rate * strength, (1 - rate) * strength, num_speakers)
+  speaker = np.repeat(
+    np.arange(num_speakers), rng.integers(8, 24, num_speakers)
+  )
+  return rng.random(len(speaker)) < own[speaker], speaker
+
+
+@pytest.mark.parametrize('num_speakers', [6, 10, 24])
+@pytest.mark.parametrize(
+  ('rate', 'alike'), [(0.3, 0.05), (0.3, 0.3), (0.1, 0.2), (0.5, 0.5)]
+)
+def test_an_interval_by_speaker_covers_the_rate_of_other_voices(
+  num_speakers, rate, alike
+):
+  rng = np.random.default_rng(0)
+  covered, by_clip = [], []
+  for _ in range(500):
+    wrong, speaker = voices(rng, num_speakers, rate, alike)
+    low, high = statistics.clustered_wilson_interval(wrong, speaker)
+    inner = statistics.wilson_interval(int(wrong.sum()), len(wrong))
+    assert low <= inner[0] <= inner[1] <= high
+    covered.append(low <= rate <= high)
+    by_clip.append(inner[0] <= rate <= inner[1])
+  # 0.90 is what is left at a rate of 0.1 with six voices.
+  assert np.mean(covered) >= 0.9 - 3 * math.sqrt(0.09 / 500)
+  assert np.mean(by_clip) < np.mean(covered)
+  if alike >= 0.2:  # why there is another interval
+    assert np.mean(by_clip) < 0.85
+
+
+@pytest.mark.parametrize('num_speakers', [6, 10, 24])
+def test_a_difference_by_speaker_covers_that_of_other_voices(num_speakers):
+  rng = np.random.default_rng(0)
+  covered, by_clip = [], []
+  for _ in range(500):
+    more, speaker = voices(rng, num_speakers, 0.4, 0.3)
+    base = rng.random(len(speaker)) < 0.2
+    attacked = base | more  # 0.32 more in the mean over voices
+    low, high = statistics.cluster_bootstrap_interval(
+      attacked.astype(float) - base, speaker, num_resamples=1999
+    )
+    covered.append(low <= 0.32 <= high)
+    low, high = statistics.paired_difference_interval(attacked, base)
+    by_clip.append(low <= 0.32 <= high)
+  assert np.mean(covered) >= 0.92 - 3 * math.sqrt(0.08 * 0.92 / 500)
+  assert np.mean(by_clip) < 0.8
+
+
+def test_independent_clips_have_hardly_wider_intervals_by_speaker():
+  rng = np.random.default_rng(0)
+  wrong = rng.random(2400) < 0.3
+  low, high = statistics.clustered_wilson_interval(wrong, np.arange(2400) % 60)
+  inner = statistics.wilson_interval(int(wrong.sum()), 2400)
+  assert high - low == pytest.approx(inner[1] - inner[0], rel=0.25)
+
+
+def test_one_voice_that_always_errs_says_little_of_others():
+  # 30 % of clips, all of three voices among ten: no more is known than that.
+  speaker = np.repeat(np.arange(10), 24)
+  wrong = speaker < 3
+  low, high = statistics.clustered_wilson_interval(wrong, speaker)
+  assert low == pytest.approx(0.10, abs=0.03)
+  assert high == pytest.approx(0.63, abs=0.03)
+
+
+@pytest.mark.parametrize(
+  'interval',
+  [
+    statistics.clustered_wilson_interval,
+    statistics.cluster_bootstrap_interval,
+  ],
+)
+def test_too_few_voices_have_no_interval(interval):
+  speaker = np.arange(50) % 5
+  with pytest.raises(ValueError, match='at least 6 clusters, got 5; say that'):
+    interval(np.zeros(50), speaker)
+  with pytest.raises(ValueError, match=r'got shapes \(49,\) and \(50,\)'):
+    interval(np.zeros(49), speaker)
+
+
 @pytest.mark.parametrize(
   'test', [statistics.mcnemar, statistics.paired_difference_interval]
 )

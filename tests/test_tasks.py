@@ -129,6 +129,67 @@ def test_a_speaker_disjoint_split_shares_no_speaker_and_tests_both_sexes():
     assert set(labels[part]) == {0, 1}
 
 
+STATEMENT = np.tile(['one', 'two', 'three', 'four', 'five'], len(IDS) // 5)
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_a_split_by_group_shares_none_with_training(seed):
+  labels = select('gender').labels
+  split = tasks.group_split(IDS, labels, STATEMENT, 'statement', seed)
+  said = [set(STATEMENT[part]) for part in parts_of(split)]
+  assert sum(map(len, said)) == len(set(STATEMENT)) == len(set.union(*said))
+  assert all(set(labels[part]) == {0, 1} for part in parts_of(split))
+  # Speakers are groups like others.
+  for ours, theirs in zip(
+    parts_of(tasks.group_split(IDS, labels, SPEAKER, 'speaker', seed)),
+    parts_of(tasks.speaker_disjoint_split(IDS, labels, SPEAKER, seed)),
+    strict=True,
+  ):
+    np.testing.assert_array_equal(ours, theirs)
+
+
+def test_of_two_groups_one_is_tested_and_the_other_trained_on():
+  labels = select('gender').labels
+  two = np.tile(['01', '02'], len(IDS) // 2)
+  # Seeds that test on either.
+  tested = set()
+  for seed in range(8):
+    split = tasks.group_split(IDS, labels, two, 'statement', seed)
+    train, validation, test = (set(two[part]) for part in parts_of(split))
+    assert train == validation
+    assert not train & test
+    assert sum(map(len, parts_of(split))) == len(IDS)
+    tested |= test
+  assert tested == {'01', '02'}
+
+
+def test_groups_that_cannot_be_kept_apart_are_refused():
+  labels = select('gender').labels
+  with pytest.raises(
+    errors.InputError, match=r'split by sex needs at least two .* has 1; use'
+  ):
+    tasks.group_split(IDS, labels, SEX, 'sex', 0)
+  with pytest.raises(errors.InputError, match='needs the take of every clip'):
+    tasks.group_split(IDS, labels, np.full(len(IDS), ''), 'take', 0)
+  # Each class has two, and no group has both classes.
+  own = np.char.add(SEX, np.tile(['a', 'b'], len(IDS) // 2))
+  with pytest.raises(errors.InputError, match='no take has clips of every'):
+    tasks.group_split(IDS, labels, own, 'take', 0)
+
+
+def test_clips_that_share_with_training_are_counted():
+  speaker = np.array(['a', 'a', 'b', 'b', 'c', ''])
+  statement = np.array(['x', 'y', 'x', 'y', 'x', 'x'])
+  train, test = np.array([0, 3]), np.array([1, 2, 4, 5])
+  for columns, number in (
+    ([speaker], 2),
+    ([statement], 4),
+    ([speaker, statement], 0),
+    ([np.full(6, '')], None),
+  ):
+    assert tasks.num_shared(columns, test, train) == number
+
+
 def test_speaker_recognition_cannot_be_speaker_disjoint():
   task = select('speaker')
   with pytest.raises(errors.InputError, match='at least three speakers'):

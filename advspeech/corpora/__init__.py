@@ -113,6 +113,8 @@ class Corpus:
     session: [num_clips] sessions of the recordings.
     label: [num_clips] classes, of a corpus of the user's own.
     split: [num_clips] splits, of the same.
+    statement: [num_clips] what is said.
+    take: [num_clips] what was recorded several times: who said what, and how.
     metadata: How it was prepared: counts, skipped recordings, versions.
   """
 
@@ -127,9 +129,11 @@ class Corpus:
   session: np.ndarray
   label: np.ndarray
   split: np.ndarray
+  statement: np.ndarray
+  take: np.ndarray
   metadata: dict[str, Any]
 
-  def take(self, rows: np.ndarray) -> 'np.ndarray | stored.StoredClips':
+  def pcm_of(self, rows: np.ndarray) -> 'np.ndarray | stored.StoredClips':
     """Returns some of the clips; those on disk stay there."""
     if isinstance(self.pcm, stored.StoredClips):
       return self.pcm.subset(rows)

@@ -37,6 +37,7 @@ INDEX = 'clips.npz'
 version = tfds.core.Version
 # What is said of a clip, '' where a corpus does not say it.
 COLUMNS = ('speaker', 'sex', 'emotion', 'session', 'label', 'split')
+COLUMNS += ('statement', 'take')
 # Formats of libsndfile that name themselves; RAW does not.
 SUFFIXES = ('.wav', '.flac', '.ogg', '.oga', '.opus', '.mp3', '.aiff', '.aif')
 SUFFIXES += ('.au', '.caf', '.w64', '.rf64', '.sph')
@@ -49,7 +50,11 @@ _AHEAD = 8
 
 
 class Utterance(NamedTuple):
-  """One clip: a stable id, int16 PCM [time] at 16 kHz, who, and how."""
+  """One clip: a stable id, int16 PCM [time] at 16 kHz, who, what, and how.
+
+  `statement` is what is said, and `take` names what was recorded several times:
+  the same by the same speaker in the same manner.
+  """
 
   id: str
   pcm: np.ndarray
@@ -59,6 +64,8 @@ class Utterance(NamedTuple):
   session: str = ''
   label: str = ''
   split: str = ''
+  statement: str = ''
+  take: str = ''
 
 
 class Recording(NamedTuple):
@@ -72,6 +79,8 @@ class Recording(NamedTuple):
   session: str = ''
   label: str = ''
   split: str = ''
+  statement: str = ''
+  take: str = ''
 
 
 class Skipped(NamedTuple):

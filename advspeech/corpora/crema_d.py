@@ -24,7 +24,7 @@ EMOTIONS = {
 DEMOGRAPHICS = 'VideoDemographics.csv'
 # One file of the release, 1040_ITH_SAD_X, has a single X.
 _NAME = re.compile(
-  rf'(?P<actor>\d{{4}})_[A-Z]{{3}}_(?P<emotion>{"|".join(EMOTIONS)})'
+  rf'(?P<actor>\d{{4}})_(?P<statement>[A-Z]{{3}})_(?P<emotion>{"|".join(EMOTIONS)})'
   r'_(LO|MD|HI|XX|X)',
   re.ASCII,
 )
@@ -33,7 +33,7 @@ _NAME = re.compile(
 class CremaD(builder.FolderBuilder):
   """TFDS builder of CREMA-D."""
 
-  VERSION = builder.version('1.1.0')
+  VERSION = builder.version('1.2.0')
   DESCRIPTION = __doc__
   LAYOUT = f'AudioWAV/1001_DFA_ANG_XX.wav and so on, and {DEMOGRAPHICS}'
 
@@ -61,6 +61,7 @@ class CremaD(builder.FolderBuilder):
           speaker=match['actor'],
           sex=sexes[match['actor']],
           emotion=EMOTIONS[match['emotion']],
+          statement=match['statement'],
         )
 
   def _sexes(self):

@@ -34,14 +34,15 @@ SEXES = {
   '16': 'female',
 }
 _NAME = re.compile(
-  r'(?P<speaker>\d\d)[ab]\d\d(?P<emotion>[A-Z])[a-z]?', re.ASCII
+  r'(?P<take>(?P<speaker>\d\d)(?P<statement>[ab]\d\d)(?P<emotion>[A-Z]))[a-z]?',
+  re.ASCII,
 )
 
 
 class Emodb(builder.FolderBuilder):
   """TFDS builder of EmoDB."""
 
-  VERSION = builder.version('1.1.0')
+  VERSION = builder.version('1.2.0')
   DESCRIPTION = __doc__
   LAYOUT = 'wav/03a01Fa.wav and so on'
 
@@ -56,6 +57,8 @@ class Emodb(builder.FolderBuilder):
           speaker=match['speaker'],
           sex=SEXES[match['speaker']],
           emotion=EMOTIONS[match['emotion']],
+          statement=match['statement'],
+          take=match['take'],
         )
       else:
         yield builder.Skipped(

@@ -96,7 +96,7 @@ SENTENCE_STRIDE = 7
 class Espeak(builder.SpeechBuilder):
   """TFDS builder of the embedded corpus."""
 
-  VERSION = builder.version('2.1.0')
+  VERSION = builder.version('2.2.0')
   DESCRIPTION = __doc__
 
   def utterances(self) -> Iterator[builder.Utterance | builder.Skipped]:
@@ -130,7 +130,7 @@ def _utterances(speaker, clips):
   """Yields one speaker's clips at the rate of the program."""
   import librosa
 
-  for emotion, i, samples, rate_hz in clips:
+  for emotion, i, text, samples, rate_hz in clips:
     samples = librosa.resample(
       samples.astype(np.float32) / -audio.PCM_MIN,
       orig_sr=rate_hz,
@@ -143,20 +143,22 @@ def _utterances(speaker, clips):
       speaker=speaker,
       sex=SPEAKERS[speaker].sex,
       emotion=emotion,
+      statement=text,
     )
 
 
-def _say(speaker: str) -> list[tuple[str, int, np.ndarray, int]]:
-  """Returns (emotion, number, int16 samples, rate in Hz) of every clip."""
+def _say(speaker: str) -> list[tuple[str, int, str, np.ndarray, int]]:
+  """Returns emotion, number, text, int16 samples and Hz of every clip."""
   voice = SPEAKERS[speaker]
   wanted, utterances = [], []
   for m, manner in enumerate(MANNERS):
     start = SENTENCE_STRIDE * (list(SPEAKERS).index(speaker) + m)
     for i in range(SENTENCES_PER_MANNER):
-      wanted.append((manner.emotion, i))
+      text = SENTENCES[(start + i) % len(SENTENCES)]
+      wanted.append((manner.emotion, i, text))
       utterances.append(
         synthesis.Utterance(
-          text=SENTENCES[(start + i) % len(SENTENCES)],
+          text=text,
           variant=voice.variant,
           rate=round(voice.rate * manner.rate_factor),
           loudness=manner.loudness,
@@ -166,8 +168,8 @@ def _say(speaker: str) -> list[tuple[str, int, np.ndarray, int]]:
       )
   said = _in_a_fresh_process(utterances)
   return [
-    (emotion, i, said[f'{number}'], int(said['hz']))
-    for number, (emotion, i) in enumerate(wanted)
+    (*what, said[f'{number}'], int(said['hz']))
+    for number, what in enumerate(wanted)
   ]
 
 

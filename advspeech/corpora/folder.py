@@ -1,10 +1,11 @@
 """Any recordings: a CSV manifest, or one sub-folder a class.
 
-The manifest has a line a clip, `path,label[,speaker,split,id]`, paths relative
-to the folder and in it (a link in it may lead out); without one, a clip's label
-is the sub-folder it lies in. Files are named after ids: the manifest's, or the
-path without its suffix and with `__` for slashes. Accents may be composed in
-one place and decomposed in another: names are found, and are composed in ids.
+The manifest has a line a clip, `path,label[,speaker,split,id,statement,take]`,
+paths relative to the folder and in it (a link in it may lead out); without one,
+a clip's label is the sub-folder it lies in. `take` names what was recorded
+several times. Files are named after ids: the manifest's, or the path without
+its suffix and with `__` for slashes. Accents may be composed in one place and
+decomposed in another: names are found, and are composed in ids.
 """
 
 import csv
@@ -25,13 +26,14 @@ MANIFEST = 'manifest.csv'
 _OUTSIDE = ('..', '.', *(f'{letter}:' for letter in string.ascii_letters))
 # Bytes of an id; file systems allow 255 with what is put behind it.
 _LONGEST = 180
-REQUIRED, OPTIONAL = ('path', 'label'), ('speaker', 'split', 'id')
+REQUIRED = ('path', 'label')
+OPTIONAL = ('speaker', 'split', 'id', 'statement', 'take')
 
 
 class Folder(builder.FolderBuilder):
   """TFDS builder of a user's own recordings."""
 
-  VERSION = builder.version('1.1.0')
+  VERSION = builder.version('1.2.0')
   DESCRIPTION = __doc__
   LAYOUT = f'recordings, with a {MANIFEST} or in one sub-folder a class'
   SUFFIXES = builder.SUFFIXES
@@ -112,7 +114,7 @@ class Folder(builder.FolderBuilder):
         yield _recording(
           self.folder / path,
           row['id'] or _id(path),
-          **{key: row[key] for key in ('label', 'speaker', 'split')},
+          **{key: row[key] for key in ('label', *OPTIONAL) if key != 'id'},
         )
 
 

@@ -54,7 +54,7 @@ _ID = re.compile(r'(?P<dialog>Ses0(?P<session>\d)[FM]_\w+)_(?P<sex>[FM])\w+')
 class Iemocap(builder.FolderBuilder):
   """TFDS builder of IEMOCAP."""
 
-  VERSION = builder.version('1.1.0')
+  VERSION = builder.version('1.2.0')
   DESCRIPTION = __doc__
   LAYOUT = 'Session1 ... Session5 of the IEMOCAP release'
   MANUAL_DOWNLOAD_INSTRUCTIONS = (

@@ -25,7 +25,7 @@ EMOTIONS = {
 }
 _NAME = re.compile(
   r'(?P<modality>0[1-3])-(?P<channel>0[12])-(?P<emotion>0[1-8])'
-  r'-0[12]-0[12]-0[12]-(?P<actor>\d\d)'
+  r'-0[12]-(?P<statement>0[12])-(?P<repetition>0[12])-(?P<actor>\d\d)'
 )
 _AUDIO_ONLY, _SPEECH = '03', '01'
 
@@ -33,7 +33,7 @@ _AUDIO_ONLY, _SPEECH = '03', '01'
 class Ravdess(builder.FolderBuilder):
   """TFDS builder of the speech part of RAVDESS."""
 
-  VERSION = builder.version('2.1.0')
+  VERSION = builder.version('2.2.0')
   DESCRIPTION = __doc__
   LAYOUT = 'Actor_01 ... Actor_24, such as Actor_01/03-01-01-01-01-01-01.wav'
 
@@ -59,4 +59,6 @@ class Ravdess(builder.FolderBuilder):
           speaker=f'actor_{match["actor"]}',
           sex='male' if int(match['actor']) % 2 else 'female',
           emotion=EMOTIONS[match['emotion']],
+          statement=match['statement'],
+          take=f'{path.stem[: match.start("repetition")]}{match["actor"]}',
         )

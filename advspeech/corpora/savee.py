@@ -31,7 +31,7 @@ _NAME = re.compile(
 class Savee(builder.FolderBuilder):
   """TFDS builder of SAVEE."""
 
-  VERSION = builder.version('1.1.0')
+  VERSION = builder.version('1.2.0')
   DESCRIPTION = __doc__
   LAYOUT = 'AudioData/DC/a01.wav and so on'
 

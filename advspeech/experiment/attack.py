@@ -236,6 +236,11 @@ def _write_tables(config, work):
       sweep.TRANSFORM_COLUMNS,
       sweep.transform_rows(work, task, confidence),
     ),
+    (
+      'direct.csv',
+      sweep.DIRECT_COLUMNS,
+      sweep.direct_rows(work, task, confidence),
+    ),
     ('sweep.csv', sweep.SWEEP_COLUMNS, rows),
   ):
     storage.write_table(path(name), columns, table_rows)

@@ -21,6 +21,9 @@ from advspeech.experiment.validation import clip_samples, validate
 
 logger = logging.getLogger(__name__)
 
+# What a test clip may share with a training clip.
+_SHARED = (('speaker',), ('statement',), ('speaker', 'statement'), ('take',))
+
 
 def prepare(config: ml_collections.ConfigDict, skip_bad: bool = False) -> str:
   """Prepares the corpus, unless it is; returns the data set's path.
@@ -102,7 +105,12 @@ def load(
     speakers=config.speakers,
   )
   splits = input_pipeline.make_splits(
-    corpus, task, config.split.kind, config.split.seed, config.split.session
+    corpus,
+    task,
+    config.split.kind,
+    config.split.seed,
+    config.split.session,
+    config.split.by,
   )
   described = audit(corpus, task, splits)
   if workdir:
@@ -119,10 +127,27 @@ def audit(
   task: tasks.Task,
   splits: Mapping[str, input_pipeline.Split],
 ) -> dict[str, dict[str, Any]]:
-  """Says what is in each split, and by name what is not; returns the counts."""
-  described = {
-    name: _describe_split(corpus, task, split) for name, split in splits.items()
+  """Says what is in each split, and by name what is not; returns the counts.
+
+  Of validation and test clips also how many share with a training clip who
+  speaks, what is said, both, and of what they are a take (`shared`, None where
+  the corpus does not say it).
+  """
+  rows = {
+    name: np.searchsorted(corpus.ids, split.ids)
+    for name, split in splits.items()
   }
+  described = {
+    name: _describe_split(corpus, task, split, rows[name])
+    for name, split in splits.items()
+  }
+  for name in ('validation', 'test'):
+    described[name]['shared'] = {
+      ' and '.join(keys): tasks.num_shared(
+        [getattr(corpus, key) for key in keys], rows[name], rows['train']
+      )
+      for keys in _SHARED
+    }
   for name, found in described.items():
     logger.info(
       '%s: %d clips (%s), %d speakers, %.0f s of sound',
@@ -132,6 +157,13 @@ def audit(
       found['num_speakers'],
       found['seconds'],
     )
+    shared = {k: n for k, n in found.get('shared', {}).items() if n is not None}
+    if shared:
+      logger.info(
+        '%s: in training too are %s',
+        name,
+        ', '.join(f'the {key} of {n} clips' for key, n in shared.items()),
+      )
     absent = [c for c, n in found['classes'].items() if not n]
     if absent:
       logger.warning(
@@ -142,10 +174,10 @@ def audit(
   return described
 
 
-def _describe_split(corpus, task, split):
+def _describe_split(corpus, task, split, rows):
   """Returns the counts of a split, for records."""
   counts = np.bincount(split.labels, minlength=len(task.classes))
-  speakers = np.unique(corpus.speaker[np.isin(corpus.ids, split.ids)])
+  speakers = np.unique(corpus.speaker[rows])
   return {
     'num_clips': len(split),
     'classes': dict(zip(task.classes, counts.tolist(), strict=True)),

@@ -81,6 +81,7 @@ TEXTS = (
   'corpus.channels',
   'data_dir',
   'split.session',
+  'split.by',
 )
 
 
@@ -196,7 +197,11 @@ def _check_number(key: str, value: Any, allowed: str) -> None:
 def _check_split(config):
   """Raises errors.InputError at a split or a channel that cannot be."""
   kind = config.split.kind
-  if config.task == 'speaker' and kind in tasks.DISJOINT_KINDS:
+  check_choice('split.by', config.split.by, tasks.GROUPS)
+  is_disjoint = kind in tasks.DISJOINT_KINDS or (
+    (kind, config.split.by) == ('group', 'speaker')
+  )
+  if config.task == 'speaker' and is_disjoint:
     raise errors.InputError(
       'the speaker task tests on the speakers it was trained on, which '
       f'config.split.kind={kind} rules out; use stratified'

@@ -468,8 +468,9 @@ def state_reach(
     num_starts: Frames i at most, evenly spread, at which ds_n / ds_i is taken.
 
   Returns:
-    `norms` [clips, starts] of ds_n / ds_i; `start` [clips, starts], i; for an
-    LSTM `forget` [clips, frames], the mean forget gate of every step.
+    `norms` [clips, starts] of ds_n / ds_i; `start` [clips, starts], i;
+    `one_step` [clips, frames] of ds_{j+1} / ds_j; for an LSTM `forget`
+    [clips, frames], the mean forget gate of every step.
   """
   model = recurrent.model
   frames = split.pcm.shape[1] // model.frontend.frame_samples
@@ -487,7 +488,13 @@ def state_reach(
       num_iterations=NUM_ITERATIONS,
       key=key,
     )
-    result = {'norms': norms, 'start': jnp.asarray(starts, jnp.int32)}
+    result = {
+      'norms': norms,
+      'start': jnp.asarray(starts, jnp.int32),
+      'one_step': gradients.one_step_norms(
+        parts.step_fn, parts.initial, parts.inputs
+      ),
+    }
     if parts.forget_fn is not None:
 
       def step(state, x):

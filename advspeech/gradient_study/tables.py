@@ -21,6 +21,9 @@ from advspeech.models import frontend
 
 LINEAR_TOLERANCE = 0.1
 _NUM_RESAMPLES = 2000
+# With fewer values a mean gets no interval: BCa's of eight that are skewed
+# (lognormal) holds the mean in 76 % of experiments, of twelve in 86 %.
+FEWEST_OF_MEAN = 12
 # Reported by their median: they spread over decades, or lie at an end.
 _SKEWED = (
   *('l1', 'l2', 'max', 'mean_abs', 'halvings_per_s', 'norm_ratio'),
@@ -390,7 +393,10 @@ def accumulation_rows(
 def summary_rows(
   names: Sequence[str], arrays: Mapping[str, Any], confidence: float
 ) -> list[dict[str, Any]]:
-  """Returns estimates over clips with bootstrap intervals."""
+  """Returns estimates over clips with bootstrap intervals.
+
+  A mean of fewer than `FEWEST_OF_MEAN` clips has none.
+  """
   rows = []
 
   def add(part, model, setting, statistic, values, *, other='', of=None):
@@ -477,8 +483,9 @@ def reach(part: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
   `half_life_ms` of the exponential through the norms, infinite where they do
   not fall towards early frames; `norm_at_early_end`, that of ds_n / ds_i where
-  the first `gradients.EARLY_SHARE` of the frames end; for an LSTM
-  `forget_gate`, the mean over frames.
+  the first `gradients.EARLY_SHARE` of the frames end; `one_step_median` and
+  `one_step_max`, of ds_{j+1} / ds_j over the frames; for an LSTM `forget_gate`,
+  the mean over frames.
   """
   starts, norms = part['start'][0], part['norms']
   life = []
@@ -492,6 +499,8 @@ def reach(part: Mapping[str, Any]) -> dict[str, np.ndarray]:
   result = {
     'half_life_ms': np.array(life),
     'norm_at_early_end': norms[:, nearest],
+    'one_step_median': np.median(part['one_step'], -1),
+    'one_step_max': part['one_step'].max(-1),
   }
   if 'forget' in part:
     result['forget_gate'] = part['forget'].mean(-1)
@@ -523,6 +532,9 @@ def _estimate(values, statistic, confidence):
   }
   if len(finite) < 2:
     return result
+  estimate = float(statistic(finite, axis=-1))
+  if statistic is np.mean and len(finite) < FEWEST_OF_MEAN:
+    return {**result, 'estimate': estimate}
   with np.errstate(invalid='ignore'):
     low, high = statistics.bootstrap_interval(
       finite,
@@ -531,5 +543,4 @@ def _estimate(values, statistic, confidence):
       confidence=confidence,
       seed=0,
     )
-  estimate = float(statistic(finite, axis=-1))
   return {**result, 'estimate': estimate, 'ci_low': low, 'ci_high': high}

@@ -12,7 +12,10 @@ from advspeech.gradients.accumulation import (
 from advspeech.gradients.comparison import compare
 from advspeech.gradients.fidelity import sign_fidelity
 from advspeech.gradients.input_gradients import input_gradient, summarise
-from advspeech.gradients.jacobians import state_jacobian_norms
+from advspeech.gradients.jacobians import (
+  one_step_norms,
+  state_jacobian_norms,
+)
 from advspeech.gradients.profiles import (
   EARLY_SHARE,
   frame_profile,
@@ -33,6 +36,7 @@ __all__ = [
   'loss_changes',
   'mass_index',
   'nested_subsets',
+  'one_step_norms',
   'predicted_change',
   'sign_fidelity',
   'state_jacobian_norms',

@@ -68,6 +68,29 @@ def state_jacobian_norms(
   return jax.vmap(norm)(starts)
 
 
+def one_step_norms(
+  step_fn: Callable[[jax.Array, jax.Array], jax.Array],
+  initial: jax.Array,
+  inputs: jax.Array,
+) -> jax.Array:
+  """Returns the largest singular value of ds_{j+1} / ds_j, [n].
+
+  Equation 10 bounds it by 1, that of tanh's derivative; the recurrent weights W
+  belong to it and may make it larger.
+
+  Args:
+    step_fn: As in `state_jacobian_norms`.
+    initial: [size] state.
+    inputs: [n, ...] one input a step.
+  """
+
+  def step(state, x):
+    jacobian = jax.jacfwd(step_fn)(state, x)
+    return step_fn(state, x), jnp.linalg.norm(jacobian, 2)
+
+  return jax.lax.scan(step, initial, inputs)[1]
+
+
 def _scaled(vector):
   """Returns the vector at length 1, and its length, without underflow."""
   peak = jnp.abs(vector).max()

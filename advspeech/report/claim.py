@@ -65,9 +65,23 @@ def percent(rate: float) -> str:
 
 
 def points(row: Mapping[str, Any], key: str) -> str:
-  """Returns a difference of rates with its interval, in points."""
-  low, high = 100 * row[f'{key}_low'], 100 * row[f'{key}_high']
-  return f'{100 * row[key]:+.1f} points [{low:.1f}, {high:.1f}]'
+  """Returns a difference of rates with its intervals, in points."""
+  inner = f'{row[f"{key}_low"] * 100:.1f}, {row[f"{key}_high"] * 100:.1f}'
+  return f'{100 * row[key]:+.1f} points [{inner}]' + by_speaker(row, key)
+
+
+def by_speaker(row: Mapping[str, Any], key: str) -> str:
+  """Returns ', by speaker [low, high]' in %, '' where that is not known."""
+  low, high = (row[f'{key}_speaker_{end}'] for end in ('low', 'high'))
+  if low == '':
+    return ''
+  return f', by speaker [{100 * low:.1f}, {100 * high:.1f}]'
+
+
+def widest(row: Mapping[str, Any], key: str) -> tuple[float, float]:
+  """Returns the interval of a difference by speaker, by clip if that is all."""
+  low, high = (row[f'{key}_speaker_{end}'] for end in ('low', 'high'))
+  return (row[f'{key}_low'], row[f'{key}_high']) if low == '' else (low, high)
 
 
 def estimate(row: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ from advspeech import (
   provenance,
   storage,
 )
-from advspeech.report import claims, players, sections
+from advspeech.report import claims, players, sections, study_claims
 from advspeech.report import run as run_lib
 
 
@@ -66,6 +66,7 @@ def write(workdir: str) -> str:
     run=run,
     in_short=sections.in_short(run),
     curve=draw(sections.curve_figure(run), folder),
+    class_figures=images(sections.class_figures(run)),
     claims=claims.of_run(run),
     beside=sections.beside_the_paper(run),
     clips=clips,
@@ -84,6 +85,8 @@ def write(workdir: str) -> str:
     },
     gradient_estimates=estimates,
     gradient_headings=sections.gradient_headings(estimates),
+    growth=study_claims.growth(run),
+    dimensions=study_claims.DIMENSIONS,
     features=images(sections.feature_section(run)),
     feature_comparison=sections.feature_comparison(run),
     equal_errors=sections.equal_errors(run),
@@ -128,6 +131,7 @@ def render(template: str, folder: str, **context: Any) -> str:
     percent=lambda rate: f'{100 * rate:.1f}',
     rate=_rate,
     points=_points,
+    by_class=sections.by_class,
     title=figures.title,
     attack=figures.attack_title,
     control=figures.control_title,
@@ -155,13 +159,21 @@ def render(template: str, folder: str, **context: Any) -> str:
 
 
 def _points(row: Mapping[str, Any], key: str) -> str:
-  """Returns a difference of rates with its interval, without the unit."""
-  low, high = 100 * row[f'{key}_low'], 100 * row[f'{key}_high']
-  return f'{100 * row[key]:+.1f} [{low:.1f}, {high:.1f}]'
+  """Returns a difference of rates with its intervals, without the unit."""
+  return f'{100 * row[key]:+.1f} ' + _interval(row, key)
 
 
 def _rate(row: Mapping[str, Any]) -> str:
-  return (
-    f'{100 * row["error_rate"]:.1f} '
-    f'[{100 * row["ci_low"]:.1f}, {100 * row["ci_high"]:.1f}]'
-  )
+  return f'{100 * row["error_rate"]:.1f} ' + _interval(row, 'ci')
+
+
+def _interval(row, key):
+  """Returns an interval in %, and that by speaker below it, if there is one."""
+  low, high = (100 * row[f'{key}_{end}'] for end in ('low', 'high'))
+  text = f'[{low:.1f}, {high:.1f}]'
+  low, high = (row.get(f'{key}_speaker_{end}', '') for end in ('low', 'high'))
+  if low == '':
+    return text
+  return text + markupsafe.Markup(
+    '<span class="voices">by speaker [%.1f, %.1f]</span>'
+  ) % (100 * low, 100 * high)

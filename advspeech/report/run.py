@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from advspeech import errors, figures, provenance, storage, sweep
+from advspeech import errors, figures, provenance, statistics, storage, sweep
 
 Row = dict[str, Any]
 _CORPORA = {
@@ -50,6 +50,7 @@ class Run:
     examples: Clips written as sound.
     quality: Of `quality.csv`.
     transforms: Of `transforms.csv`.
+    direct: Of `direct.csv`.
     sessions: Of the attack.
     tasks: Of every other model that judged, by its name in the table: its
       `task` and `classes`.
@@ -64,6 +65,7 @@ class Run:
   examples: list[Row]
   quality: list[Row]
   transforms: list[Row]
+  direct: list[Row]
   sessions: list[Row]
   tasks: Mapping[str, Row]
 
@@ -87,6 +89,31 @@ class Run:
   def confidence(self) -> float:
     """Returns the coverage of the table's intervals."""
     return self.config['sweep']['confidence']
+
+  @property
+  def num_speakers(self) -> int | str:
+    """Returns how many voices the clips attacked are of, '' if not known."""
+    return self.first[0]['num_speakers']
+
+  @property
+  def conditions(self) -> str:
+    """Returns what the intervals of the sweep's rates hold for, in words."""
+    held = (
+      'Intervals hold for these networks, this split and one draw of noise, as '
+      'if clips were independent'
+    )
+    number = self.num_speakers
+    if number == '':
+      return f'{held}; whose voices they are is not known.'
+    if number < statistics.FEWEST_CLUSTERS:
+      return (
+        f'{held}; they are of {number} voices, too few for an interval by '
+        'speaker: nothing is said of others.'
+      )
+    return (
+      f'{held}; those by speaker take the {number} voices they are of for what '
+      'was drawn, and hold for others like them.'
+    )
 
   @property
   def classes(self) -> list[str]:
@@ -249,6 +276,7 @@ def read(workdir: str) -> Run:
     examples=storage.read_json(path('attack', 'examples.json'), kind=list),
     quality=optional_table('quality.csv'),
     transforms=optional_table('transforms.csv'),
+    direct=optional_table('direct.csv'),
     sessions=provenance.read(path('attack')),
     tasks=storage.read_json(judges) if os.path.exists(judges) else {},
   )

@@ -2,6 +2,7 @@
 
 import collections
 import functools
+import json
 import math
 import os
 import statistics as means
@@ -27,6 +28,7 @@ CHECKS = {
   'control_as_strong': 'Does noise of the same size break the model as often?',
   'beyond_chance': 'Is the error beyond that of a blind guess?',
   'non_monotone_curve': 'Does the error fall where the perturbation grows?',
+  'one_answer': 'Does a model come to give one answer to all clips?',
   'below_one_lsb': 'Are perturbations smaller than one step of 16-bit audio?',
   'zero_gradients': 'Are there samples whose gradient is exactly zero?',
   'nonfinite_gradients': 'Are there gradients that are no finite numbers?',
@@ -172,6 +174,48 @@ def curve_figure(run: run_lib.Run) -> Figure:
     'guess. One unit of epsilon is half of full scale: 0.001 moves a sample by '
     'up to 66 of the 65,536 steps of 16-bit audio.',
   )
+
+
+def class_figures(run: run_lib.Run) -> list[Figure]:
+  """Returns the error of every class by itself, where it was recorded."""
+  if (
+    len(run.classes) > figures.MOST_CLASSES
+    or not run.first[0]['errors_by_class']
+  ):
+    return []
+  return [
+    Figure(
+      'classes',
+      lambda: figures.error_by_class(run.first),
+      'Error rate against epsilon of each class by itself, a panel for each '
+      'model and seed, the attack as solid lines, noise dashed. Its numbers '
+      'are in the table under “Every point”.',
+      'Who is judged wrong: the same errors, each class by itself. Where one '
+      'class is near 0 and the others near 100 % the model gives one answer '
+      'to all clips; the error over all of them then looks like that of a '
+      'blind guess, and it falls where the answer flips.',
+    )
+  ]
+
+
+def by_class(row: run_lib.Row) -> list[dict[str, Any]]:
+  """Returns every class with its error rate and its share of the answers.
+
+  Empty for a row of several attacks joined, which has no answers of its own.
+  """
+  if not row['errors_by_class']:
+    return []
+  errors, answers = (
+    json.loads(row[f'{what}_by_class']) for what in ('errors', 'answers')
+  )
+  return [
+    {
+      'name': name,
+      'error_rate': wrong / num,
+      'share': answers[name] / row['num_clips'],
+    }
+    for name, (wrong, num) in errors.items()
+  ]
 
 
 def attack_figures(run: run_lib.Run) -> list[Figure]:

@@ -64,7 +64,8 @@ def _broken(run, judges, text):
 # How it is decided at which epsilons the attack does more than noise.
 _TESTED = (
   "McNemar's exact test on the same clips, level shared out among the epsilons "
-  '(Bonferroni)'
+  '(Bonferroni), and the interval of the difference by speaker, where there is '
+  'one, above zero'
 )
 
 
@@ -93,7 +94,9 @@ def _broken_at(run, rows):
   return [
     row
     for row in rows
-    if row['excess'] > 0 and run.corrected_p(row) < 1 - run.confidence
+    if row['excess'] > 0
+    and run.corrected_p(row) < 1 - run.confidence
+    and (row['excess_speaker_low'] == '' or row['excess_speaker_low'] > 0)
   ]
 
 
@@ -108,6 +111,66 @@ def _against_noise(run, rows):
     f'{claim.percent(row["error_rate"])} under noise at epsilon '
     f'{row["epsilon_given"]} ({claim.points(row, "excess")}, corrected p '
     f'{run.corrected_p(row):.2g})'
+  )
+
+
+def direct(run: run_lib.Run) -> claim.Claim:
+  """Returns whether WaveRNN cannot be attacked but by way of another."""
+  text = (
+    'WaveRNN cannot be attacked directly, for its gradient vanishes: examples '
+    f'made on {figures.title(run.source)} break it, its own do not (the reason '
+    'for WaveCNN, “The Substitution Model Approach”).'
+  )
+  rule = (
+    'Examples made on WaveRNN itself do no more than noise at any epsilon, and '
+    f'those made on {figures.title(run.source)} do at some; refuted where its '
+    f'own do ({_TESTED}).'
+  )
+  mask = run.config['sweep']['masks'][0]
+  answers, words = [], []
+  for name, seed in run.judges:
+    if name != 'wavernn' or name == run.source:
+      continue
+    own = [
+      row
+      for row in run.rows
+      if (row['source'], row['target'], row['control'])
+      == (name, name, run.control)
+      and row['seed'] == row['target_seed'] == seed
+      and (row['attack'], row['mask']) == (run.attack, mask)
+      and row['epsilon'] > 0
+    ]
+    pairs = [
+      row
+      for row in run.direct
+      if (row['source'], row['target'], row['seed']) == (run.source, name, seed)
+      and (row['attack'], row['mask']) == (run.attack, mask)
+      and row['epsilon'] > 0
+    ]
+    if not (own and pairs):
+      continue
+    broken = _broken_at(run, own)
+    transferred = _broken_at(run, _noise_rows(run, name, seed))
+    answers.append(False if broken else True if transferred else None)
+    # Where its own attack is above noise by most.
+    noise = max(broken or own, key=lambda row: row['excess'])
+    pair = next(r for r in pairs if r['epsilon'] == noise['epsilon'])
+    other = run.at(name, seed, noise['epsilon'], run.control)
+    words.append(
+      f'{run_lib.member_title(name, seed)}: at epsilon '
+      f'{noise["epsilon_given"]} {claim.percent(pair["direct_error_rate"])} by '
+      f'its own examples ({claim.points(noise, "excess")} over noise), '
+      f'{claim.percent(pair["error_rate"])} by those made on '
+      f'{figures.title(run.source)} ({claim.points(other, "excess")} over '
+      f'noise); its own {claim.points(pair, "more")} more, corrected p '
+      f'{run.corrected_p(pair):.2g}; above noise at {len(broken)} and '
+      f'{len(transferred)} of {len(own)} epsilons'
+    )
+  return claim.Claim(
+    text,
+    claim.verdict(answers),
+    words or ['Add wavernn to config.sweep.sources.'],
+    rule,
   )
 
 
@@ -280,7 +343,8 @@ def filters(run: run_lib.Run) -> claim.Claim:
     'Of every model that the attack breaks (interval of the rise in error '
     'above zero) at least half of that rise is left behind every simple '
     'filter: attacked less clean, both filtered, on the same clips (interval '
-    'of what is left, less half of the rise without a filter).'
+    'of what is left, less half of the rise without a filter); intervals by '
+    'speaker where there are some.'
   )
   text = 'The perturbation is broadband: simple filtering does not remove it.'
   simple = collections.defaultdict(list)
@@ -289,7 +353,7 @@ def filters(run: run_lib.Run) -> claim.Claim:
       simple[row['transform']].append(row['taken'])
   answers, words = [], []
   for transform, found in simple.items():
-    broken = [row for row in found if row['rise_without_low'] > 0]
+    broken = [row for row in found if claim.widest(row, 'rise_without')[0] > 0]
     kept = [_at_least_half(row) for row in broken]
     answers += kept or [None]
     if not broken:
@@ -321,9 +385,10 @@ def filters(run: run_lib.Run) -> claim.Claim:
 
 def _at_least_half(row):
   """Returns whether half of the rise is left, None if that is not known."""
-  if row['over_half_low'] >= 0:
+  low, high = claim.widest(row, 'over_half')
+  if low >= 0:
     return True
-  return False if row['over_half_high'] < 0 else None
+  return False if high < 0 else None
 
 
 def robust_to_noise(run: run_lib.Run) -> claim.Claim:
@@ -356,8 +421,9 @@ def shared_frontend(run: run_lib.Run) -> claim.Claim:
   text = 'Transfer comes from the front end that both models have in common.'
   rule = (
     "At one epsilon the excess over noise of a WaveRNN on WaveCNN's own front "
-    'end is above that of a WaveRNN with its own (interval of the difference); '
-    'in part, if that one is broken significantly too.'
+    'end is above that of a WaveRNN with its own (interval of the difference, '
+    'by speaker where there is one); in part, if that one is broken '
+    'significantly too.'
   )
   answers, words = [], []
   epsilon = run.telling_epsilon
@@ -367,13 +433,12 @@ def shared_frontend(run: run_lib.Run) -> claim.Claim:
     )
     if shared is None or own is None:
       continue
-    ends = ('excess', 'excess_low', 'excess_high')
     low, high = statistics.square_and_add(
-      tuple(shared[key] for key in ends), tuple(own[key] for key in ends)
+      *((row['excess'], *claim.widest(row, 'excess')) for row in (shared, own))
     )
     more = shared['excess'] - own['excess']
     if low > 0:
-      answers += [True, own['excess_low'] <= 0]
+      answers += [True, claim.widest(own, 'excess')[0] <= 0]
     else:
       answers.append(False if high < 0 else None)
     words.append(
@@ -410,7 +475,7 @@ def privacy(run: run_lib.Run) -> claim.Claim:
     "Where the attacked model's error is furthest above that under "
     f'{_noise(run)} ({_TESTED}), that of a model of another task, on the same '
     f'clips, exceeds noise by less than {100 * _SPARED:.0f} points (upper end '
-    'of the interval), by a model that tells the trait of clean clips; refuted '
+    'of the interval, as above), by a model that tells the trait of clean clips; refuted '
     'where it exceeds noise there (lower end).'
   )
   text = (
@@ -438,10 +503,11 @@ def privacy(run: run_lib.Run) -> claim.Claim:
     clean = run.clean_of_other(rows[0])
     chance = 1 - 1 / len(judge['classes'])
     knows = clean is not None and clean['ci_high'] < chance
-    if hidden and knows and shown['excess_high'] < _SPARED:
+    low, high = claim.widest(shown, 'excess')
+    if hidden and knows and high < _SPARED:
       answers.append(True)
     else:
-      answers.append(False if hidden and shown['excess_low'] > 0 else None)
+      answers.append(False if hidden and low > 0 else None)
     words.append(
       f'{titles[target]} ({judge["task"]}): {claim.points(shown, "excess")} at '
       f'epsilon {shown["epsilon_given"]}'
@@ -468,9 +534,9 @@ def smallest(run: run_lib.Run) -> claim.Claim:
   )
   rule = (
     f'At some epsilon that leaves {_SMALL_DB:g} dB SNR or more in the mean the '
-    'answer changes for more than half of the clips by its interval, and for '
-    f'fewer under {_noise(run)} (intervals apart); refuted where it changes '
-    'for less than half at every such epsilon.'
+    'answer changes for more than half of the clips by its interval, by '
+    f'speaker where there is one, and for fewer under {_noise(run)} (intervals '
+    'apart); refuted where it changes for less than half at every such epsilon.'
   )
   medians = _median_smallest(run)
   answers, words = [], []
@@ -482,15 +548,19 @@ def smallest(run: run_lib.Run) -> claim.Claim:
         small.append((attacked, noise))
     if not small:
       continue
+    ends = [[claim.widest(row, 'flip_ci') for row in pair] for pair in small]
     changed = [
-      (a, n) for a, n in small if a['flip_ci_low'] > max(0.5, n['flip_ci_high'])
+      pair
+      for pair, (attack, control) in zip(small, ends, strict=True)
+      if attack[0] > max(0.5, control[1])
     ]
-    never = all(a['flip_ci_high'] < 0.5 for a, _ in small)
+    never = all(attack[1] < 0.5 for attack, _ in ends)
     answers.append(True if changed else False if never else None)
     attacked, noise = max(changed or small, key=lambda x: x[0]['flip_rate'])
     words.append(
       f'{run_lib.member_title(name, seed)}: '
-      f'{claim.percent(attacked["flip_rate"])} of the answers change at '
+      f'{claim.percent(attacked["flip_rate"])} of the answers'
+      f'{claim.by_speaker(attacked, "flip_ci")} change at '
       f'epsilon {attacked["epsilon_given"]} '
       f'({attacked["mean_snr_db"]:.0f} dB SNR), '
       f'{claim.percent(noise["flip_rate"])} under noise; median of the '

@@ -36,11 +36,13 @@ from advspeech.sweep.findings import findings
 from advspeech.sweep.masks import num_touched
 from advspeech.sweep.problem import signal_rms
 from advspeech.sweep.tables import (
+  DIRECT_COLUMNS,
   EPSILON_COLUMNS,
   MINIMAL_COLUMNS,
   SAMPLE_COLUMNS,
   SWEEP_COLUMNS,
   TRANSFORM_COLUMNS,
+  direct_rows,
   epsilon_columns,
   minimal_rows,
   sample_rows,
@@ -52,6 +54,7 @@ from advspeech.sweep.work import Sweep, run
 
 __all__ = [
   'CONTROLS',
+  'DIRECT_COLUMNS',
   'EPSILON_COLUMNS',
   'FORMATS',
   'MINIMAL_COLUMNS',
@@ -68,6 +71,7 @@ __all__ = [
   'attacked_clips',
   'check_mask',
   'control_of',
+  'direct_rows',
   'epsilon_columns',
   'findings',
   'judge',

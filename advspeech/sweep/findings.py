@@ -128,14 +128,29 @@ def _of_cell(sweep, cell, confidence):
       strong += checks.control_as_strong(
         wrong[e, 0], control, clean, epsilon.text, confidence
       )
+    classes = target.classifier.metadata['classes']
     counts = np.bincount(labels, minlength=target.num_classes)
     beyond = []
     for e in range(len(cell.epsilons)):
       beyond += checks.beyond_chance(
         int(wrong[e, 0].sum()), counts[counts > 0].tolist(), confidence
       )
-    falls = checks.non_monotone_curve(wrong[:, 0], sizes, confidence)
+    falls = checks.non_monotone_curve(
+      answers[:, 0],
+      labels,
+      sizes,
+      classes,
+      own_gradient=target is source,
+      confidence=confidence,
+    )
+    alike = checks.one_answer(
+      answers[:, 0],
+      labels,
+      judged.clean[t][known],
+      [e.text for e in cell.epsilons],
+      classes,
+    )
     # One of each kind says it; the tables have the others.
-    for kind in (strong[:1], beyond[-1:], falls):
+    for kind in (strong[:1], beyond[-1:], falls, alike):
       found += [_as_json(where, finding) for finding in kind]
   return found

@@ -9,7 +9,7 @@ import numpy as np
 
 from advspeech import attacks, audio, features, statistics
 from advspeech.sweep import cells as cells_lib
-from advspeech.sweep import engine, problem, work
+from advspeech.sweep import engine, problem, rates, work
 
 _CELL = (
   'task',
@@ -38,19 +38,29 @@ SWEEP_COLUMNS = (
   'mean_snr_db',
   'num_infinite_snr',
   'num_clips',
+  'num_speakers',
   'num_errors',
   'error_rate',
   'ci_low',
   'ci_high',
+  'ci_speaker_low',
+  'ci_speaker_high',
   'bootstrap_low',
   'bootstrap_high',
+  'balanced_error',
+  'errors_by_class',
+  'answers_by_class',
   'flip_rate',
   'flip_ci_low',
   'flip_ci_high',
+  'flip_ci_speaker_low',
+  'flip_ci_speaker_high',
   'goal_rate',
   'excess',
   'excess_low',
   'excess_high',
+  'excess_speaker_low',
+  'excess_speaker_high',
   'mcnemar_p',
   'error_rate_float32',
   'error_rate_int16',
@@ -81,22 +91,27 @@ MINIMAL_COLUMNS = (
   'monotone',
   'bisected_epsilon',
 )
+# Behind the name of a difference: its intervals by clip and by speaker.
+_ENDS = ('_low', '_high', '_speaker_low', '_speaker_high')
 TRANSFORM_COLUMNS = (
   *_CELL,
   *EPSILON_COLUMNS,
   'num_clips',
-  'rise_without',
-  'rise_without_low',
-  'rise_without_high',
-  'rise',
-  'rise_low',
-  'rise_high',
-  'taken',
-  'taken_low',
-  'taken_high',
-  'over_half',
-  'over_half_low',
-  'over_half_high',
+  *(
+    f'{name}{end}'
+    for name in ('rise_without', 'rise', 'taken', 'over_half')
+    for end in ('', *_ENDS)
+  ),
+)
+DIRECT_COLUMNS = (
+  *_CELL,
+  *EPSILON_COLUMNS,
+  'num_clips',
+  'num_speakers',
+  'direct_error_rate',
+  'error_rate',
+  *(f'more{end}' for end in ('', *_ENDS)),
+  'mcnemar_p',
 )
 # What tables call the best of a source's attacks, by norm.
 STRONGEST = {'linf': 'strongest', 'l2': 'strongest_l2'}
@@ -111,7 +126,8 @@ def sweep_rows(
   A control's row says how far the attack is above it: `excess` is the attack's
   error rate minus the control's, with an interval for paired rates, and
   `mcnemar_p` the probability of so uneven a split of the clips that only one
-  of them broke, were both alike.
+  of them broke, were both alike. These take clips for independent; intervals
+  with `speaker` in their name take voices, see `rates`.
 
   Args:
     sweep: Its work must be complete.
@@ -125,7 +141,7 @@ def sweep_rows(
     rms = problem.signal_rms(sweep.split.pcm, sweep.split.spans)
     for t, target in enumerate(sweep.members):
       row_of = functools.partial(
-        _row, target, attack, judged.clean[t], confidence
+        _row, target, attack, judged.clean[t], sweep.split.speakers, confidence
       )
       for control in ('', *(n for n in names if n in cells_lib.CONTROLS)):
         c = names.index(control) if control else 0
@@ -143,7 +159,7 @@ def sweep_rows(
           }
           if control:
             row.update(
-              _excess(target.labels, answers[0], answers[c], confidence)
+              _excess(sweep, target, answers[0], answers[c], confidence)
             )
           elif cell.is_plain:
             row.update(_saved_columns(target.labels, answers, names))
@@ -223,16 +239,18 @@ def _below_one_lsb(epsilon, rms):
   return int(0 < np.mean(epsilon.radii(rms)) * audio.LSB_PER_UNIT < 1)
 
 
-def _row(target, attack, clean, confidence, answers):
+def _row(target, attack, clean, speakers, confidence, answers):
   """Returns a point's rates; those against a label only where there is one."""
   known = target.labels >= 0
-  flips, num = int((answers != clean).sum()), len(answers)
+  flipped = answers != clean
+  flips, num = int(flipped.sum()), len(answers)
   flip_low, flip_high = statistics.wilson_interval(flips, num, confidence)
   row = {
     'num_clips': int(known.sum()),
     'flip_rate': flips / num,
     'flip_ci_low': flip_low,
     'flip_ci_high': flip_high,
+    **rates.by_speaker('flip_ci_speaker', flipped, speakers, confidence),
   }
   if not known.any():
     return row
@@ -244,12 +262,17 @@ def _row(target, attack, clean, confidence, answers):
   goal = target.goal(attack)[known]
   return {
     **row,
+    'num_speakers': rates.num_speakers(speakers[known]),
     'num_errors': num_errors,
     'error_rate': num_errors / len(wrong),
     'ci_low': low,
     'ci_high': high,
+    **rates.by_speaker('ci_speaker', wrong, speakers[known], confidence),
     'bootstrap_low': boot_low,
     'bootstrap_high': boot_high,
+    **rates.by_class(
+      answers[known], labels, target.classifier.metadata['classes']
+    ),
     'goal_rate': (
       float((answers[known] == goal).mean()) if attack.targeted else ''
     ),
@@ -265,63 +288,16 @@ def _bootstrap(num_errors, num_clips, confidence):
   )
 
 
-def _excess(labels, attacked, control, confidence):
-  known = labels >= 0
+def _excess(sweep, target, attacked, control, confidence):
+  known = target.labels >= 0
   if not known.any():
     return {}
-  a, b = (x[known] != labels[known] for x in (attacked, control))
+  labels, speakers = target.labels[known], sweep.split.speakers[known]
+  a, b = (x[known] != labels for x in (attacked, control))
   return {
-    **_difference('excess', a, b, confidence),
+    **rates.difference('excess', a, b, speakers, confidence),
     'mcnemar_p': statistics.mcnemar(a, b).p_value,
   }
-
-
-def _difference(name, wrong_a, wrong_b, confidence):
-  """Returns A's error rate less B's on the same clips, with its interval."""
-  low, high = statistics.paired_difference_interval(
-    wrong_a, wrong_b, confidence
-  )
-  difference = float(wrong_a.mean() - wrong_b.mean())
-  return {name: difference, f'{name}_low': low, f'{name}_high': high}
-
-
-def taken(
-  without: tuple[np.ndarray, np.ndarray],
-  behind: tuple[np.ndarray, np.ndarray],
-  confidence: float,
-) -> tuple[dict[str, float], dict[str, float]]:
-  """Returns `taken` and `over_half` of `transform_rows`, with their intervals.
-
-  Args:
-    without: Whether each clip is judged wrong, [num_clips], attacked and clean,
-      where there is no transform.
-    behind: The same behind it.
-    confidence: Of the intervals.
-  """
-
-  def less(a, b):
-    return _difference('', a, b, confidence)
-
-  # Attacked beside attacked, clean beside clean: few clips change sides there.
-  attacked, clean = (less(a, b) for a, b in zip(without, behind, strict=True))
-  return (
-    _less('taken', attacked, clean),
-    _less('over_half', less(*behind), less(*without), 0.5),
-  )
-
-
-def _less(name, a, b, scale=1.0):
-  """Returns the difference of two paired differences, with its interval.
-
-  Args:
-    name: Of what is returned.
-    a: As `_difference` returns it.
-    b: What is taken off.
-    scale: Of `b`.
-  """
-  first, second = tuple(a.values()), tuple(scale * x for x in b.values())
-  low, high = statistics.square_and_add(first, second)
-  return {name: first[0] - second[0], f'{name}_low': low, f'{name}_high': high}
 
 
 def _saved_columns(labels, answers, names):
@@ -347,7 +323,7 @@ def transform_rows(
   `taken` is the second less the first, and `over_half` the first less half of
   the second: below zero, the transform takes more than half of the attack. All
   on the same clips, with intervals: Newcombe's for the rises, and of two such
-  differences squared and added for the others.
+  differences squared and added for the others; and by speaker.
 
   Args:
     sweep: Its work must be complete.
@@ -371,6 +347,7 @@ def transform_rows(
       known = target.labels >= 0
       if not known.any():
         continue
+      speakers = sweep.split.speakers[known]
       wrong, bare_wrong = (
         j.predictions[:, 0, t][:, known] != target.labels[known]
         for j in (judged, bare)
@@ -380,15 +357,63 @@ def transform_rows(
           continue
         behind = wrong[e], wrong[clean]
         without = bare_wrong[e], bare_wrong[clean]
-        taken_off, over_half = taken(without, behind, confidence)
         yield {
           **_cell_columns(sweep, cell, target, task),
           **epsilon_columns(epsilon, rms),
           'num_clips': int(known.sum()),
-          **_difference('rise_without', *without, confidence),
-          **_difference('rise', *behind, confidence),
-          **taken_off,
-          **over_half,
+          **rates.difference('rise_without', *without, speakers, confidence),
+          **rates.difference('rise', *behind, speakers, confidence),
+          **rates.taken(without, behind, speakers, confidence),
+        }
+
+
+def direct_rows(
+  sweep: work.Sweep, task: str, confidence: float
+) -> Iterator[dict[str, Any]]:
+  """Yields attacks on a model itself beside those made on another.
+
+  A row a (source, another model of its seed that was attacked too, epsilon), by
+  DIRECT_COLUMNS: `error_rate` of the target under the source's examples,
+  `direct_error_rate` under its own, at the same epsilon and on the same clips,
+  and `more`, the second less the first, with intervals and McNemar's p.
+
+  Args:
+    sweep: Its work must be complete.
+    task: Name of the task.
+    confidence: Of the intervals.
+  """
+  rms = problem.signal_rms(sweep.split.pcm, sweep.split.spans)
+  plain = {
+    (cell.source, cell.attack, cell.mask): cell
+    for cell in sweep.cells
+    if cell.is_plain
+  }
+  for (source, attack, mask), cell in plain.items():
+    for t, target in enumerate(sweep.members):
+      own = plain.get((t, attack, mask))
+      known = target.labels >= 0
+      is_pair = t != source and target.seed == sweep.members[source].seed
+      if not (own and is_pair and known.any()):
+        continue
+      speakers = sweep.split.speakers[known]
+      direct, transferred = (
+        work.judgements(sweep, c).predictions[:, 0, t][:, known]
+        != target.labels[known]
+        for c in (own, cell)
+      )
+      for e, epsilon in enumerate(cell.epsilons):
+        if epsilon not in own.epsilons:
+          continue
+        pair = direct[own.epsilons.index(epsilon)], transferred[e]
+        yield {
+          **_cell_columns(sweep, cell, target, task),
+          **epsilon_columns(epsilon, rms),
+          'num_clips': int(known.sum()),
+          'num_speakers': rates.num_speakers(speakers),
+          'direct_error_rate': float(pair[0].mean()),
+          'error_rate': float(pair[1].mean()),
+          **rates.difference('more', *pair, speakers, confidence),
+          'mcnemar_p': statistics.mcnemar(*pair).p_value,
         }
 
 
@@ -505,6 +530,7 @@ def strongest_rows(
           continue
         num_errors, num = int(wrong[known].sum()), int(known.sum())
         low, high = statistics.wilson_interval(num_errors, num, confidence)
+        speakers = sweep.split.speakers[known]
         rows.append(
           {
             **dict.fromkeys(SWEEP_COLUMNS, ''),
@@ -513,10 +539,14 @@ def strongest_rows(
             **epsilon_columns(epsilon, rms),
             'below_one_lsb': _below_one_lsb(epsilon, rms),
             'num_clips': num,
+            'num_speakers': rates.num_speakers(speakers),
             'num_errors': num_errors,
             'error_rate': num_errors / num,
             'ci_low': low,
             'ci_high': high,
+            **rates.by_speaker(
+              'ci_speaker', wrong[known], speakers, confidence
+            ),
           }
         )
   return rows

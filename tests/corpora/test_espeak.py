@@ -31,6 +31,10 @@ def test_has_1200_clips_of_ten_speakers_in_three_manners(corpus):
   assert collections.Counter(corpus.sex) == {'female': 600, 'male': 600}
   assert set(corpus.emotion) == {'neutral', 'angry', 'sad'}
   assert list(corpus.ids) == sorted(corpus.ids)
+  # A speaker says a sentence at most once in each manner.
+  assert set(corpus.statement) <= set(espeak.SENTENCES)
+  said = zip(corpus.speaker, corpus.emotion, corpus.statement, strict=True)
+  assert len(set(said)) == 1200
 
 
 def test_a_plan_counts_its_clips(espeak_dir, tmp_path):

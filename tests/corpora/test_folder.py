@@ -104,10 +104,10 @@ def test_a_manifest_says_everything(folder):
     stand_ins.write(folder / f'{name}.wav', name)
   write_manifest(
     folder,
-    'label,path,id,split,speaker\r\n'
-    'yes,a.wav,first,train,ann\r\n'
-    '"no, never",b c.wav,,test,"bob ""the"" x"\r\n'
-    ' yes ,./sub//d.wav,,,\r\n',
+    'label,path,id,split,speaker,statement,take\r\n'
+    'yes,a.wav,first,train,ann,hello,1\r\n'
+    '"no, never",b c.wav,,test,"bob ""the"" x",,\r\n'
+    ' yes ,./sub//d.wav,,,,,\r\n',
     'utf-8-sig',
   )
   found = utterances(folder)
@@ -116,6 +116,8 @@ def test_a_manifest_says_everything(folder):
     ('b c', 'no, never', 'bob "the" x', 'test'),
     ('sub__d', 'yes', '', ''),
   ]
+  said = [(u.statement, u.take) for u in found]
+  assert said == [('hello', '1'), ('', ''), ('', '')]
   np.testing.assert_array_equal(found[0].pcm, stand_ins.tone('a'))
 
 

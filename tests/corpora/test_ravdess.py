@@ -48,6 +48,13 @@ def test_names_are_the_metadata(folder, tmp_path):
     '03-01-04-02-01-02-11': ('actor_11', 'male', 'sad'),
     '03-01-08-01-01-01-01': ('actor_01', 'male', 'surprised'),
   }
+  # What is a take of what: all but which of the two it is.
+  assert dict(zip(corpus.ids, corpus.take, strict=True)) == {
+    '03-01-05-01-02-01-12': '03-01-05-01-02-12',
+    '03-01-04-02-01-02-11': '03-01-04-02-01-11',
+    '03-01-08-01-01-01-01': '03-01-08-01-01-01',
+  }
+  assert sorted(corpus.statement) == ['01', '01', '02']
 
 
 def test_48_khz_stereo_and_16_khz_flac_end_at_16_khz(folder, tmp_path):

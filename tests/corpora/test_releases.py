@@ -47,6 +47,22 @@ def test_every_clip_has_its_own_sound_and_what_the_release_says(name, tmp_path):
       np.testing.assert_array_equal(u.pcm, stand_ins.tone(u.id))
 
 
+@pytest.mark.parametrize(
+  ('name', 'id_', 'statement', 'take'),
+  [
+    ('crema_d', '1001_DFA_ANG_XX', 'DFA', ''),
+    ('emodb', '03a01Fa', 'a01', '03a01F'),
+    ('savee', 'DC_a01', '', ''),
+  ],
+)
+def test_what_is_said_is_known_where_the_release_says_it(
+  name, id_, statement, take, tmp_path
+):
+  RELEASES[name][1](tmp_path / 'release')
+  (found,) = (u for u in utterances(name, tmp_path / 'release') if u.id == id_)
+  assert (found.statement, found.take) == (statement, take)
+
+
 @pytest.mark.parametrize('name', RELEASES)
 def test_another_folder_is_told_what_it_should_hold(name, tmp_path):
   (tmp_path / 'empty').mkdir()

@@ -19,7 +19,7 @@ from advspeech import (
   storage,
   sweep,
 )
-from advspeech.sweep import engine, examples, tables
+from advspeech.sweep import engine, examples, rates, tables
 from advspeech.sweep import work as work_lib
 
 pytestmark = pytest.mark.usefixtures('shallow_networks')
@@ -290,6 +290,32 @@ def test_a_falling_curve_of_features_is_told_in_their_unit(work, monkeypatch):
   assert 'mfcc on wavecnn seed 0 (epsilons in MFCC)' in fall['sentence']
 
 
+def test_an_attack_on_a_model_itself_is_paired_with_one_on_another(
+  members, split, tmp_path
+):
+  cells = (make_cell('fgsm'), make_cell('fgsm', source=1))
+  both = make_work(tmp_path, members, split, cells)
+  sweep.run(both)
+  found = list(sweep.direct_rows(both, 'gender', 0.95))
+  # Two sources of seed 0, each judged by the other at three epsilons.
+  assert [(r['source'], r['target'], r['epsilon']) for r in found] == [
+    (source, target, epsilon)
+    for source, target in (('wavecnn', 'wavernn'), ('wavernn', 'wavecnn'))
+    for epsilon in sweep_subjects.EPSILONS
+  ]
+  on_cnn, on_rnn = (
+    work_lib.judgements(both, cell).predictions[2, 0, 1] != split.labels
+    for cell in cells
+  )
+  row = found[2]
+  assert set(row) == set(tables.DIRECT_COLUMNS)
+  assert row['error_rate'] == on_cnn.mean()
+  assert row['direct_error_rate'] == on_rnn.mean()
+  assert row['more'] == on_rnn.mean() - on_cnn.mean()
+  assert row['mcnemar_p'] == statistics.mcnemar(on_rnn, on_cnn).p_value
+  assert row['more_speaker_low'] <= row['more_low'] <= row['more']
+
+
 def test_clips_without_a_label_count_in_flips_alone(rows):
   row = next(
     r for r in rows if (r['target_seed'], r['epsilon_given']) == (1, '0.1')
@@ -297,6 +323,21 @@ def test_clips_without_a_label_count_in_flips_alone(rows):
   assert row['num_clips'] == NUM_CLIPS / 2
   assert row['num_errors'] <= NUM_CLIPS / 2
   assert (row['flip_rate'] * NUM_CLIPS) % 1 == pytest.approx(0, abs=1e-9)
+
+
+def test_every_rate_has_an_interval_by_speaker_where_enough_are_known(rows):
+  for row in rows:
+    few = row['target_seed'] == 1  # whose labels are of half the clips
+    assert row['num_speakers'] == (NUM_CLIPS // 2 if few else NUM_CLIPS)
+    keys = ('ci', 'excess') if row['control'] else ('ci',)
+    for key in keys:
+      low, high = (row[f'{key}_speaker_{end}'] for end in ('low', 'high'))
+      if few:
+        assert low == high == ''
+      else:
+        assert low <= row[f'{key}_low'] < row[f'{key}_high'] <= high
+    if row['attack'] not in tables.STRONGEST.values():
+      assert row['flip_ci_speaker_low'] <= row['flip_ci_low']
 
 
 def test_transformed_clips_have_no_controls(rows):
@@ -328,6 +369,7 @@ def test_what_a_transform_takes_is_measured_on_the_same_clips(work, split):
 
     assert row['rise'] == pytest.approx(rise(behind))
     assert row['rise_without'] == pytest.approx(rise(plain))
+    assert (row['taken_speaker_low'] == '') == (known.sum() < NUM_CLIPS)
     assert row['taken'] == pytest.approx(rise(plain) - rise(behind))
     assert row['over_half'] == pytest.approx(rise(behind) - rise(plain) / 2)
     for name in ('rise', 'rise_without', 'taken', 'over_half'):
@@ -504,20 +546,20 @@ def test_what_a_transform_takes_is_covered(holds, num_clips):
     clean, breaks, lasts = (
       rng.random(num_clips) < p for p in (clean_rate, broken_rate, holds)
     )
-    taken, over_half = tables.taken(
-      *((clean | breaks, clean), (clean | (breaks & lasts), clean)), 0.95
+    taken = rates.taken(
+      *((clean | breaks, clean), (clean | (breaks & lasts), clean)),
+      *(np.full(num_clips, ''), 0.95),
     )
     hits += (
       taken['taken_low'] <= rise * (1 - holds) <= taken['taken_high'],
-      over_half['over_half_low']
-      <= rise * (holds - 0.5)
-      <= over_half['over_half_high'],
+      taken['over_half_low'] <= rise * (holds - 0.5) <= taken['over_half_high'],
     )
   assert (hits / num_runs > 0.93).all(), hits / num_runs
 
 
 def test_where_nothing_changes_the_interval_still_has_a_width():
   broken, clean = np.arange(72) < 30, np.arange(72) < 8
-  taken, _ = tables.taken((broken, clean), (broken, clean), 0.95)
+  nobody = np.full(72, '')
+  taken = rates.taken((broken, clean), (broken, clean), nobody, 0.95)
   assert taken['taken'] == 0
   assert taken['taken_low'] < -0.01 < 0.01 < taken['taken_high'] < 0.1
