@@ -475,8 +475,8 @@ def privacy(run: run_lib.Run) -> claim.Claim:
     "Where the attacked model's error is furthest above that under "
     f'{_noise(run)} ({_TESTED}), that of a model of another task, on the same '
     f'clips, exceeds noise by less than {100 * _SPARED:.0f} points (upper end '
-    'of the interval, as above), by a model that tells the trait of clean clips; refuted '
-    'where it exceeds noise there (lower end).'
+    'of the interval, as above), by a model that tells the trait of clean '
+    'clips; refuted where it exceeds noise there (lower end).'
   )
   text = (
     'Privacy: a perturbation can hide one trait while another analysis still '
