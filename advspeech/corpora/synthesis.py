@@ -31,12 +31,18 @@ class Utterance(NamedTuple):
 
 def main() -> None:
   """Says what the input asks for."""
-  utterances = [Utterance(*x) for x in json.loads(sys.stdin.buffer.readline())]
+  asked = sys.stdin.buffer.readline()
+  if not asked.endswith(b'\n'):
+    os._exit(1)  # who asked was killed meanwhile
+  utterances = [Utterance(*x) for x in json.loads(asked)]
   threading.Thread(target=_end_with_the_input, daemon=True).start()
   written = io.BytesIO()
   np.savez(written, **say(utterances))
-  sys.stdout.buffer.write(written.getvalue())
-  sys.stdout.buffer.flush()
+  try:
+    sys.stdout.buffer.write(written.getvalue())
+    sys.stdout.buffer.flush()
+  except BrokenPipeError:
+    os._exit(1)
 
 
 def _end_with_the_input():
