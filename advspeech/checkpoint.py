@@ -4,15 +4,19 @@ Arrays and JSON on disk (Orbax), never pickle. Orbax commits a step whole but
 restores a flipped byte without a word, and takes any folder with a number for
 a step: when a save has ended, the SHA-256 of each of its files is written
 beside them, and nothing is read that does not agree with it.
+
+Of a run in a bucket Orbax sees a copy here, from which each step is sent once
+it is whole, those digests last: it knows gs:// but not s3://, and there, too,
+no more than that it wrote. What is restored is the copy that was checked.
 """
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import hashlib
 import logging
 import os
 import re
-import shutil
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -20,10 +24,11 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
-from advspeech import errors, models, parallel, storage
+from advspeech import buckets, errors, models, parallel, storage
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +47,8 @@ _MISREAD = re.compile(r'[*?\[\]\\]|gs:/|://')
 
 def check_path(workdir: str) -> None:
   """Raises errors.InputError at a folder that Orbax could not read back."""
+  if buckets.is_bucket(workdir):
+    return  # Orbax works on a copy here
   path = os.path.join(os.getcwd(), workdir)
   found = ' '.join(sorted(set(_MISREAD.findall(path))))
   if found:
@@ -78,11 +85,14 @@ class Checkpoints:
         path is one that Orbax misreads.
     """
     check_path(workdir)
-    self._path = _folder(workdir)
+    self._folder = _folder(workdir)
     parallel.on_lead(
       lambda: _set_damaged_aside(workdir),
       f'damaged checkpoints of {workdir} are set aside',
     )
+    self._opened = contextlib.ExitStack()
+    self._path = self._opened.enter_context(storage.local_copy(self._folder))
+    self._is_copy = self._path != self._folder
     self._manager = ocp.CheckpointManager(
       self._path,
       options=ocp.CheckpointManagerOptions(
@@ -95,6 +105,7 @@ class Checkpoints:
           ]
         ),
         cleanup_tmp_directories=True,
+        multiprocessing_options=_alone() if self._is_copy else _together(),
       ),
     )
     self._thread = concurrent.futures.ThreadPoolExecutor(1)
@@ -104,13 +115,16 @@ class Checkpoints:
     """Returns itself."""
     return self
 
-  def __exit__(self, *exc_info):
+  def __exit__(self, kind, *exc_info):
     """Waits for saves in flight and closes."""
     try:
       self.wait()
     finally:
       self._thread.shutdown()
       self._manager.close()
+      self._opened.close()
+    if kind is None and self._is_copy:
+      parallel.on_lead(lambda: None, f'{self._folder} is whole')
 
   def save(
     self,
@@ -130,8 +144,12 @@ class Checkpoints:
       **trees: Named trees of arrays.
     """
     self.wait()
+    if self._is_copy and not parallel.is_lead():
+      return  # all have the same arrays, and the lead sends them
     if step in self._manager.all_steps():
       self._manager.delete(step)
+    if self._is_copy:
+      trees = jax.tree.map(_on_host, trees)
     items = {name: ocp.args.StandardSave(tree) for name, tree in trees.items()}
     items['metadata'] = ocp.args.JsonSave(metadata)
     items['progress'] = ocp.args.JsonSave(progress)
@@ -153,7 +171,16 @@ class Checkpoints:
     finally:
       _one_save_at_a_time.release()
     if parallel.is_lead():
-      _write_digests(os.path.join(self._path, str(step)))
+      _write_digests(_step_folder(self._path, step))
+    if self._is_copy:
+      self._send(step)
+
+  def _send(self, step):
+    """Makes the bucket hold what is here, of which one step is new."""
+    here, there = (_step_folder(x, step) for x in (self._path, self._folder))
+    buckets.send(here, there, _DIGESTS)
+    for old in {*_steps(self._folder)} - {*self._manager.all_steps()}:
+      buckets.remove_tree(_step_folder(self._folder, old), _DIGESTS)
 
   def wait(self) -> None:
     """Waits for the save in flight; raises what went wrong in it."""
@@ -183,7 +210,7 @@ class Checkpoints:
 
   def progress(self, step: int) -> dict[str, Any]:
     """Returns the `progress` saved with `step`."""
-    return _read(os.path.join(self._path, str(step)), 'progress', 'metadata')
+    return _read(_step_folder(self._path, step), 'progress', 'metadata')
 
   def restore(
     self, step: int, metadata: Mapping[str, Any], **like: Any
@@ -199,16 +226,53 @@ class Checkpoints:
     Raises:
       errors.InputError: If the checkpoint is another model's.
     """
-    return _restore(os.path.join(self._path, str(step)), metadata, like)
+    here, there = (_step_folder(x, step) for x in (self._path, self._folder))
+    return _restore(here, there, metadata, like)
 
 
 def _folder(workdir):
-  return os.path.abspath(os.path.join(workdir, 'checkpoints'))
+  return storage.absolute(os.path.join(workdir, 'checkpoints'))
 
 
-def _restore(folder, metadata, like):
-  _check(folder, _read(folder, 'metadata', 'metadata'), metadata)
-  with ocp.StandardCheckpointer() as checkpointer:
+def _step_folder(folder, step):
+  return os.path.join(folder, str(step))
+
+
+def _together():
+  """Returns what makes Orbax save by all processes, in one folder."""
+  return ocp.options.MultiprocessingOptions()
+
+
+def _alone():
+  """Returns what makes Orbax save and restore by this process alone."""
+  if not parallel.is_distributed():
+    return _together()
+  this = jax.process_index()
+  return ocp.options.MultiprocessingOptions(
+    primary_host=this,
+    active_processes={this},
+    barrier_sync_key_prefix=f'process-{this}',
+  )
+
+
+def _on_host(array):
+  """Returns an array that every device has a copy of, from one of them."""
+  return np.asarray(array.addressable_data(0))
+
+
+def _restore(folder, shown, metadata, like):
+  """Returns the trees of a checkpoint; see `Checkpoints.restore`.
+
+  Args:
+    folder: Where it lies here.
+    shown: Where it really lies.
+    metadata: What it must have been saved with.
+    like: A template for each tree.
+  """
+  _check(shown, _read(folder, 'metadata', 'metadata'), metadata)
+  with ocp.StandardCheckpointer(
+    multiprocessing_options=_together() if shown == folder else _alone()
+  ) as checkpointer:
     return {
       name: checkpointer.restore(os.path.join(folder, name), tree)
       for name, tree in like.items()
@@ -222,7 +286,7 @@ def _read(folder, item, name):
 
 def _steps(folder):
   """Returns the numbers in a checkpoints folder, ascending."""
-  names = os.listdir(folder) if os.path.isdir(folder) else []
+  names = storage.names(folder)
   return sorted(int(name) for name in names if name.isdecimal())
 
 
@@ -237,19 +301,17 @@ def _write_digests(folder):
 
 
 def _sha256(path):
-  with open(path, 'rb') as file:
+  with storage.opened(path, 'rb') as file:
     return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
 def _is_finished(folder):
-  return os.path.exists(os.path.join(folder, _DIGESTS))
+  return storage.exists(os.path.join(folder, _DIGESTS))
 
 
 def _damages(folder):
   """Returns what is wrong with each checkpoint of a folder, by step."""
-  return {
-    step: _damage(os.path.join(folder, str(step))) for step in _steps(folder)
-  }
+  return {step: _damage(_step_folder(folder, step)) for step in _steps(folder)}
 
 
 def _listed(damages):
@@ -270,6 +332,8 @@ def _damage(folder):
     path = os.path.join(folder, name)
     try:
       found = _sha256(path)
+    except errors.BucketError:
+      raise
     except (OSError, ValueError):
       return f'{name} is missing'
     if found != digest:
@@ -284,16 +348,15 @@ def _set_damaged_aside(workdir):
   good = [step for step, damage in found.items() if not damage]
   bad = [step for step, damage in found.items() if damage]
   listed = _listed(found)
-  if any(_is_finished(os.path.join(folder, str(s))) for s in bad) and not good:
+  if any(_is_finished(_step_folder(folder, s)) for s in bad) and not good:
     raise errors.InputError(
       f'{folder} holds no checkpoint that can be used ({listed}); put them '
       f'back from a copy, or remove {folder} to train from the beginning'
     )
   for step in bad:
-    target = os.path.join(workdir, 'damaged', str(step))
-    shutil.rmtree(target, ignore_errors=True)
-    os.makedirs(os.path.dirname(target), exist_ok=True)
-    os.replace(os.path.join(folder, str(step)), target)
+    storage.move_folder(
+      _step_folder(folder, step), os.path.join(workdir, 'damaged', str(step))
+    )
   if bad:
     logger.warning(
       '%s: not usable, moved to damaged/ (%s); going on from %s',
@@ -367,7 +430,7 @@ def load_classifier(
   """
   classifier = load_best(workdir, expected, precision=precision, mesh=mesh)
   path = os.path.join(workdir, 'summary.json')
-  if not os.path.exists(path):
+  if not storage.exists(path):
     logger.warning(
       '%s is not trained to its end; its best epoch so far, %d, is used',
       workdir,
@@ -403,8 +466,21 @@ def load_best(
 
   Takes and raises what `load_classifier` does.
   """
-  best = _best(workdir)
-  metadata = _read(best, 'metadata', 'metadata')
+  check_path(workdir)
+  with storage.local_copy(_folder(workdir)) as folder:
+    best = _best(workdir, folder)
+    return _load(
+      os.path.join(folder, best),
+      os.path.join(_folder(workdir), best),
+      expected,
+      precision,
+      mesh or parallel.make_mesh(),
+    )
+
+
+def _load(folder, shown, expected, precision, mesh):
+  """Returns the classifier of a checkpoint; see `_restore` for `shown`."""
+  metadata = _read(folder, 'metadata', 'metadata')
   model = models.create_model(**metadata['model'], precision=precision)
   like = parallel.abstract_replicated(
     lambda: model.init(
@@ -412,34 +488,36 @@ def load_best(
       jnp.zeros((1, metadata['clip_samples'])),
       train=False,
     ),
-    mesh or parallel.make_mesh(),
+    mesh,
   )
-  trees = _restore(best, expected or metadata, {'variables': like})
-  progress = _read(best, 'progress', 'metadata')
+  trees = _restore(folder, shown, expected or metadata, {'variables': like})
+  progress = _read(folder, 'progress', 'metadata')
   return Classifier(model, trees['variables'], metadata, progress['num_epochs'])
 
 
-def _best(workdir):
-  """Returns the path of the best whole checkpoint, and warns of others."""
-  check_path(workdir)
-  folder = _folder(workdir)
-  if not os.path.isdir(folder):
+def _best(workdir, folder):
+  """Returns the number of the best whole checkpoint, and warns of others.
+
+  Args:
+    workdir: Of the training.
+    folder: Its checkpoints, here.
+  """
+  if not storage.is_folder(_folder(workdir)):
     raise errors.InputError(
       f'{workdir} holds no checkpoints; name the folder of a trained model, '
       'such as runs/quickstart/wavecnn-seed0'
     )
-  damages = _damages(folder)
-  paths = [
-    os.path.join(folder, str(step))
-    for step, text in damages.items()
-    if not text
-  ]
-  ranks = {path: rank(_read(path, 'metrics', 'metrics')) for path in paths}
-  ranks = {path: r for path, r in ranks.items() if r != rank(_UNRANKED)}
+  shown, damages = _folder(workdir), _damages(folder)
+  whole = [str(step) for step, text in damages.items() if not text]
+  ranks = {
+    step: rank(_read(_step_folder(folder, step), 'metrics', 'metrics'))
+    for step in whole
+  }
+  ranks = {step: r for step, r in ranks.items() if r != rank(_UNRANKED)}
   listed = _listed(damages)
   if not ranks:
     raise errors.InputError(
-      f'{folder} holds no checkpoint that can be used ({listed}); put them '
+      f'{shown} holds no checkpoint that can be used ({listed}); put them '
       f'back from a copy, or remove {workdir} and train again'
       if listed
       else f'{workdir} holds no finished checkpoint; train it first'
@@ -448,8 +526,8 @@ def _best(workdir):
   if listed:
     logger.warning(
       '%s: not usable (%s); %s is whole and is used',
-      folder,
+      shown,
       listed,
-      os.path.basename(best),
+      best,
     )
   return best

@@ -1,6 +1,5 @@
 """A run's folder: whose it is, and what in it is complete."""
 
-import contextlib
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -62,13 +61,12 @@ def page_path(workdir: str) -> str:
 
 def remove_page(workdir: str) -> None:
   """Removes a page that is about to show what is no longer so."""
-  with contextlib.suppress(FileNotFoundError):
-    os.remove(page_path(workdir))
+  storage.remove(page_path(workdir))
 
 
 def exists(path: str) -> bool:
   """Returns whether the lead process finds a file; all know the same."""
-  return parallel.agree(lambda: os.path.exists(path))
+  return parallel.agree(lambda: storage.exists(path))
 
 
 def claim_workdir(config: ml_collections.ConfigDict, workdir: str) -> None:
@@ -94,7 +92,7 @@ def claim_workdir(config: ml_collections.ConfigDict, workdir: str) -> None:
 
 def _claim(config, workdir):
   path = os.path.join(workdir, 'config.json')
-  if os.path.exists(path):
+  if storage.exists(path):
     ours = _flat(config.to_dict())
     theirs = _flat(storage.read_json(path))
     keys = sorted({*ours, *theirs})
@@ -107,9 +105,7 @@ def _claim(config, workdir):
       key.startswith('sweep.') or key in _WHICH_MODELS for key in different
     )
     trained = _holds_checkpoints(workdir)
-    attacked = os.path.isdir(attack) and (
-      {*os.listdir(attack)} - {provenance.FILE, ownership.FILE}
-    )
+    attacked = {*storage.names(attack)} - {provenance.FILE, ownership.FILE}
     if different and (attacked or (trained and not only_sweep)):
       changes = '; '.join(
         f'{key} is {theirs.get(key)!r} there and {ours.get(key)!r} now'
@@ -129,8 +125,7 @@ def _holds_checkpoints(workdir):
   """Returns whether a model has a checkpoint, or a rate was tried."""
 
   def listed(*parts):
-    folder = os.path.join(workdir, *parts)
-    return os.listdir(folder) if os.path.isdir(folder) else []
+    return storage.names(os.path.join(workdir, *parts))
 
   return any(
     step[0].isdecimal()

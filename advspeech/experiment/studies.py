@@ -40,7 +40,7 @@ def _remove_page_without(folder, workdir):
   """Removes a page that does not show the study which is about to be made."""
   table = os.path.join(folder, STUDIES[os.path.basename(folder)])
   page = page_path(workdir)
-  if parallel.is_lead() and os.path.exists(page) and not os.path.exists(table):
+  if parallel.is_lead() and storage.exists(page) and not storage.exists(table):
     remove_page(workdir)
     logger.info(
       '%s lacks this study and is removed; python -m launch.report draws it '
@@ -86,7 +86,7 @@ def run_features(
     }
     for seed in config.seeds
   }
-  os.makedirs(folder, exist_ok=True)
+  storage.make_folder(folder)
   with ownership.owned(folder):
     feature_study.write(
       folder,
@@ -143,10 +143,10 @@ def run_gradients(
   _remove_page_without(folder, workdir)
   _, task, splits = load(config)
   classifiers = {}
-  errors.check_distinct('--checkpoint', checkpoints, os.path.realpath)
-  names = storage.distinct_ends(map(os.path.abspath, checkpoints))
+  errors.check_distinct('--checkpoint', checkpoints, storage.canonical)
+  names = storage.distinct_ends(map(storage.absolute, checkpoints))
   for path in checkpoints:
-    name = names[os.path.abspath(path)]
+    name = names[storage.absolute(path)]
     classifiers[name] = checkpoint.load_classifier(
       path, precision=config.sweep.precision
     )
@@ -165,7 +165,7 @@ def run_gradients(
       'gradients: %d clips (%s), %d models', len(clips), split, len(classifiers)
     )
   if parallel.is_lead():
-    os.makedirs(folder, exist_ok=True)
+    storage.make_folder(folder)
   with ownership.owned(folder):
     gradient_study.write(
       folder,

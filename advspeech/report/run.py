@@ -185,7 +185,7 @@ def read(workdir: str) -> Run:
     return os.path.join(workdir, *parts)
 
   table = path('attack', 'sweep.csv')
-  if not os.path.exists(table):
+  if not storage.exists(table):
     raise errors.InputError(
       f'{workdir} holds no attack/sweep.csv; run python -m launch.attack (or '
       'launch.reproduce) with the same --config and --workdir first'
@@ -205,14 +205,14 @@ def read(workdir: str) -> Run:
 
   def optional_table(name):
     table = path('attack', name)
-    return storage.read_table(table) if os.path.exists(table) else []
+    return storage.read_table(table) if storage.exists(table) else []
 
   judges = path('attack', 'judges.json')
   return Run(
     folder=workdir,
     config=config,
     models=models,
-    data=storage.read_json(data) if os.path.exists(data) else None,
+    data=storage.read_json(data) if storage.exists(data) else None,
     rows=[
       {**row, 'num_classes': num_classes} for row in storage.read_table(table)
     ],
@@ -221,7 +221,7 @@ def read(workdir: str) -> Run:
     quality=optional_table('quality.csv'),
     transforms=optional_table('transforms.csv'),
     sessions=provenance.read(path('attack')),
-    tasks=storage.read_json(judges) if os.path.exists(judges) else {},
+    tasks=storage.read_json(judges) if storage.exists(judges) else {},
   )
 
 

@@ -1,7 +1,6 @@
 """Claims of the paper that the studies of gradients and of features test."""
 
 import collections
-import os
 
 import numpy as np
 
@@ -133,7 +132,7 @@ def _spread(run, model):
   path = run.path('gradients', 'clips.csv')
   shares = [
     row['early_l1_share']
-    for row in (storage.read_table(path) if os.path.exists(path) else ())
+    for row in (storage.read_table(path) if storage.exists(path) else ())
     if row['model'] == model
     and (row['alignment'], row['region']) == ('start', 'all')
   ]
@@ -153,7 +152,7 @@ _NOT_LEARNED = ', not known to be better than chance'
 def _learned(run, model):
   """Returns whether a model studied errs less than a blind guess."""
   path = run.path('gradients', 'fgsm.csv')
-  for row in storage.read_table(path) if os.path.exists(path) else ():
+  for row in storage.read_table(path) if storage.exists(path) else ():
     if row['model'] == model and row['epsilon'] == 0:
       num_errors = round(row['error_rate'] * row['num_clips'])
       high = statistics.wilson_interval(num_errors, row['num_clips'])[1]
@@ -175,7 +174,7 @@ def _with(summary, statistic):
 
 def _gradient_summary(run):
   path = run.path('gradients', 'summary.csv')
-  return storage.read_table(path) if os.path.exists(path) else []
+  return storage.read_table(path) if storage.exists(path) else []
 
 
 def _model(row):
@@ -201,7 +200,7 @@ def conversion(run: run_lib.Run) -> claim.Claim:
   path = run.path('features', 'budgets.csv')
   rows = [
     row
-    for row in (storage.read_table(path) if os.path.exists(path) else [])
+    for row in (storage.read_table(path) if storage.exists(path) else [])
     if row['representation'] != 'waveform'
     and row['method'] == 'fgsm'
     and row['kind'] == 'epsilon'

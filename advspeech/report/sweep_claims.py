@@ -1,7 +1,6 @@
 """Claims of the paper that the sweep tests."""
 
 import collections
-import os
 
 import numpy as np
 
@@ -527,7 +526,7 @@ def _median_smallest(run):
   path = run.path('attack', 'minimal.csv')
   by_judge = collections.defaultdict(list)
   mask = run.config['sweep']['masks'][0]
-  for row in storage.read_table(path) if os.path.exists(path) else ():
+  for row in storage.read_table(path) if storage.exists(path) else ():
     if (
       row['success'] == 'own'
       and row['source'] == run.source
