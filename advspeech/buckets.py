@@ -126,16 +126,22 @@ def write(url: str, data: bytes) -> None:
 
 
 def create(url: str, data: bytes) -> bool:
-  """Writes an object that is not there yet; returns whether it is this one."""
+  """Writes an object that is not there yet; returns whether it is this one.
+
+  Args:
+    url: Of the object.
+    data: What nobody else writes.
+  """
   if exists(url):
     return False
-  with _written(url) as client:
-    try:
-      client.pipe_file(url, data, mode='create')
-    except FileExistsError:
-      return False
-  # A server that knows no such condition keeps the last one written.
-  return read(url) == data
+  with _written(url) as client, contextlib.suppress(FileExistsError):
+    client.pipe_file(url, data, mode='create')
+  # It may be there by an attempt of ours whose answer was lost; and a server
+  # that knows no such condition keeps the last one written.
+  try:
+    return read(url) == data
+  except FileNotFoundError:
+    return False
 
 
 def exists(url: str) -> bool:

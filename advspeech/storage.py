@@ -77,7 +77,12 @@ def names(folder: str) -> list[str]:
 
 
 def create(path: str, text: str) -> bool:
-  """Writes a file that is not there yet; returns whether it is this one."""
+  """Writes a file that is not there yet; returns whether it is this one.
+
+  Args:
+    path: Of the file.
+    text: What nobody else writes.
+  """
   if buckets.is_bucket(path):
     return buckets.create(path, text.encode())
   try:

@@ -15,6 +15,7 @@ import time
 
 import bucket_servers
 import devices
+import fsspec
 import numpy as np
 import pytest
 import shallow
@@ -87,6 +88,20 @@ def test_what_is_written_is_there_until_it_is_removed(bucket):
   assert buckets.files(bucket) == []
 
 
+def test_what_others_write_is_seen_at_once(bucket):
+  storage.write_json(f'{bucket}/a', 1)
+  assert storage.names(bucket) == ['a']
+  scheme = bucket.partition('://')[0]
+  others = fsspec.filesystem(scheme, skip_instance_cache=True)
+  others.pipe_file(f'{bucket}/b', b'2')
+  assert storage.names(bucket) == ['a', 'b']
+  assert storage.exists(f'{bucket}/b')
+  others.pipe_file(f'{bucket}/a', b'[3, 4, 5]')
+  assert storage.read_json(f'{bucket}/a') == [3, 4, 5]
+  others.rm_file(f'{bucket}/b')
+  assert not storage.exists(f'{bucket}/b')
+
+
 def test_bytes_come_back_as_they_were(bucket):
   # Some servers take the end of an object for that of a letter.
   for data in (b'', b'a\r', b'\r\n', bytes(range(256)) * 100):
@@ -136,6 +151,15 @@ def test_only_one_creates_an_object(bucket):
   assert storage.create(f'{bucket}/owner', 'first')
   assert not storage.create(f'{bucket}/owner', 'second')
   assert buckets.read(f'{bucket}/owner') == b'first'
+
+
+@pytest.mark.parametrize('bucket', ['s3'], indirect=True)  # gs:// is unchecked
+def test_of_two_at_the_same_moment_one_creates_an_object(bucket, monkeypatch):
+  monkeypatch.setattr(buckets, 'exists', lambda url: False)
+  assert storage.create(f'{bucket}/owner', 'first')
+  assert not storage.create(f'{bucket}/owner', 'second')
+  # An attempt whose answer was lost is made again.
+  assert storage.create(f'{bucket}/owner', 'first')
 
 
 def test_a_folder_is_sent_with_its_last_file_last(
@@ -330,9 +354,9 @@ FLAGS = (
 )
 
 
-def start(name, environment, *args):
+def start(name, environment, *args, flags=FLAGS):
   return subprocess.Popen(
-    [sys.executable, shallow.__file__, f'launch.{name}', *FLAGS, *args],
+    [sys.executable, shallow.__file__, f'launch.{name}', *flags, *args],
     cwd=ROOT,
     env={**devices.environment(), **environment},
     stdout=subprocess.PIPE,
@@ -388,8 +412,72 @@ def test_a_run_in_a_bucket_killed_twice_is_the_run_on_disk(
   output = finish(start('reproduce', environment, *flags))
   assert f'{there}/report/index.html' in output
   with storage.local_copy(there) as copy:
-    copy = pathlib.Path(copy)
-    assert_same_run(here, copy)
+    assert_same_run(here, pathlib.Path(copy))
+
+  assert 'seen by all of 1, in a bucket' in finish(
+    start('doctor', environment, *flags)
+  )
+  sound = min(storage.names(f'{there}/attack/audio'))
+  attacked = f'{scheme}://bucket/attacked'
+  finish(
+    start(
+      'attack',
+      environment,
+      f'--checkpoint={there}/wavecnn-seed0',
+      f'--audio={there}/attack/audio/{sound}',
+      f'--output={attacked}',
+      '--epsilons=0.01',
+      flags=(),
+    )
+  )
+  assert {'answers.csv', 'original.wav', 'attack.json'} <= {
+    *storage.names(attacked)
+  }
+  both = f'{scheme}://bucket/both'
+  finish(
+    start(
+      'report',
+      environment,
+      '--compare',
+      str(here),
+      there,
+      f'--workdir={both}',
+      flags=(),
+    )
+  )
+  page = buckets.read(f'{both}/comparison/index.html').decode()
+  assert '../../runs/killed/report/index.html' in page
+  assert f'{here}/report/index.html' in page
+
+
+@pytest.mark.slow
+def test_two_processes_train_in_a_bucket_as_on_a_disk(environment, tmp_path):
+  recordings = f'--config.corpus.folder={write_recordings(tmp_path / "clips")}'
+  here, there = tmp_path / 'run', 'gs://bucket/runs/of-two'
+  for data, workdir in (
+    (tmp_path / 'data', here),
+    ('gs://bucket/data-of-two', there),
+  ):
+    flags = (
+      *FLAGS,
+      recordings,
+      f'--config.data_dir={data}',
+      f'--workdir={workdir}',
+      "--config.models=('wavecnn',)",
+    )
+    finish(start('prepare', environment, flags=flags))
+    program = [sys.executable, '-m', 'launch.local', '--num_processes=2', '--']
+    done = subprocess.run(
+      [*program, 'launch.train', *flags],
+      cwd=ROOT,
+      env={**devices.environment(), **environment},
+      capture_output=True,
+      text=True,
+      check=False,
+    )
+    assert done.returncode == 0, done.stderr
+  with storage.local_copy(f'{there}/wavecnn-seed0') as copy:
+    test_train.assert_same_bits(here / 'wavecnn-seed0', pathlib.Path(copy))
 
 
 def assert_same_run(one, other):
