@@ -93,6 +93,8 @@ class Checkpoints:
     self._opened = contextlib.ExitStack()
     self._path = self._opened.enter_context(storage.local_copy(self._folder))
     self._is_copy = self._path != self._folder
+    if self._is_copy:  # before the lead sends any more
+      parallel.on_lead(lambda: None, f'all have what is in {self._folder}')
     self._manager = ocp.CheckpointManager(
       self._path,
       options=ocp.CheckpointManagerOptions(
@@ -105,6 +107,7 @@ class Checkpoints:
           ]
         ),
         cleanup_tmp_directories=True,
+        create=not self._is_copy,
         multiprocessing_options=_alone() if self._is_copy else _together(),
       ),
     )

@@ -27,7 +27,7 @@ def google():
     }
 
   server._read_data = read_multipart
-  port = _free_port()
+  port = free_port()
   emulator = server.create_server(
     '127.0.0.1', port, in_memory=True, default_bucket='bucket'
   )
@@ -67,7 +67,7 @@ def amazon():
     emulator.stop()
 
 
-def _free_port():
+def free_port():
   with socket.socket() as probe:
     probe.bind(('127.0.0.1', 0))
     return probe.getsockname()[1]

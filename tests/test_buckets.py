@@ -275,6 +275,53 @@ def test_a_damaged_checkpoint_in_a_bucket_is_set_aside(bucket, caplog):
   assert '3: its save did not end' in caplog.text
 
 
+# Restores the last checkpoint, if any, and saves two more.
+ONE_OF_TWO = """
+import sys
+import jax
+import numpy as np
+process, address, workdir = sys.argv[1:]
+jax.distributed.initialize(address, 2, int(process))
+from advspeech import checkpoint, parallel
+mesh = parallel.make_mesh()
+def tree(step):
+  return {'a': parallel.replicate(np.full(3, step, np.float32), mesh)}
+with checkpoint.Checkpoints(workdir) as checkpoints:
+  last = checkpoints.latest_step or 0
+  if last:
+    found = checkpoints.restore(last, {'model': {}}, variables=tree(0))
+    array = found['variables']['a']
+    print(last, len(array.sharding.device_set), array.addressable_data(0))
+  for step in (last + 1, last + 2):
+    metrics = {'validation_accuracy': 1 / step, 'validation_loss': 1.0}
+    checkpoints.save(step, {'model': {}}, {}, metrics, variables=tree(step))
+print(len(checkpoint.buckets.files(workdir + '/checkpoints')))
+"""
+
+
+@pytest.mark.parametrize('bucket', ['gs'], indirect=True)
+def test_several_processes_save_and_restore_in_a_bucket(bucket):
+  for begins in ('', '2 2 [2. 2. 2.]\n'):
+    address = f'127.0.0.1:{bucket_servers.free_port()}'
+    pair = [
+      subprocess.Popen(
+        [sys.executable, '-c', ONE_OF_TWO, str(i), address, bucket],
+        cwd=ROOT,
+        env=devices.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+      )
+      for i in (0, 1)
+    ]
+    found = [process.communicate() for process in pair]
+    told = [out.partition('peer ranks is : 1\n')[2] or out for out, _ in found]
+    # Both see the same at the end: nothing is on its way still.
+    assert told[0] == told[1], found
+    assert told[0].startswith(begins), found
+  assert sorted(storage.names(f'{bucket}/checkpoints')) == ['1', '3', '4']
+
+
 def test_metrics_and_events_in_a_bucket_go_on_where_the_checkpoint_is(bucket):
   for first, epochs in ((0, (1, 2, 3)), (2, (3, 4))):
     with training_log.TrainingLog(bucket, first) as log:
