@@ -373,8 +373,9 @@ def test_a_data_set_in_a_bucket_is_fetched_and_replaced(
   for recording in (tmp_path / 'b').rglob('*.wav'):
     target = tmp_path / 'a' / recording.relative_to(tmp_path / 'b')
     os.replace(recording, target)
-  corpora.prepare('folder', **where)
   monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'third'))
+  corpora.prepare('folder', **where)
+  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'other'))
   theirs = corpora.read('folder', num_samples=6400, **where)
   assert (theirs.pcm != ours.pcm).any()
   # Removed there, it is prepared again, whatever lies here.

@@ -270,31 +270,30 @@ def _is_here(dataset, source):
 
 
 def _fetch(dataset, source):
-  """Makes what is here of a data set what its bucket holds, if anything.
+  """Makes what is here of a data set what its bucket holds, if it holds any.
 
   Raises:
     errors.InputError: If it is replaced meanwhile.
   """
-  if _is_here(dataset, source):
-    return
   path, place = str(dataset.data_path), source.place(dataset)
   record = _record_bytes(place)
+  if record is None or _is_here(dataset, source):
+    return
+  logger.info('%s is copied to %s', place, path)
   aside = f'{os.path.dirname(path)}/incomplete.{os.getpid()}'
-  if record is not None:
-    logger.info('%s is copied to %s', place, path)
-    try:
-      buckets.fetch(place, aside)
-    except FileNotFoundError:
-      record = b''
-    if {record} != {_record_bytes(aside), _record_bytes(place)}:
-      raise errors.InputError(
-        f'{place} was replaced while it was read; start the same command again'
-      )
+  try:
+    buckets.fetch(place, aside)
+    found = {_record_bytes(aside), _record_bytes(place)}
+  except FileNotFoundError:
+    found = set()
+  if found != {record}:
+    raise errors.InputError(
+      f'{place} was replaced while it was read; start the same command again'
+    )
   if os.path.exists(path):
     # Under its name it is never half there.
     shutil.rmtree(dataset.data_path.rename(f'{aside}.old'))
-  if record is not None:
-    os.replace(aside, path)
+  os.replace(aside, path)
 
 
 def _send(dataset, source):
