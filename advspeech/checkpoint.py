@@ -4,9 +4,14 @@ Arrays and JSON on disk (Orbax), never pickle. Orbax commits a step whole but
 restores a flipped byte without a word, and takes any folder with a number for
 a step: when a save has ended, its number and the SHA-256 of each of its files
 are written beside them, and nothing is read that does not agree with them.
+
+Of a run in a bucket Orbax sees a copy here, from which each step is sent once
+it is whole, those digests last: it knows gs:// but not s3://, and there, too,
+no more than that it wrote. What is restored is the copy that was checked.
 """
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import hashlib
 import logging
@@ -20,10 +25,11 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
-from advspeech import errors, models, parallel, storage
+from advspeech import buckets, errors, models, parallel, storage
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +52,8 @@ _MISREAD = re.compile(r'[*?\[\]\\]|gs:/|://')
 
 def check_path(workdir: str) -> None:
   """Raises errors.InputError at a folder that Orbax could not read back."""
+  if buckets.is_bucket(workdir):
+    return  # Orbax works on a copy here
   path = os.path.join(os.getcwd(), workdir)
   found = ' '.join(sorted(set(_MISREAD.findall(path))))
   if found:
@@ -82,11 +90,16 @@ class Checkpoints:
         path is one that Orbax misreads.
     """
     check_path(workdir)
-    self._path = _folder(workdir)
+    self._folder = _folder(workdir)
     parallel.on_lead(
       lambda: _set_damaged_aside(workdir),
       f'damaged checkpoints of {workdir} are set aside',
     )
+    self._opened = contextlib.ExitStack()
+    self._path = self._opened.enter_context(storage.local_copy(self._folder))
+    self._is_copy = self._path != self._folder
+    if self._is_copy:  # before the lead sends any more
+      parallel.on_lead(lambda: None, f'all have what is in {self._folder}')
     self._manager = ocp.CheckpointManager(
       self._path,
       options=ocp.CheckpointManagerOptions(
@@ -99,6 +112,8 @@ class Checkpoints:
           ]
         ),
         cleanup_tmp_directories=True,
+        create=not self._is_copy,
+        multiprocessing_options=_alone() if self._is_copy else _together(),
       ),
     )
     self._thread = concurrent.futures.ThreadPoolExecutor(1)
@@ -108,13 +123,16 @@ class Checkpoints:
     """Returns itself."""
     return self
 
-  def __exit__(self, *exc_info):
+  def __exit__(self, kind, *exc_info):
     """Waits for saves in flight and closes."""
     try:
       self.wait()
     finally:
       self._thread.shutdown()
       self._manager.close()
+      self._opened.close()
+    if kind is None and self._is_copy:
+      parallel.on_lead(lambda: None, f'{self._folder} is whole')
 
   def save(
     self,
@@ -135,10 +153,15 @@ class Checkpoints:
       **trees: Named trees of arrays.
     """
     self.wait()
-    path = os.path.join(self._path, str(step))
-    parallel.on_lead(lambda: _begin(path), f'step {step} can be saved')
+    path = _step_folder(self._path, step)
+    if not self._is_copy:
+      parallel.on_lead(lambda: _begin(path), f'step {step} can be saved')
+    elif not parallel.is_lead():
+      return  # all have the same arrays, and the lead sends them
     if step in self._manager.all_steps():
       self._manager.delete(step)
+    if self._is_copy:
+      trees = jax.tree.map(_on_host, trees)
     items = {name: ocp.args.StandardSave(tree) for name, tree in trees.items()}
     items['metadata'] = ocp.args.JsonSave(metadata)
     items['progress'] = ocp.args.JsonSave(progress)
@@ -160,9 +183,19 @@ class Checkpoints:
     finally:
       _one_save_at_a_time.release()
     if parallel.is_lead():
-      path = os.path.join(self._path, str(step))
+      path = _step_folder(self._path, step)
       _write_digests(path)
-      shutil.rmtree(path + _SAVING)
+      shutil.rmtree(path + _SAVING, ignore_errors=True)
+    if self._is_copy:
+      self._send(step)
+
+  def _send(self, step):
+    """Makes the bucket hold what is here, of which one step is new."""
+    here, there = (_step_folder(x, step) for x in (self._path, self._folder))
+    buckets.send(here, there, _DIGESTS)
+    left = {str(step) for step in self._manager.all_steps()}
+    for old in {*_names(self._folder)} - left:
+      buckets.remove_tree(_step_folder(self._folder, old), _DIGESTS)
 
   def wait(self) -> None:
     """Waits for the save in flight; raises what went wrong in it."""
@@ -192,7 +225,7 @@ class Checkpoints:
 
   def progress(self, step: int) -> dict[str, Any]:
     """Returns the `progress` saved with `step`."""
-    return _read(os.path.join(self._path, str(step)), 'progress', 'metadata')
+    return _read(_step_folder(self._path, step), 'progress', 'metadata')
 
   def restore(
     self, step: int, metadata: Mapping[str, Any], **like: Any
@@ -208,16 +241,53 @@ class Checkpoints:
     Raises:
       errors.InputError: If the checkpoint is another model's.
     """
-    return _restore(os.path.join(self._path, str(step)), metadata, like)
+    here, there = (_step_folder(x, step) for x in (self._path, self._folder))
+    return _restore(here, there, metadata, like)
 
 
 def _folder(workdir):
-  return os.path.abspath(os.path.join(workdir, 'checkpoints'))
+  return storage.absolute(os.path.join(workdir, 'checkpoints'))
 
 
-def _restore(folder, metadata, like):
-  _check(folder, _read(folder, 'metadata', 'metadata'), metadata)
-  with ocp.StandardCheckpointer() as checkpointer:
+def _step_folder(folder, step):
+  return os.path.join(folder, str(step))
+
+
+def _together():
+  """Returns what makes Orbax save by all processes, in one folder."""
+  return ocp.options.MultiprocessingOptions()
+
+
+def _alone():
+  """Returns what makes Orbax save and restore by this process alone."""
+  if not parallel.is_distributed():
+    return _together()
+  this = jax.process_index()
+  return ocp.options.MultiprocessingOptions(
+    primary_host=this,
+    active_processes={this},
+    barrier_sync_key_prefix=f'process-{this}',
+  )
+
+
+def _on_host(array):
+  """Returns an array that every device has a copy of, from one of them."""
+  return np.asarray(array.addressable_data(0))
+
+
+def _restore(folder, shown, metadata, like):
+  """Returns the trees of a checkpoint; see `Checkpoints.restore`.
+
+  Args:
+    folder: Where it lies here.
+    shown: Where it really lies.
+    metadata: What it must have been saved with.
+    like: A template for each tree.
+  """
+  _check(shown, _read(folder, 'metadata', 'metadata'), metadata)
+  with ocp.StandardCheckpointer(
+    multiprocessing_options=_together() if shown == folder else _alone()
+  ) as checkpointer:
     return {
       name: checkpointer.restore(os.path.join(folder, name), tree)
       for name, tree in like.items()
@@ -231,8 +301,8 @@ def _read(folder, item, name):
 
 def _names(folder, suffix=''):
   """Returns what in a checkpoints folder is named by a number, ascending."""
-  names = os.listdir(folder) if os.path.isdir(folder) else []
-  numbers = (n.removesuffix(suffix) for n in names if n.endswith(suffix))
+  names = (n for n in storage.names(folder) if n.endswith(suffix))
+  numbers = (n.removesuffix(suffix) for n in names)
   return sorted((n for n in numbers if n.isdecimal()), key=int)
 
 
@@ -271,13 +341,13 @@ def _write_digests(folder):
 
 
 def _sha256(path):
-  with open(path, 'rb') as file:
+  with storage.opened(path, 'rb') as file:
     return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
 def _damages(folder):
   """Returns what is wrong with each checkpoint of a folder, by its name."""
-  return {name: _damage(os.path.join(folder, name)) for name in _names(folder)}
+  return {name: _damage(_step_folder(folder, name)) for name in _names(folder)}
 
 
 def _listed(damages):
@@ -287,8 +357,9 @@ def _listed(damages):
 
 def _damage(folder):
   """Returns what is wrong with a checkpoint, '' if nothing."""
-  if not os.path.exists(os.path.join(folder, _DIGESTS)):
-    saving = os.path.isdir(folder + _SAVING)
+  if not storage.exists(os.path.join(folder, _DIGESTS)):
+    # In a bucket they are sent last, and nothing else marks a step.
+    saving = buckets.is_bucket(folder) or os.path.isdir(folder + _SAVING)
     return _UNFINISHED if saving else f'{_DIGESTS} is missing'
   try:
     sealed = storage.read_json(os.path.join(folder, _DIGESTS))
@@ -301,6 +372,8 @@ def _damage(folder):
     path = os.path.join(folder, name)
     try:
       found = _sha256(path)
+    except errors.BucketError:
+      raise
     except (OSError, ValueError):
       return f'{name} is missing'
     if found != digest:
@@ -324,10 +397,9 @@ def _set_damaged_aside(workdir):
       f'back from a copy, or remove {folder} to train from the beginning'
     )
   for name in bad:
-    target = os.path.join(workdir, 'damaged', name)
-    shutil.rmtree(target, ignore_errors=True)
-    os.makedirs(os.path.dirname(target), exist_ok=True)
-    os.replace(os.path.join(folder, name), target)
+    storage.move_folder(
+      _step_folder(folder, name), os.path.join(workdir, 'damaged', name)
+    )
   for path in saves:
     shutil.rmtree(path + _SAVING)
   if bad:
@@ -404,7 +476,7 @@ def load_classifier(
   """
   classifier = load_best(workdir, expected, precision=precision, mesh=mesh)
   path = os.path.join(workdir, 'summary.json')
-  if not os.path.exists(path):
+  if not storage.exists(path):
     logger.warning(
       '%s is not trained to its end; its best epoch so far, %d, is used',
       workdir,
@@ -454,8 +526,21 @@ def load_best(
 
   Takes and raises what `load_classifier` does.
   """
-  best = _best(workdir)
-  metadata = _read(best, 'metadata', 'metadata')
+  check_path(workdir)
+  with storage.local_copy(_folder(workdir)) as folder:
+    best = _best(workdir, folder)
+    return _load(
+      os.path.join(folder, best),
+      os.path.join(_folder(workdir), best),
+      expected,
+      precision,
+      mesh or parallel.make_mesh(),
+    )
+
+
+def _load(folder, shown, expected, precision, mesh):
+  """Returns the classifier of a checkpoint; see `_restore` for `shown`."""
+  metadata = _read(folder, 'metadata', 'metadata')
   model = models.create_model(**metadata['model'], precision=precision)
   like = parallel.abstract_replicated(
     lambda: model.init(
@@ -463,33 +548,37 @@ def load_best(
       jnp.zeros((1, metadata['clip_samples'])),
       train=False,
     ),
-    mesh or parallel.make_mesh(),
+    mesh,
   )
-  trees = _restore(best, expected or metadata, {'variables': like})
-  progress = _read(best, 'progress', 'metadata')
+  trees = _restore(folder, shown, expected or metadata, {'variables': like})
+  progress = _read(folder, 'progress', 'metadata')
   return Classifier(model, trees['variables'], metadata, progress['num_epochs'])
 
 
-def _best(workdir):
-  """Returns the path of the best whole checkpoint, and warns of others."""
-  check_path(workdir)
-  folder = _folder(workdir)
-  if not os.path.isdir(folder):
+def _best(workdir, folder):
+  """Returns the number of the best whole checkpoint, and warns of others.
+
+  Args:
+    workdir: Of the training.
+    folder: Its checkpoints, here.
+  """
+  if not storage.is_folder(_folder(workdir)):
     raise errors.InputError(
       f'{workdir} holds no checkpoints; name the folder of a trained model, '
       'such as runs/quickstart/wavecnn-seed0'
     )
-  damages = _damages(folder)
-  paths = [
-    os.path.join(folder, name) for name, text in damages.items() if not text
-  ]
-  ranks = {path: rank(_read(path, 'metrics', 'metrics')) for path in paths}
-  ranks = {path: r for path, r in ranks.items() if r != rank(_UNRANKED)}
+  shown, damages = _folder(workdir), _damages(folder)
+  whole = [name for name, text in damages.items() if not text]
+  ranks = {
+    name: rank(_read(_step_folder(folder, name), 'metrics', 'metrics'))
+    for name in whole
+  }
+  ranks = {name: r for name, r in ranks.items() if r != rank(_UNRANKED)}
   # What another process is about to save is no damage.
   listed = _listed({k: v for k, v in damages.items() if v != _UNFINISHED})
   if not ranks:
     raise errors.InputError(
-      f'{folder} holds no checkpoint that can be used ({listed}); put them '
+      f'{shown} holds no checkpoint that can be used ({listed}); put them '
       f'back from a copy, or remove {workdir} and train again'
       if listed
       else f'{workdir} holds no finished checkpoint; train it first'
@@ -498,8 +587,8 @@ def _best(workdir):
   if listed:
     logger.warning(
       '%s: not usable (%s); %s is whole and is used',
-      folder,
+      shown,
       listed,
-      os.path.basename(best),
+      best,
     )
   return best

@@ -12,7 +12,15 @@ from typing import Any
 import jax
 import ml_collections
 
-from advspeech import corpora, errors, experiment, parallel, provenance, storage
+from advspeech import (
+  buckets,
+  corpora,
+  errors,
+  experiment,
+  parallel,
+  provenance,
+  storage,
+)
 
 _HUGE_PAGES = '/sys/kernel/mm/transparent_hugepage/enabled'
 # Who starts a program again, by a variable that is set there, and when.
@@ -99,30 +107,35 @@ def _examine_folder(folder: str) -> str:
     errors.InputError: If it cannot be written to, or another process does not
       see what is written.
   """
-  above = os.path.abspath(folder)
-  while not os.path.isdir(above):
-    above = os.path.dirname(above)
+  if buckets.is_bucket(folder):
+    above = folder
+  else:
+    above = os.path.abspath(folder)
+    while not os.path.isdir(above):
+      above = os.path.dirname(above)
   # Named by the lead's number, which all are given: none is ahead of another.
   token = os.path.join(above, f'.advspeech-{parallel.agree(os.getpid)}')
   parallel.on_lead(
     lambda: (storage.check_writable(folder), storage.write_json(token, {})),
     f'{token} is written',
   )
-  seen = parallel.gather(int(os.path.exists(token)))
+  seen = parallel.gather(int(storage.exists(token)))
   locks = False
   if parallel.is_lead():
-    locks = _locks(token)
-    os.remove(token)
+    locks = not buckets.is_bucket(token) and _locks(token)
+    storage.remove(token)
   if not all(seen):
     blind = ', '.join(str(i) for i, sees in enumerate(seen) if not sees)
     raise errors.InputError(
       f'process {blind} does not see what process 0 writes to {above}; put '
       f'{folder} on a file system that all of them share'
     )
+  found = f'{folder}: can be written to, seen by all of {len(seen)}'
+  if buckets.is_bucket(folder):
+    return f'{found}, in a bucket'
   free = shutil.disk_usage(above).free
   return (
-    f'{folder}: can be written to, seen by all of {len(seen)}, '
-    f'{"locks" if locks else "no locks"}, {free / 1e9:.0f} GB free'
+    f'{found}, {"locks" if locks else "no locks"}, {free / 1e9:.0f} GB free'
   )
 
 

@@ -50,6 +50,10 @@ class InputError(ValueError):
   """
 
 
+class BucketError(OSError):
+  """A bucket could not be reached, or not be used: says so in one sentence."""
+
+
 class NonFiniteLossError(InputError):
   """The loss of a training became infinite or not a number."""
 
@@ -91,6 +95,8 @@ def of_files(error: BaseException, folder: str) -> str:
   seen = set()
   while error is not None and id(error) not in seen:
     seen.add(id(error))
+    if isinstance(error, BucketError):
+      return str(error)
     number, path = None, folder
     if isinstance(error, OSError):
       number = error.errno

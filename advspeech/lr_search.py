@@ -145,12 +145,12 @@ def search(
 def _probe(config, workdir, rate, mesh, what):
   """Returns a row of the table, less who and when, for one rate."""
   path = os.path.join(workdir, 'probe.json')
-  if parallel.agree(lambda: os.path.exists(path)):
+  if parallel.agree(lambda: storage.exists(path)):
     return storage.read_json(path, ('learning_rate', *checkpoint.RANKING))
   config = config.copy_and_resolve_references()
   config.training.learning_rate = rate
   config.training.num_epochs = config.lr_search.num_epochs
-  os.makedirs(workdir, exist_ok=True)
+  storage.make_folder(workdir)
   note = ''
   try:
     best = train.train(config, workdir, seed=config.seeds[0], mesh=mesh, **what)

@@ -1,9 +1,9 @@
 """One program at a time writes a folder: the one whose name is in it.
 
 A lock of the file system would do on one machine; what several machines share
-(NFS, Lustre) often has none that works. So the owner's name lies in the folder
-and beats: whoever finds it waits to see whether it does. No clocks are
-compared.
+(NFS, Lustre, a bucket) often has none that works. So the owner's name lies in
+the folder and beats: whoever finds it waits to see whether it does. No clocks
+are compared.
 """
 
 import contextlib
@@ -68,12 +68,7 @@ class _Beats:
 
   def _taken(self):
     """Creates the file; returns whether nobody else had."""
-    try:
-      with open(self._path, 'x', encoding='utf-8') as file:
-        json.dump({**self._record, 'beat': 0}, file)
-    except FileExistsError:
-      return False
-    return True
+    return storage.create(self._path, json.dumps({**self._record, 'beat': 0}))
 
   def _beat(self):
     number = 0
@@ -89,7 +84,8 @@ class _Beats:
           DEAD_AFTER_S,
         )
         os._exit(EXIT_LOST)
-      # A full disk must not end the beats: the next one may find room.
+      # A full disk must not end the beats, nor a bucket that is out of reach
+      # for a moment: the next one may get through.
       with contextlib.suppress(OSError):
         storage.write_json(self._path, {**self._record, 'beat': number})
 
@@ -101,8 +97,7 @@ class _Beats:
     self._thread.join()
     found = _read(self._path)
     if found and found['token'] == self._record['token']:
-      with contextlib.suppress(FileNotFoundError):
-        os.remove(self._path)
+      storage.remove(self._path)
 
 
 def _program() -> dict[str, Any]:
@@ -136,7 +131,7 @@ def _pid_namespace():
 def _read(path):
   """Returns who owns a folder; None if nobody does, or is about to."""
   try:
-    with open(path, encoding='utf-8') as file:
+    with storage.opened(path) as file:
       return json.load(file)
   except (OSError, ValueError):
     return None
@@ -174,8 +169,7 @@ def _await_death(path: str) -> None:
     )
   # Not what somebody else who waited has put in its place.
   if _read(path) == first:
-    with contextlib.suppress(FileNotFoundError):
-      os.remove(path)
+    storage.remove(path)
 
 
 def _lives(record):

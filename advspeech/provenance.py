@@ -50,7 +50,7 @@ def recorded(folder: str, device: Mapping[str, Any]) -> Iterator[None]:
 def read(folder: str) -> list[dict[str, Any]]:
   """Returns the sessions that made a folder; none where none was recorded."""
   path = os.path.join(folder, FILE)
-  return storage.read_json(path, kind=list) if os.path.exists(path) else []
+  return storage.read_json(path, kind=list) if storage.exists(path) else []
 
 
 def code() -> dict[str, Any]:

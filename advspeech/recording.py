@@ -231,8 +231,8 @@ def _settings(
 ):
   """Returns what makes an attack another one; epsilons do not."""
   return {
-    'recording': path if '://' in path else os.path.realpath(path),
-    'checkpoint': os.path.realpath(checkpoint_dir),
+    'recording': storage.canonical(path),
+    'checkpoint': storage.canonical(checkpoint_dir),
     'attack': attack_name,
     'target': target,
     'label': label,
@@ -267,20 +267,16 @@ def _check_output(output, settings, names):
     errors.InputError: If there is anything else.
   """
   other = os.path.join(output, _folder_name(settings))
-  if os.path.lexists(output) and not os.path.isdir(output):
+  if storage.exists(output) and not storage.is_folder(output):
     raise errors.InputError(
       f'--output={output} is a file; name a folder, such as {output}-attacked'
     )
-  there = [
-    name
-    for name in (os.listdir(output) if os.path.isdir(output) else ())
-    if not name.startswith('.')
-  ]
+  there = [name for name in storage.names(output) if not name.startswith('.')]
   own = []
   path = os.path.join(output, FILE)
   # It may be somebody else's file of that name.
   record = {}
-  if os.path.exists(path):
+  if storage.exists(path):
     record = storage.read_json(path, kind=object)
   if isinstance(record, dict) and {'settings', 'files'} <= record.keys():
     made = record['settings']
@@ -303,9 +299,8 @@ def _check_output(output, settings, names):
 def _claim_output(output, settings, names):
   """Makes a folder this attack's, without the files that it had there."""
   for name in _check_output(output, settings, names):
-    if os.path.lexists(os.path.join(output, name)):
-      os.remove(os.path.join(output, name))
-  os.makedirs(output, exist_ok=True)
+    storage.remove(os.path.join(output, name))
+  storage.make_folder(output)
   storage.write_json(
     os.path.join(output, FILE), {'settings': settings, 'files': names}
   )
@@ -313,9 +308,9 @@ def _claim_output(output, settings, names):
 
 def _channels(checkpoint_dir, path, channels):
   """Returns what is heard of a recording's channels, and warns of a guess."""
-  run = os.path.dirname(os.path.abspath(checkpoint_dir))
+  run = os.path.dirname(storage.absolute(checkpoint_dir))
   config = os.path.join(run, 'config.json')
-  if os.path.exists(config):
+  if storage.exists(config):
     trained = storage.read_json(config, ('corpus',))['corpus']['channels']
     if channels not in (None, trained):
       logger.warning(

@@ -1,9 +1,16 @@
-"""JSON, tables and arrays on disk: written whole or not at all."""
+"""JSON, tables and arrays: written whole or not at all.
+
+On disk, where a new file takes the place of the old one, or in a bucket, where
+an object does. What is here takes paths of both; see `buckets`.
+"""
 
 import contextlib
 import csv
+import io
 import json
 import os
+import posixpath
+import shutil
 import tempfile
 import uuid
 import zipfile
@@ -13,7 +20,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from advspeech import errors
+from advspeech import buckets, errors
 
 _AGAIN = 'put it back from a copy, or remove it and run what wrote it again'
 
@@ -31,7 +38,7 @@ def read_json(path: str, keys: Sequence[str] = (), kind: type = dict) -> Any:
       lacks a key.
   """
   try:
-    with open(path, encoding='utf-8') as file:
+    with opened(path) as file:
       value = json.load(file)
   except FileNotFoundError as e:
     raise errors.InputError(f'{path} is not there; {_AGAIN}') from e
@@ -45,6 +52,130 @@ def read_json(path: str, keys: Sequence[str] = (), kind: type = dict) -> Any:
   if missing := [key for key in keys if key not in value]:
     raise errors.InputError(f'{path} lacks {", ".join(missing)}; {_AGAIN}')
   return value
+
+
+def opened(path: str, mode: str = 'r', **options: Any) -> IO[Any]:
+  """Returns a file open for reading, to be closed by its user.
+
+  Args:
+    path: Of the file.
+    mode: 'r' for text, in UTF-8, or 'rb'.
+    **options: As of `open`.
+
+  Raises:
+    FileNotFoundError: If it is not there.
+  """
+  if 'b' not in mode:
+    options.setdefault('encoding', 'utf-8')
+  if not buckets.is_bucket(path):
+    return open(path, mode, **options)
+  data = io.BytesIO(buckets.read(path))
+  return data if 'b' in mode else io.TextIOWrapper(data, **options)
+
+
+def exists(path: str) -> bool:
+  """Returns whether there is a file or a folder."""
+  return _of(path, os.path.exists, buckets.exists)
+
+
+def is_folder(path: str) -> bool:
+  """Returns whether there is a folder; in a bucket, one with anything in it."""
+  return _of(path, os.path.isdir, buckets.is_folder)
+
+
+def names(folder: str) -> list[str]:
+  """Returns the names in a folder, [] where there is none."""
+  if buckets.is_bucket(folder):
+    return buckets.names(folder)
+  return os.listdir(folder) if os.path.isdir(folder) else []
+
+
+def create(path: str, text: str) -> bool:
+  """Writes a file that is not there yet; returns whether it is this one.
+
+  Args:
+    path: Of the file.
+    text: What nobody else writes.
+  """
+  if buckets.is_bucket(path):
+    return buckets.create(path, text.encode())
+  try:
+    with open(path, 'x', encoding='utf-8') as file:
+      file.write(text)
+  except FileExistsError:
+    return False
+  return True
+
+
+def remove(path: str) -> None:
+  """Removes a file, if it is there."""
+  with contextlib.suppress(FileNotFoundError):
+    _of(path, os.remove, buckets.remove)
+
+
+def move_folder(path: str, target: str) -> None:
+  """Puts a folder in the place of another, which need not be there."""
+  if buckets.is_bucket(path):
+    with local_copy(path) as here:
+      for name in buckets.files(path):
+        with open(os.path.join(here, name), 'rb') as file:
+          buckets.write(f'{target}/{name}', file.read())
+    buckets.remove_tree(path)
+    return
+  shutil.rmtree(target, ignore_errors=True)
+  os.makedirs(os.path.dirname(target), exist_ok=True)
+  os.replace(path, target)
+
+
+def cache_folder(url: str) -> str:
+  """Returns where this machine keeps copies of what lies in a bucket's folder.
+
+  Below XDG_CACHE_HOME, `~/.cache` if that is not set.
+  """
+  caches = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
+  return os.path.join(caches, 'advspeech', *url.replace(':', '', 1).split('/'))
+
+
+@contextlib.contextmanager
+def local_copy(folder: str) -> Iterator[str]:
+  """Yields a folder of this machine with what is in a folder.
+
+  That itself, if it is here; a copy for as long as the context lasts, if it is
+  in a bucket.
+  """
+  if not buckets.is_bucket(folder):
+    yield folder
+    return
+  with tempfile.TemporaryDirectory(prefix='advspeech-') as copy:
+    buckets.fetch(folder, copy)
+    yield copy
+
+
+def absolute(path: str) -> str:
+  """Returns a path that means the same in any working directory."""
+  return _of(path, os.path.abspath, str)
+
+
+def canonical(path: str) -> str:
+  """Returns the one name of a file that may have several."""
+  return _of(path, os.path.realpath, str)
+
+
+def relative(path: str, folder: str) -> str:
+  """Returns how a page in a folder links to a file.
+
+  By its whole name if one of them is in a bucket and the other is not there.
+  """
+  one, other = (x.split('/')[:3] for x in (path, folder))
+  if one != other and (buckets.is_bucket(path) or buckets.is_bucket(folder)):
+    return absolute(path)
+  return _of(path, os.path.relpath, posixpath.relpath, folder)
+
+
+def _of(path, here, there, *arguments):
+  """Returns what one of two functions does, for paths here and in buckets."""
+  function = there if buckets.is_bucket(path) else here
+  return function(path, *arguments)
 
 
 @contextlib.contextmanager
@@ -68,7 +199,8 @@ def replacing(path: str, mode: str = 'w', **options: Any) -> Iterator[IO[Any]]:
   """Yields a new file that takes the place of `path` once it is whole.
 
   Until then it lies beside it under a name of its own, so that several may
-  write the same path at a time, and is removed if anything goes wrong.
+  write the same path at a time, and is removed if anything goes wrong. For a
+  bucket it is held in memory until then.
 
   Args:
     path: Of the file; its folder is there.
@@ -80,6 +212,13 @@ def replacing(path: str, mode: str = 'w', **options: Any) -> Iterator[IO[Any]]:
   """
   if 'b' not in mode:
     options.setdefault('encoding', 'utf-8')
+  if buckets.is_bucket(path):
+    data = io.BytesIO()
+    file = data if 'b' in mode else io.TextIOWrapper(data, **options)
+    yield file
+    file.flush()
+    buckets.write(path, data.getvalue())
+    return
   temporary = os.path.join(os.path.dirname(path), f'.{uuid.uuid4().hex}.tmp')
   with naming(path, temporary):
     try:
@@ -95,9 +234,13 @@ def replacing(path: str, mode: str = 'w', **options: Any) -> Iterator[IO[Any]]:
 def make_folder(path: str) -> None:
   """Makes a folder and those above it, unless it is there.
 
+  In a bucket there is nothing to be made.
+
   Raises:
     errors.InputError: If it cannot be made, or is a file.
   """
+  if buckets.is_bucket(path):
+    return
   try:
     os.makedirs(path, exist_ok=True)
   except OSError as e:
@@ -115,6 +258,11 @@ def check_writable(folder: str) -> None:
   Raises:
     errors.InputError: If it cannot be made or written to.
   """
+  if buckets.is_bucket(folder):
+    trial = f'{folder}/.{uuid.uuid4().hex}.tmp'
+    buckets.write(trial, bytes(4096))
+    buckets.remove(trial)
+    return
   made, parent = [], os.path.abspath(folder)
   while not os.path.lexists(parent):
     made.append(parent)
@@ -148,21 +296,24 @@ def check_output_file(path: str) -> None:
   make_folder(folder)
 
 
-def local_path(what: str, path: str) -> str:
-  """Returns a path with the home folder in place of `~`.
+def given_path(what: str, path: str, *, in_bucket: bool = True) -> str:
+  """Returns a path with the home folder in place of `~`, or a bucket's URL.
 
   Args:
     what: What names it, such as '--workdir'.
     path: As the user wrote it.
+    in_bucket: Whether it may be the URL of a bucket.
 
   Raises:
-    errors.InputError: If it is a URL, a flag or nothing at all, or there is no
-      such home.
+    errors.InputError: If it is another URL, a flag or nothing at all, there is
+      no such home, or no client for the bucket.
   """
   if '://' in path:
+    if in_bucket:
+      return buckets.normalized(what, path)
     raise errors.InputError(
-      f'{what} must be a path of a mounted file system, got {path}; mount the '
-      'bucket, or copy it here'
+      f'{what} must be a path of a mounted file system, got {path}; write it '
+      'here, and copy it there'
     )
   if not path or path.startswith('-'):
     raise errors.InputError(
@@ -268,7 +419,7 @@ def read_table(
 
 
 def _read_rows(path):
-  with open(path, encoding='utf-8', newline='') as file:
+  with opened(path, newline='') as file:
     reader = csv.reader(file)
     columns = next(reader, [])
     if not columns:
@@ -305,8 +456,13 @@ def read_arrays(path: str) -> dict[str, np.ndarray]:
     errors.InputError: If it cannot be read.
   """
   try:
-    with np.load(path, allow_pickle=False) as arrays:
+    with (
+      opened(path, 'rb') as file,
+      np.load(file, allow_pickle=False) as arrays,
+    ):
       return dict(arrays)
+  except errors.BucketError:
+    raise
   except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as e:
     raise errors.InputError(f'{path} cannot be read ({e}); {_AGAIN}') from e
 
@@ -330,7 +486,9 @@ def distinct_ends(paths: Iterable[str]) -> dict[str, str]:
   Args:
     paths: Different ones.
   """
-  parts = {path: os.path.normpath(path).split(os.sep) for path in paths}
+  parts = {
+    path: _of(path, os.path.normpath, str).split(os.sep) for path in paths
+  }
 
   def end(path, num):
     return os.sep.join(parts[path][-num:])
@@ -361,7 +519,7 @@ def claim_study(folder: str, settings: Mapping[str, Any]) -> dict[str, Any]:
   """
   path = os.path.join(folder, 'settings.json')
   settings = json.loads(json.dumps(settings))  # tuples become lists
-  if os.path.exists(path):
+  if exists(path):
     found = read_json(path)
     known, models = found.get('models', {}), settings.get('models', {})
     different = [

@@ -3,9 +3,10 @@
 import json
 import math
 import os
+import tempfile
 from collections.abc import Mapping
 
-from advspeech import storage
+from advspeech import buckets, storage
 
 
 class TrainingLog:
@@ -13,6 +14,10 @@ class TrainingLog:
 
   On resuming, what was recorded after the checkpoint is dropped: those epochs
   are run again.
+
+  Nothing can be added to an object in a bucket: there both are written anew
+  after each epoch, the events, which TensorBoard's writer puts on disk alone,
+  as a copy.
   """
 
   def __init__(self, workdir: str, first_epoch: int):
@@ -20,15 +25,20 @@ class TrainingLog:
     import tensorboardX
 
     self._path = os.path.join(workdir, 'metrics.jsonl')
-    kept = []
-    if os.path.exists(self._path):
-      with open(self._path, encoding='utf-8', errors='replace') as file:
-        kept = [line for line in file if _epoch_of(line) <= first_epoch]
-    with storage.replacing(self._path) as file:
-      file.writelines(kept)
-    self._file = open(self._path, 'a', encoding='utf-8')  # noqa: SIM115
+    self._lines = []
+    if storage.exists(self._path):
+      with storage.opened(self._path, errors='replace') as file:
+        self._lines = [line for line in file if _epoch_of(line) <= first_epoch]
+    self._write_anew()
+    self._file = self._copied = None
+    events = self._events_at = os.path.join(workdir, 'tensorboard')
+    if buckets.is_bucket(workdir):
+      self._copied = tempfile.TemporaryDirectory(prefix='advspeech-')
+      events = self._copied.name
+    else:
+      self._file = open(self._path, 'a', encoding='utf-8')  # noqa: SIM115
     self._events = tensorboardX.SummaryWriter(
-      os.path.join(workdir, 'tensorboard'), purge_step=first_epoch + 1
+      events, purge_step=first_epoch + 1
     )
 
   def __enter__(self):
@@ -37,16 +47,35 @@ class TrainingLog:
 
   def __exit__(self, *exc_info):
     """Closes the files."""
-    self._file.close()
     self._events.close()
+    if self._file:
+      self._file.close()
+    else:
+      self._copy_events()
+      self._copied.cleanup()
 
   def write(self, metrics: Mapping[str, float]) -> None:
     """Appends an epoch's metrics, which tell their `epoch`."""
-    with storage.naming(self._path):
-      self._file.write(json.dumps(metrics) + '\n')
-      self._file.flush()
+    line = json.dumps(metrics) + '\n'
+    if self._file:
+      with storage.naming(self._path):
+        self._file.write(line)
+        self._file.flush()
+    else:
+      self._lines.append(line)
+      self._write_anew()
     for key, value in metrics.items():
       self._events.add_scalar(key, value, metrics['epoch'])
+    if self._copied:
+      self._events.flush()
+      self._copy_events()
+
+  def _write_anew(self):
+    with storage.replacing(self._path) as file:
+      file.writelines(self._lines)
+
+  def _copy_events(self):
+    buckets.add(self._copied.name, self._events_at)
 
 
 def _epoch_of(line: str) -> float:

@@ -69,7 +69,9 @@ _SECTION = flags.DEFINE_multi_enum(
   ],
   'Of --accelerator: measure only this; may be repeated.',
 )
-_OUTPUT = path_flags.define('output', 'Where the results go, as JSON.')
+_OUTPUT = path_flags.define(
+  'output', 'Where the results go, as JSON.', in_bucket=False
+)
 # What a compilation under way at the end may still take.
 _GRACE_S = 20
 

@@ -261,23 +261,23 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
 
 
 def _expand_paths(config) -> None:
-  """Puts the home folder into the config's paths, and refuses URLs.
+  """Puts the home folder into the config's paths, and checks their URLs.
 
   Raises:
-    errors.InputError: See `storage.local_path`.
+    errors.InputError: See `storage.given_path`.
   """
   from advspeech import storage
 
   for key in ('folder', 'manifest'):  # URLs too
     if '://' not in config.corpus[key] and config.corpus[key]:
-      config.corpus[key] = storage.local_path(
+      config.corpus[key] = storage.given_path(
         f'--config.corpus.{key}', config.corpus[key]
       )
   if config.data_dir:
-    config.data_dir = storage.local_path('--config.data_dir', config.data_dir)
+    config.data_dir = storage.given_path('--config.data_dir', config.data_dir)
   given = [str(path) for path in config.sweep.checkpoints]
   expanded = {
-    path: storage.local_path('--config.sweep.checkpoints', path)
+    path: storage.given_path('--config.sweep.checkpoints', path)
     for path in given
   }
   config.sweep.checkpoints = tuple(expanded[path] for path in given)

@@ -36,7 +36,9 @@ _GRACE_S = flags.DEFINE_float(
   'grace_s', 60.0, 'Seconds from SIGTERM to SIGKILL.', lower_bound=0
 )
 _OUTPUT_DIR = path_flags.define(
-  'output_dir', 'Where processes but the first write; a new folder if none.'
+  'output_dir',
+  'Where processes but the first write; a new folder if none.',
+  in_bucket=False,
 )
 _DRY_RUN = flags.DEFINE_bool('dry_run', False, 'Only print what would run.')
 _POLL_S = 0.1

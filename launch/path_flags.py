@@ -1,4 +1,4 @@
-"""Flags whose values are paths: `~` is the home folder, URLs are refused."""
+"""Flags whose values are paths: `~` is the home folder, URLs are of buckets."""
 
 from collections.abc import Sequence
 
@@ -9,11 +9,12 @@ flags.disclaim_key_flags()
 
 
 class _Path(flags.ArgumentParser):
-  """Reads a path of a mounted file system."""
+  """Reads a path of a mounted file system, or of a bucket."""
 
-  def __init__(self, name: str):
+  def __init__(self, name: str, in_bucket: bool = True):
     super().__init__()
     self._name = name
+    self._in_bucket = in_bucket
 
   def parse(self, argument: str) -> str:
     """Returns the path with the home folder in it."""
@@ -21,16 +22,30 @@ class _Path(flags.ArgumentParser):
     from advspeech import errors, storage
 
     try:
-      return storage.local_path(f'--{self._name}', argument)
+      return storage.given_path(
+        f'--{self._name}', argument, in_bucket=self._in_bucket
+      )
     except errors.InputError as e:
       # absl would put the flag before other errors, which name it already.
       raise flags.Error(str(e)) from e
 
 
-def define(name: str, description: str) -> flags.FlagHolder[str | None]:
-  """Defines a flag that is a path, None if it is not given."""
+def define(
+  name: str, description: str, *, in_bucket: bool = True
+) -> flags.FlagHolder[str | None]:
+  """Defines a flag that is a path, None if it is not given.
+
+  Args:
+    name: Of the flag.
+    description: For --help.
+    in_bucket: Whether it may be the URL of a bucket.
+  """
   return flags.DEFINE(
-    _Path(name), name, None, description, serializer=flags.ArgumentSerializer()
+    _Path(name, in_bucket),
+    name,
+    None,
+    description,
+    serializer=flags.ArgumentSerializer(),
   )
 
 

@@ -40,7 +40,9 @@ _LARGEST_BATCH = flags.DEFINE_bool(
   "Look for the largest training batch that fits the chips' memory, after all "
   'else: two to five more compilations a model, long ones.',
 )
-_OUTPUT = path_flags.define('output', 'Where the plan goes, as JSON.')
+_OUTPUT = path_flags.define(
+  'output', 'Where the plan goes, as JSON.', in_bucket=False
+)
 
 
 def start():

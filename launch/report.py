@@ -20,7 +20,7 @@ def main():
   from advspeech import experiment, storage
 
   if _COMPARE.value:
-    folders = [storage.local_path('--compare', x) for x in command.arguments()]
+    folders = [storage.given_path('--compare', x) for x in command.arguments()]
     page = experiment.run_comparison(command.workdir('runs'), folders)
   else:
     page = experiment.run_report(command.workdir())

@@ -408,8 +408,8 @@ def test_a_training_that_has_not_ended_is_used_with_a_warning(folder, caplog):
     ('a\\b', r'\\'),
     ('a*b', r'\*'),
     ('a?', r'\?'),
-    ('gs://bucket/run', 'gs:/'),
-    ('s3://bucket/run', '://'),
+    ('gs:/bucket/run', 'gs:/'),
+    ('az://bucket/run', '://'),
   ],
 )
 def test_a_path_that_is_misread_is_refused_before_any_work(

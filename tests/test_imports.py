@@ -9,7 +9,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 # A module may import those of lower levels, and its own package.
 LEVELS = [
   {'errors', 'preemption', 'progress'},
-  {'cluster'},
+  {'cluster', 'buckets'},
   {'storage', 'decoding'},
   {'audio', 'statistics', 'tasks', 'parallel', 'training_log'},
   {'attacks', 'features', 'gradients', 'models', 'corpora'}

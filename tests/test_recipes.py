@@ -62,7 +62,11 @@ def test_dockerfile_passes_hadolint():
 
 @pytest.mark.parametrize(
   ('platform', 'what'),
-  [('cpu', '.'), ('cuda', '.[cuda]'), ('tpu', '.[tpu]')],
+  [
+    ('cpu', '.[buckets]'),
+    ('cuda', '.[buckets,cuda]'),
+    ('tpu', '.[buckets,tpu]'),
+  ],
 )
 def test_docker_installs_what_the_platform_needs(tmp_path, platform, what):
   install = next(text for name, text in dockerfile() if name == 'RUN')
@@ -70,9 +74,9 @@ def test_docker_installs_what_the_platform_needs(tmp_path, platform, what):
   done = run('sh', '-c', install, env={**environment, 'PLATFORM': platform})
   assert done.returncode == 0, done.stderr
   assert calls(tmp_path, 'pip') == [['install', '--no-cache-dir', '-e', what]]
-  extra = what.strip('.[]')
   setup = (LAUNCH.parent / 'setup.py').read_text()
-  assert not extra or f"    '{extra}': " in setup
+  for extra in what.strip('.[]').split(','):
+    assert f"    '{extra}': " in setup
 
 
 def test_docker_refuses_a_platform_that_there_is_not(tmp_path):

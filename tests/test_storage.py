@@ -3,8 +3,10 @@
 import concurrent.futures
 import csv
 import errno
+import importlib.util
 import os
 import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -258,18 +260,54 @@ def test_whether_a_folder_can_be_written_to_is_tried_without_a_trace(
   assert [p.name for p in tmp_path.iterdir()] == ['there']
 
 
-def test_paths_have_the_home_folder_in_them_and_are_no_urls(monkeypatch):
+def test_paths_have_the_home_folder_in_them(monkeypatch):
   monkeypatch.setenv('HOME', '/home/me')
-  assert storage.local_path('--x', '~/runs') == '/home/me/runs'
-  assert storage.local_path('--x', 'runs/~a') == 'runs/~a'
-  for url in ('gs://b/runs', 'az://runs', 's3://b', 'file:///runs'):
-    with pytest.raises(errors.InputError, match=f'--x must be .* got {url}'):
-      storage.local_path('--x', url)
+  assert storage.given_path('--x', '~/runs') == '/home/me/runs'
+  assert storage.given_path('--x', 'runs/~a') == 'runs/~a'
+  for url in ('az://runs', 'file:///runs', 'gs:////', 's3://b/a*', 'gs://b/..'):
+    message = f'--x must .* got {re.escape(url)}'
+    with pytest.raises(errors.InputError, match=message):
+      storage.given_path('--x', url)
   for nothing in ('', '--config=a.py'):
     with pytest.raises(errors.InputError, match='write --x=PATH'):
-      storage.local_path('--x', nothing)
+      storage.given_path('--x', nothing)
   with pytest.raises(errors.InputError, match='that home folder is not known'):
-    storage.local_path('--x', '~nobody-of-that-name/runs')
+    storage.given_path('--x', '~nobody-of-that-name/runs')
+
+
+@pytest.mark.parametrize(
+  ('scheme', 'client'), [('gs', 'gcsfs'), ('s3', 's3fs')]
+)
+def test_a_path_may_be_in_a_bucket_that_there_is_a_client_for(
+  monkeypatch, scheme, client
+):
+  found = []
+  monkeypatch.setattr(
+    importlib.util, 'find_spec', lambda name: found.append(name) or name
+  )
+  url = storage.given_path('--x', f'{scheme}://b//runs/a/')
+  assert (url, found) == (f'{scheme}://b/runs/a', [client])
+  monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
+  with pytest.raises(
+    errors.InputError, match=f'; python -m pip install {client}'
+  ):
+    storage.given_path('--x', url)
+  with pytest.raises(errors.InputError, match='mounted file system, got'):
+    storage.given_path('--x', url, in_bucket=False)
+
+
+def test_pages_link_to_what_lies_in_buckets():
+  page = 'gs://b/comparison'
+  assert storage.relative('gs://b/run/index.html', page) == '../run/index.html'
+  for other in ('gs://c/run/index.html', '/runs/index.html'):
+    assert storage.relative(other, page) == other
+  assert storage.relative('/runs/a/x', '/runs/b') == '../a/x'
+  ends = storage.distinct_ends(['gs://b/run/m', 's3://b/run/m', '/y/n'])
+  assert ends == {
+    'gs://b/run/m': 'gs://b/run/m',
+    's3://b/run/m': 's3://b/run/m',
+    '/y/n': 'n',
+  }
 
 
 def of_number(number, path=None):

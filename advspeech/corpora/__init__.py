@@ -1,4 +1,9 @@
-"""Speech corpora: prepared once as TFDS data sets, read as arrays."""
+"""Speech corpora: prepared once as TFDS data sets, read as arrays.
+
+ArrayRecord is written to and read from file systems alone: a data set in a
+bucket is prepared here and sent there, its record last, and whoever reads it
+fetches it first, into a folder that later programs find it in.
+"""
 
 import contextlib
 import dataclasses
@@ -15,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from advspeech import audio, errors
+from advspeech import audio, buckets, errors, storage
 from advspeech.corpora import (
   builder,
   crema_d,
@@ -64,22 +69,41 @@ class Source:
   channels: str = 'mean'
   data_dir: str = ''
 
-  def builder(self, skip_bad: bool = False) -> builder.SpeechBuilder:
-    """Returns the TFDS builder.
+  @property
+  def bucket(self) -> str:
+    """The URL of where data sets live, '' if that is on this machine.
 
     Raises:
-      errors.InputError: If the name is unknown, or `data_dir` not here.
+      errors.InputError: If it is another URL than a bucket's.
+    """
+    given = self.data_dir or os.environ.get('TFDS_DATA_DIR', '')
+    if '://' not in given:
+      return ''
+    return storage.given_path('config.data_dir', given)
+
+  def place(self, dataset: builder.SpeechBuilder) -> str:
+    """Returns where the data set of a `builder` lives, here or in a bucket."""
+    path = str(dataset.data_path)
+    if not self.bucket:
+      return path
+    below = os.path.relpath(path, storage.cache_folder(self.bucket))
+    return f'{self.bucket}/{below}'
+
+  def builder(self, skip_bad: bool = False) -> builder.SpeechBuilder:
+    """Returns the TFDS builder; of a data set in a bucket that of its copy.
+
+    Raises:
+      errors.InputError: If the name is unknown, or `data_dir` another URL than
+        a bucket's.
     """
     if self.name not in BUILDERS:
       raise errors.InputError(
         f'config.corpus.name must be one of {", ".join(BUILDERS)}, got '
         f'{self.name!r}'
       )
-    if '://' in self.data_dir:
-      raise errors.InputError(
-        'config.data_dir must be a folder of a mounted file system, the only '
-        f'ones that ArrayRecord writes to and reads from, got {self.data_dir}'
-      )
+    data_dir = os.path.expanduser(self.data_dir)
+    if self.bucket:
+      data_dir = storage.cache_folder(self.bucket)
     options = {}
     if self.name not in _MADE:
       options = {
@@ -90,7 +114,7 @@ class Source:
     if self.name == 'folder':
       options['manifest'] = self.manifest
     return BUILDERS[self.name](
-      data_dir=os.path.expanduser(self.data_dir) or None,
+      data_dir=data_dir or None,
       file_format='array_record',
       **options,
     )
@@ -166,11 +190,16 @@ def prepare(name: str, *, skip_bad: bool = False, **where: str) -> str:
   if not _is_current(dataset, source):
     # TFDS announces a download on stdout; nothing is downloaded.
     with _alone(dataset), contextlib.redirect_stdout(io.StringIO()):
+      if source.bucket:
+        _fetch(dataset, source)
+        dataset = source.builder(skip_bad)
       if not _is_current(dataset, source):  # nobody else has done it meanwhile
         if dataset.data_path.exists():
-          _discard(dataset)
+          _discard(dataset, source)
           dataset = source.builder(skip_bad)
         dataset.download_and_prepare()
+        if source.bucket:
+          _send(dataset, source)
   record = _checked_record(dataset, source)
   for line in record['summary']:
     logger.info('%s', line)
@@ -180,9 +209,9 @@ def prepare(name: str, *, skip_bad: bool = False, **where: str) -> str:
     logger.warning(
       '%d recordings were skipped; %s names each',
       len(record['skipped']),
-      dataset.data_path / builder.RECORD,
+      os.path.join(source.place(dataset), builder.RECORD),
     )
-  return str(dataset.data_path)
+  return source.place(dataset)
 
 
 def path(name: str, **where: str) -> str:
@@ -192,7 +221,8 @@ def path(name: str, **where: str) -> str:
     name: A key of `BUILDERS`.
     **where: `folder` and so on; see `Source`.
   """
-  return str(Source(name, **where).builder().data_path)
+  source = Source(name, **where)
+  return source.place(source.builder())
 
 
 def is_prepared(name: str, **where: str) -> bool:
@@ -202,7 +232,8 @@ def is_prepared(name: str, **where: str) -> bool:
     name: A key of `BUILDERS`.
     **where: `folder` and so on; see `Source`.
   """
-  return _is_prepared(Source(name, **where).builder())
+  source = Source(name, **where)
+  return _is_prepared(source.builder(), source)
 
 
 @contextlib.contextmanager
@@ -236,28 +267,80 @@ def _alone(dataset):
     yield
 
 
-def _discard(dataset):
+def _is_here(dataset, source):
+  """Returns whether what is here of a data set is the one in its bucket."""
+  path, place = str(dataset.data_path), source.place(dataset)
+  return path == place or _record_bytes(path) == _record_bytes(place)
+
+
+def _fetch(dataset, source):
+  """Makes what is here of a data set what its bucket holds, if it holds any.
+
+  Raises:
+    errors.InputError: If it is replaced meanwhile.
+  """
+  path, place = str(dataset.data_path), source.place(dataset)
+  record = _record_bytes(place)
+  if record is None or _is_here(dataset, source):
+    return
+  logger.info('%s is copied to %s', place, path)
+  aside = f'{os.path.dirname(path)}/incomplete.{os.getpid()}'
+  try:
+    buckets.fetch(place, aside)
+    found = {_record_bytes(aside), _record_bytes(place)}
+  except FileNotFoundError:
+    found = set()
+  if found != {record}:
+    raise errors.InputError(
+      f'{place} was replaced while it was read; start the same command again'
+    )
+  if os.path.exists(path):
+    # Under its name it is never half there.
+    shutil.rmtree(dataset.data_path.rename(f'{aside}.old'))
+  os.replace(aside, path)
+
+
+def _send(dataset, source):
+  """Makes the data set in a bucket what is here."""
+  path, place = str(dataset.data_path), source.place(dataset)
+  logger.info('%s is copied to %s', path, place)
+  buckets.send(path, place, builder.RECORD)
+
+
+def _record_bytes(folder):
+  """Returns the record of a data set; None if that is not there."""
+  try:
+    path = os.path.join(folder, builder.RECORD)
+    with storage.opened(path, 'rb') as file:
+      return file.read()
+  except FileNotFoundError:
+    return None
+
+
+def _discard(dataset, source):
   """Removes a data set, which is never half there under its name."""
   path = dataset.data_path
   logger.info(
     '%s is prepared again: recordings were replaced or copied since, or it has '
     'no %s',
-    path,
+    source.place(dataset),
     builder.RECORD,
   )
   aside = path.parent / f'incomplete.{path.name}.{os.getpid()}'
   shutil.rmtree(path.rename(aside))
 
 
-def _is_prepared(dataset):
+def _is_prepared(dataset, source):
   # TFDS's own answer comes with a warning when it is no.
-  return (dataset.data_path / builder.RECORD).exists()
+  return storage.exists(os.path.join(source.place(dataset), builder.RECORD))
 
 
 def _is_current(dataset, source):
   """Returns whether the data set is there, of the files that are there now."""
-  return _is_prepared(dataset) and not _is_outdated(
-    _checked_record(dataset, source), dataset, source
+  return (
+    _is_prepared(dataset, source)
+    and _is_here(dataset, source)
+    and not _is_outdated(_checked_record(dataset, source), dataset, source)
   )
 
 
@@ -278,7 +361,7 @@ def _checked_record(dataset, source):
     return record
   if record['channels'] != source.channels:
     raise errors.InputError(
-      f'{dataset.data_path} was prepared with config.corpus.channels='
+      f'{source.place(dataset)} was prepared with config.corpus.channels='
       f'{record["channels"]}, not {source.channels}; remove it to prepare '
       'again, or keep both by passing another --config.data_dir'
     )
@@ -286,7 +369,7 @@ def _checked_record(dataset, source):
     record['source_digest'] != dataset.source()['source_digest']
   ):
     raise errors.InputError(
-      f'{dataset.data_path} was prepared from other recordings than '
+      f'{source.place(dataset)} was prepared from other recordings than '
       f'{source.folder} holds now; remove it to prepare again, or keep both by '
       'passing another --config.data_dir'
     )
@@ -326,17 +409,21 @@ def read(
   source = Source(name, **where)
   shape = audio.ClipShape(num_samples, pad, cut, normalize)
   dataset = source.builder()
-  if not _is_prepared(dataset):
+  if not _is_prepared(dataset, source):
     raise errors.InputError(
-      f'{dataset.data_path} holds no prepared {source.name} corpus; '
+      f'{source.place(dataset)} holds no prepared {source.name} corpus; '
       'run python -m launch.prepare first, with the same --config'
     )
+  if not _is_here(dataset, source):
+    with _alone(dataset):
+      _fetch(dataset, source)
+    dataset = source.builder()
   record = _checked_record(dataset, source)
   if _is_outdated(record, dataset, source):
     raise errors.InputError(
       f'recordings in {source.folder} were replaced or copied since '
-      f'{dataset.data_path} was prepared; run python -m launch.prepare again, '
-      'with the same --config'
+      f'{source.place(dataset)} was prepared; run python -m launch.prepare '
+      'again, with the same --config'
     )
   index = _index(dataset)
   ids = index.pop('id')

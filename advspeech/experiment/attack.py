@@ -55,7 +55,7 @@ def run_attack(config: ml_collections.ConfigDict, workdir: str) -> None:
   if exists(table):
     return
   if parallel.is_lead():
-    os.makedirs(folder, exist_ok=True)
+    storage.make_folder(folder)
   with ownership.owned(folder):
     if not exists(table):  # nobody else has made it meanwhile
       _attack(config, workdir, folder)

@@ -73,7 +73,7 @@ def _where(config):
     errors.InputError: If it is in a home folder, and there is none.
   """
   if not (config.data_dir or os.environ.get('TFDS_DATA_DIR')):
-    storage.local_path('config.data_dir', '~/tensorflow_datasets')
+    storage.given_path('config.data_dir', '~/tensorflow_datasets')
   return {
     'folder': config.corpus.folder,
     'manifest': config.corpus.manifest,

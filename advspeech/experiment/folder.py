@@ -65,10 +65,9 @@ def page_path(workdir: str) -> str:
 def remove_page(workdir: str, reason: str) -> None:
   """Removes a page that is about to show what is no longer so, and says why."""
   page = page_path(workdir)
-  try:
-    os.remove(page)
-  except FileNotFoundError:
+  if not storage.exists(page):
     return
+  storage.remove(page)
   logger.info(
     '%s %s and is removed; python -m launch.report --workdir=%s draws it again',
     *(page, reason, workdir),
@@ -77,7 +76,7 @@ def remove_page(workdir: str, reason: str) -> None:
 
 def exists(path: str) -> bool:
   """Returns whether the lead process finds a file; all know the same."""
-  return parallel.agree(lambda: os.path.exists(path))
+  return parallel.agree(lambda: storage.exists(path))
 
 
 def claim_workdir(config: ml_collections.ConfigDict, workdir: str) -> None:
@@ -103,7 +102,7 @@ def claim_workdir(config: ml_collections.ConfigDict, workdir: str) -> None:
 
 def _claim(config, workdir):
   path = os.path.join(workdir, 'config.json')
-  if os.path.exists(path):
+  if storage.exists(path):
     ours = _flat(config.to_dict())
     theirs = _flat(storage.read_json(path, ('sweep',)))
     keys = sorted({*ours, *theirs})
@@ -116,9 +115,7 @@ def _claim(config, workdir):
       key.startswith('sweep.') or key in _WHICH_MODELS for key in different
     )
     trained = _holds_checkpoints(workdir)
-    attacked = os.path.isdir(attack) and (
-      {*os.listdir(attack)} - {provenance.FILE, ownership.FILE}
-    )
+    attacked = {*storage.names(attack)} - {provenance.FILE, ownership.FILE}
     if different and (attacked or (trained and not only_sweep)):
       changes = '; '.join(
         f'{key} is {theirs.get(key)!r} there and {ours.get(key)!r} now'
@@ -138,8 +135,7 @@ def _holds_checkpoints(workdir):
   """Returns whether a model has a checkpoint, or a rate was tried."""
 
   def listed(*parts):
-    folder = os.path.join(workdir, *parts)
-    return os.listdir(folder) if os.path.isdir(folder) else []
+    return storage.names(os.path.join(workdir, *parts))
 
   return any(
     step[0].isdecimal()

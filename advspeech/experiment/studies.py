@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 def _remove_page_without(folder, workdir):
   """Removes a page that does not show the study which is about to be made."""
   table = os.path.join(folder, STUDIES[os.path.basename(folder)])
-  if parallel.is_lead() and not os.path.exists(table):
+  if parallel.is_lead() and not storage.exists(table):
     remove_page(workdir, 'lacks this study')
 
 
@@ -79,7 +79,7 @@ def run_features(
     }
     for seed in config.seeds
   }
-  os.makedirs(folder, exist_ok=True)
+  storage.make_folder(folder)
   with ownership.owned(folder):
     feature_study.write(
       folder,
@@ -136,10 +136,10 @@ def run_gradients(
   _remove_page_without(folder, workdir)
   _, task, splits = load(config)
   classifiers = {}
-  errors.check_distinct('--checkpoint', checkpoints, os.path.realpath)
-  names = storage.distinct_ends(map(os.path.abspath, checkpoints))
+  errors.check_distinct('--checkpoint', checkpoints, storage.canonical)
+  names = storage.distinct_ends(map(storage.absolute, checkpoints))
   for path in checkpoints:
-    name = names[os.path.abspath(path)]
+    name = names[storage.absolute(path)]
     classifiers[name] = checkpoint.load_classifier(
       path, precision=config.sweep.precision
     )
@@ -158,7 +158,7 @@ def run_gradients(
       'gradients: %d clips (%s), %d models', len(clips), split, len(classifiers)
     )
   if parallel.is_lead():
-    os.makedirs(folder, exist_ok=True)
+    storage.make_folder(folder)
   with ownership.owned(folder):
     gradient_study.write(
       folder,

@@ -65,7 +65,7 @@ def run_lr_search(
     _, task, splits = load(config)
     folder = os.path.join(workdir, 'lr_search')
     if parallel.is_lead():
-      os.makedirs(folder, exist_ok=True)
+      storage.make_folder(folder)
     with ownership.owned(folder):
       for name in missing:
         if exists(_found_rate(workdir, name)):
@@ -204,7 +204,7 @@ def run_training(
     other, frontend = train.frontend_of(name), None
     if other:
       frontend = load_trained(config, workdir, other, seed, task.classes)
-    os.makedirs(folder, exist_ok=True)
+    storage.make_folder(folder)
     with (
       ownership.owned(folder),
       provenance.recorded(folder, parallel.device_summary(mesh)),

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from advspeech import audio, checkpoint, input_pipeline, parallel
+from advspeech import audio, checkpoint, input_pipeline, parallel, storage
 from advspeech.attacks import feature_level
 from advspeech.feature_study.engine import arrays, compile_steps
 from advspeech.feature_study.settings import WAVEFORM, Settings, Variant
@@ -40,7 +40,7 @@ def write_examples(
   Returns:
     For each file its `file` name, `id`, `kind`, `snr_db` and `prediction`.
   """
-  os.makedirs(folder, exist_ok=True)
+  storage.make_folder(folder)
   shown = {
     'end-to-end': Variant(WAVEFORM, 'fgsm', 'waveform'),
     'spectrogram': Variant('spectrogram_original', 'fgsm', 'waveform'),

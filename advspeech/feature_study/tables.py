@@ -359,7 +359,7 @@ def write(
   )
   for seed, of_seed in classifiers.items():
     path = _clips_path(folder, seed)
-    before = storage.read_table(path) if os.path.exists(path) else []
+    before = storage.read_table(path) if storage.exists(path) else []
     if of_seed.keys() - {row['target'] for row in before}:
       found = attack_clips(
         of_seed,
@@ -377,7 +377,7 @@ def write(
   rows = [
     row
     for path in paths
-    if os.path.exists(path)  # one that is claimed may be stopped
+    if storage.exists(path)  # one that is claimed may be stopped
     for row in storage.read_table(path)
   ]
   if _judges(rows) != _judges(_table(folder, 'budgets')):
@@ -390,7 +390,7 @@ def _clips_path(folder, seed):
 
 def _table(folder, name):
   path = os.path.join(folder, f'{name}.csv')
-  return storage.read_table(path) if os.path.exists(path) else []
+  return storage.read_table(path) if storage.exists(path) else []
 
 
 def _judges(rows):
@@ -402,11 +402,11 @@ def _write_rest(folder, classifiers, source, split, rows, task, settings):
   seed = next(iter(classifiers))
   attacked = classifiers[seed][source]
   norms = os.path.join(folder, 'norms.csv')
-  if not os.path.exists(norms):
+  if not storage.exists(norms):
     found = norm_rows(attacked, split, task=task, seed=seed, settings=settings)
     storage.write_table(norms, NORM_COLUMNS, found)
   examples = os.path.join(folder, 'examples.json')
-  if not os.path.exists(examples):
+  if not storage.exists(examples):
     entries = write_examples(
       os.path.join(folder, 'audio'),
       attacked,

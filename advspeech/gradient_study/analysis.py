@@ -6,7 +6,6 @@ what `gradients.summarise` tells leaves the device.
 """
 
 import functools
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -665,7 +664,7 @@ def _stacked(points):
 
 def kept(path: str, make: Callable[[], Tree]) -> Tree:
   """Returns a tree of arrays from an .npz file, made and written if missing."""
-  if not parallel.agree(lambda: os.path.exists(path)):
+  if not parallel.agree(lambda: storage.exists(path)):
     tree = make()
     parallel.on_lead(
       lambda: storage.write_arrays(

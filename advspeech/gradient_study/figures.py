@@ -30,7 +30,7 @@ def draw(folder: str) -> None:
   """
   for name, figure_fn in plans(folder).items():
     path = os.path.join(folder, name)
-    if not os.path.exists(f'{path}.svg'):
+    if not storage.exists(f'{path}.svg'):
       figures.save(figure_fn(), path)
 
 
@@ -69,7 +69,7 @@ def plans(folder: str) -> dict[str, Callable[[], figure.Figure]]:
 
 def _table(folder, name):
   path = os.path.join(folder, f'{name}.csv')
-  return storage.read_table(path) if os.path.exists(path) else []
+  return storage.read_table(path) if storage.exists(path) else []
 
 
 def gradient_traces(examples: Mapping[str, Any], index: int) -> figure.Figure:

@@ -130,7 +130,7 @@ def write(
     f'{folder} belongs to this study',
   )
   table = os.path.join(folder, 'summary.csv')
-  if parallel.agree(lambda: os.path.exists(table)):
+  if parallel.agree(lambda: storage.exists(table)):
     return
   studied = input_pipeline.spread(split, settings['num_studied'])
   arrays = _arrays(

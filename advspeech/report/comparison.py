@@ -51,7 +51,7 @@ def compare(workdir: str, run_folders: Sequence[str]) -> str:
     correlation=_rank_correlation(rows),
     accuracies={t: sections.accuracies(run) for t, run in runs.items()},
     links={
-      title: os.path.relpath(run.path('report', 'index.html'), folder)
+      title: storage.relative(run.path('report', 'index.html'), folder)
       for title, run in runs.items()
     },
   )
@@ -62,7 +62,7 @@ def titled(runs: Sequence[run_lib.Run]) -> dict[str, run_lib.Run]:
   names = [f'{run.task}, {run.corpus}' for run in runs]
   result = {}
   for name, run in zip(names, runs, strict=True):
-    folder = os.path.basename(os.path.abspath(run.folder))
+    folder = os.path.basename(storage.absolute(run.folder))
     title = f'{name} ({folder})' if names.count(name) > 1 else name
     if title in result:
       raise errors.InputError(

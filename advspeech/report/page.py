@@ -100,7 +100,7 @@ def write(workdir: str) -> str:
 
 def _feature_sounds(run):
   path = run.path('features', 'examples.json')
-  if not os.path.exists(path):
+  if not storage.exists(path):
     return []
   entries = storage.read_json(path, kind=list)
   return players.feature_sounds(run.path('features'), entries)
@@ -110,7 +110,7 @@ def draw(found: sections.Figure, folder: str) -> Image:
   """Draws a figure into the folder and returns it as the page shows it."""
   path = os.path.join(folder, found.name)
   figures.save(found.draw(), path)
-  with open(f'{path}.png', 'rb') as file:
+  with storage.opened(f'{path}.png', 'rb') as file:
     data = file.read()
   # The first chunk of a PNG, IHDR, begins with width and height.
   width, height = (int.from_bytes(data[i : i + 4], 'big') for i in (16, 20))

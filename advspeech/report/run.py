@@ -234,7 +234,7 @@ def read(workdir: str) -> Run:
     return os.path.join(workdir, *parts)
 
   table = path('attack', 'sweep.csv')
-  if not os.path.exists(table):
+  if not storage.exists(table):
     raise errors.InputError(
       f'{workdir} holds no attack/sweep.csv; run python -m launch.attack (or '
       'launch.reproduce) with the same --config and --workdir first'
@@ -257,7 +257,7 @@ def read(workdir: str) -> Run:
   def optional_table(name):
     table = path('attack', name)
     # Of a sweep without transforms or scores they have a header alone.
-    if not os.path.exists(table):
+    if not storage.exists(table):
       return []
     return storage.read_table(table, may_be_empty=True)
 
@@ -267,7 +267,7 @@ def read(workdir: str) -> Run:
     config=config,
     models=models,
     data=storage.read_json(data, ('corpus', 'splits'))
-    if os.path.exists(data)
+    if storage.exists(data)
     else None,
     rows=[
       {**row, 'num_classes': num_classes} for row in storage.read_table(table)
@@ -278,7 +278,7 @@ def read(workdir: str) -> Run:
     transforms=optional_table('transforms.csv'),
     direct=optional_table('direct.csv'),
     sessions=provenance.read(path('attack')),
-    tasks=storage.read_json(judges) if os.path.exists(judges) else {},
+    tasks=storage.read_json(judges) if storage.exists(judges) else {},
   )
 
 

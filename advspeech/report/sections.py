@@ -355,7 +355,7 @@ def checks(run: run_lib.Run) -> list[dict[str, Any]]:
 def gradient_section(run: run_lib.Run) -> dict[str, list[Figure]]:
   """Returns the figures of `launch.gradients` by topic; {} if not run."""
   folder = run.path('gradients')
-  if not os.path.exists(os.path.join(folder, 'summary.csv')):
+  if not storage.exists(os.path.join(folder, 'summary.csv')):
     return {}
   topics: dict[str, list[Figure]] = collections.defaultdict(list)
   numbers = collections.Counter()
@@ -373,7 +373,7 @@ def gradient_section(run: run_lib.Run) -> dict[str, list[Figure]]:
 def gradient_estimates(run: run_lib.Run) -> list[dict[str, Any]]:
   """Returns where the gradients lie, a row a model, by statistic."""
   path = run.path('gradients', 'summary.csv')
-  rows = storage.read_table(path) if os.path.exists(path) else []
+  rows = storage.read_table(path) if storage.exists(path) else []
   by_model: dict[str, dict[str, Any]] = {}
   for row in rows:
     if (row['part'], row['setting']) == ('clips', 'start, all') and (
@@ -461,7 +461,7 @@ _GRADIENT_TEXTS = {
 def feature_section(run: run_lib.Run) -> list[Figure]:
   """Returns the figures of `launch.features`; none if it was not run."""
   folder = run.path('features')
-  if not os.path.exists(os.path.join(folder, 'budgets.csv')):
+  if not storage.exists(os.path.join(folder, 'budgets.csv')):
     return []
   found = []
   for name, draw in feature_study.plans(folder).items():
@@ -502,7 +502,7 @@ def contradicting_sizes(run: run_lib.Run) -> list[dict[str, Any]]:
 
 def _feature_table(run, name):
   path = run.path('features', f'{name}.csv')
-  return storage.read_table(path) if os.path.exists(path) else []
+  return storage.read_table(path) if storage.exists(path) else []
 
 
 _FEATURE_TEXTS = {

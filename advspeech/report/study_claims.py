@@ -1,7 +1,6 @@
 """Claims of the paper that the studies of gradients and of features test."""
 
 import collections
-import os
 
 import numpy as np
 
@@ -196,7 +195,7 @@ def _spread(run, model):
   path = run.path('gradients', 'clips.csv')
   shares = [
     row['early_l1_share']
-    for row in (storage.read_table(path) if os.path.exists(path) else ())
+    for row in (storage.read_table(path) if storage.exists(path) else ())
     if row['model'] == model
     and (row['alignment'], row['region']) == ('start', 'all')
     and not np.isnan(row['early_l1_share'])
@@ -217,7 +216,7 @@ _NOT_LEARNED = ', not known to be better than chance'
 def _learned(run, model):
   """Returns whether a model studied errs less than a blind guess."""
   path = run.path('gradients', 'fgsm.csv')
-  for row in storage.read_table(path) if os.path.exists(path) else ():
+  for row in storage.read_table(path) if storage.exists(path) else ():
     if row['model'] == model and row['epsilon'] == 0:
       num_errors = round(row['error_rate'] * row['num_clips'])
       high = statistics.wilson_interval(num_errors, row['num_clips'])[1]
@@ -239,7 +238,7 @@ def _with(summary, statistic):
 
 def _gradient_summary(run):
   path = run.path('gradients', 'summary.csv')
-  return storage.read_table(path) if os.path.exists(path) else []
+  return storage.read_table(path) if storage.exists(path) else []
 
 
 def _model(row):
@@ -265,7 +264,7 @@ def conversion(run: run_lib.Run) -> claim.Claim:
   path = run.path('features', 'budgets.csv')
   rows = [
     row
-    for row in (storage.read_table(path) if os.path.exists(path) else [])
+    for row in (storage.read_table(path) if storage.exists(path) else [])
     if row['representation'] != 'waveform'
     and row['method'] == 'fgsm'
     and row['kind'] == 'epsilon'

@@ -1,7 +1,6 @@
 """Claims of the paper that the sweep tests."""
 
 import collections
-import os
 
 import numpy as np
 
@@ -584,7 +583,7 @@ def _median_smallest(run):
   by_judge = collections.defaultdict(list)
   mask = run.config['sweep']['masks'][0]
   rows = ()
-  if os.path.exists(path):
+  if storage.exists(path):
     rows = storage.read_table(path, may_be_empty=True)
   for row in rows:
     if (

@@ -1,7 +1,6 @@
 """What a sweep consists of: models, and cells of attacks made on them."""
 
 import dataclasses
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from advspeech import (
   checkpoint,
   errors,
   features,
+  storage,
   transforms,
 )
 from advspeech.sweep import masks
@@ -276,7 +276,7 @@ def validate(config: 'ml_collections.ConfigDict') -> None:
     ('masks', masks.parse),
     ('transforms', transforms.make),
     ('sources', str),
-    ('checkpoints', os.path.realpath),
+    ('checkpoints', storage.canonical),
   ):
     errors.check_distinct(f'config.sweep.{key}', sweep[key], meaning)
   for name in sweep.checkpoints:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from advspeech import audio, input_pipeline, preemption, quality
+from advspeech import audio, input_pipeline, preemption, quality, storage
 from advspeech.sweep import cells as cells_lib
 from advspeech.sweep import engine, problem, work
 
@@ -56,7 +56,7 @@ def write(
   rows = input_pipeline.spread_rows(len(sweep.split), num_examples)
   some = input_pipeline.subset(sweep.split, rows)
   folder = os.path.join(sweep.folder, 'audio')
-  os.makedirs(folder, exist_ok=True)
+  storage.make_folder(folder)
   entries: list[dict[str, Any]] = []
   if not len(some):
     return entries

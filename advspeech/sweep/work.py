@@ -143,7 +143,7 @@ def _shard_path(sweep, cell, rows):
 
 def _is_whole(path):
   """Returns whether a part is there; says so if it cannot be read."""
-  if not os.path.exists(path):
+  if not storage.exists(path):
     return False
   try:
     storage.read_arrays(path)
@@ -167,8 +167,8 @@ def _claim(sweep, shards):
 
   def claim():
     path = os.path.join(sweep.folder, 'manifest.json')
-    os.makedirs(os.path.join(sweep.folder, 'parts'), exist_ok=True)
-    if os.path.exists(path) and storage.read_json(path) != manifest:
+    storage.make_folder(os.path.join(sweep.folder, 'parts'))
+    if storage.exists(path) and storage.read_json(path) != manifest:
       raise errors.InputError(
         f'{sweep.folder} holds part of a sweep of other models, clips or '
         'settings; remove it to attack again'

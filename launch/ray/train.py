@@ -72,9 +72,9 @@ def work(job):
 
 
 def main():
-  from advspeech import errors, experiment
+  from advspeech import errors, experiment, storage
 
-  config, workdir = command.CONFIG.value, os.path.abspath(command.workdir())
+  config, workdir = command.CONFIG.value, storage.absolute(command.workdir())
   experiment.validate(config)
   if bool(_TOPOLOGY.value) == bool(_GPUS.value):
     raise errors.InputError(

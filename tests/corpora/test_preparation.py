@@ -350,9 +350,17 @@ def test_recordings_are_read_from_a_bucket(bucket, folder, tmp_path):
     np.testing.assert_array_equal(pcm, stand_ins.tone(id_.replace('__', '/')))
 
 
-def test_a_data_set_in_a_bucket_is_refused(folder):
-  with pytest.raises(errors.InputError, match=r'a mounted file system.*s3://b'):
-    corpora.prepare('folder', folder=str(folder), data_dir='s3://b')
+@pytest.mark.parametrize('of', ['data_dir', 'environment'])
+def test_a_data_set_at_another_url_than_a_buckets_is_refused(
+  folder, monkeypatch, of
+):
+  where = {'folder': str(folder)}
+  if of == 'data_dir':
+    where[of] = 'az://b'
+  else:
+    monkeypatch.setenv('TFDS_DATA_DIR', 'az://b')
+  with pytest.raises(errors.InputError, match=r'a mounted file system.*az://b'):
+    corpora.prepare('folder', **where)
 
 
 @pytest.mark.parametrize('pad', audio.PADS)
