@@ -426,8 +426,11 @@ def test_one_step_is_held_against_the_bound_of_equation_10(
   path = tmp_path / 'run' / 'gradients' / 'summary.csv'
   rows = [
     runs.estimate(
-      *('jacobians', 'wavernn-seed0', 'trained', f'one_step_{what}'),
-      *((low + high) / 2, low, high),
+      *('jacobians', model, training, f'one_step_{what}'), *interval
+    )
+    for model, training, interval in (
+      ('wavernn-seed0', 'trained', ((low + high) / 2, low, high)),
+      ('untrained tanh', 'untrained', (0.9, 0.9, 0.9)),
     )
     for what in ('median', 'max')
   ]
@@ -883,13 +886,14 @@ def test_accumulation_is_of_length_and_rate_not_of_random_samples(
     for epsilon in ('1e-06', '0.0001'):
       row = runs.estimate(
         *('accumulation', 'wavecnn-seed0', f'{varied}, epsilon {epsilon}'),
-        *('measured_exponent', (low + high) / 2, low, high),
+        *('measured_exponent', np.nan_to_num((low + high) / 2), low, high),
       )
       rows.append({**row, 'num_clips': 14, 'num_left_out': 2})
   storage.write_table(path, tuple(rows[0]), rows)
   found = study_claims.accumulation(run)
   assert found.verdict == verdict
   assert len(found.found) == 4
+  assert not [line for line in found.found if 'nan' in line]
   assert found.found[0] == (
     'Random samples of a clip: WaveCNN, seed 0: exponent 1.00 [0.99, 1.01], 14 '
     'clips, 2 left out, whose change is not positive (not counted)'

@@ -88,6 +88,8 @@ def estimate(row: Mapping[str, Any]) -> str:
   """Returns an estimate with its interval."""
   if math.isnan(row['estimate']):
     return _UNDEFINED
+  if math.isnan(row['ci_low']):
+    return f'{row["estimate"]:.2f} [of too few clips for an interval]'
   return f'{row["estimate"]:.2f} [{row["ci_low"]:.2f}, {row["ci_high"]:.2f}]'
 
 
