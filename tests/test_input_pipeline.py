@@ -3,13 +3,14 @@
 import dataclasses
 import itertools
 import threading
+import types
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from advspeech import errors, input_pipeline, parallel
+from advspeech import errors, input_pipeline, parallel, tasks
 
 NUM_CLIPS, TIME = 10, 1280
 
@@ -261,3 +262,28 @@ def test_a_batch_is_gathered_without_communication(split):
   )
   for communication in ('all-gather', 'all-reduce', 'all-to-all', 'permute'):
     assert communication not in text
+
+
+def test_splits_know_who_speaks_and_keep_a_group_together():
+  number = 60
+  ids = np.array([f'u{i:02d}' for i in range(number)])
+  corpus = types.SimpleNamespace(
+    ids=ids,
+    speaker=np.array([f's{i % 6}' for i in range(number)]),
+    statement=np.array([f'{i // 12}' for i in range(number)]),
+    num_samples=np.full(number, 1),
+    starts=np.zeros(number, np.int32),
+    pcm_of=lambda rows: np.zeros((len(rows), 1), np.int16),
+  )
+  task = tasks.Task(
+    'label', ('a', 'b'), np.arange(number), np.arange(number) % 2
+  )
+  splits = input_pipeline.make_splits(corpus, task, 'group', 0, by='statement')
+  said = []
+  for split in splits.values():
+    place = np.searchsorted(ids, split.ids)
+    np.testing.assert_array_equal(split.speakers, corpus.speaker[place])
+    some = input_pipeline.subset(split, np.array([1, 0]))
+    np.testing.assert_array_equal(some.speakers, split.speakers[[1, 0]])
+    said.append(set(corpus.statement[place]))
+  assert sum(map(len, said)) == len(set.union(*said)) == 5
