@@ -241,7 +241,7 @@ def test_says_nothing_but_its_own_lines(tiny, tmp_path):
   lines = done.stderr.strip().splitlines()
   assert lines[0].startswith('train: 900 clips (450 female, 450 male)')
   assert re.fullmatch(r'done in \d+ s', lines[-1])
-  assert len(lines) == 7, done.stderr
+  assert len(lines) == 9, done.stderr
   assert [p.name for p in tmp_path.iterdir() if p.is_dir()] == ['wavernn-seed1']
 
 

@@ -191,7 +191,7 @@ def test_every_image_and_sound_loads_and_the_console_is_silent(opened):
   images = page.execute_script(
     'return [...document.images].map((i) => [i.complete, i.naturalWidth])'
   )
-  assert len(images) == 14
+  assert len(images) == 15
   assert all(complete and width > 100 for complete, width in images)
   durations = page.execute_async_script("""
     const done = arguments[0];
@@ -259,7 +259,7 @@ def test_a_table_is_copied_as_csv(opened):
   rows = list(csv.reader(io.StringIO(text)))
   assert rows[0][:4] == ['model', 'seed', 'clean', 'attacked']
   assert rows[1][:3] == ['WaveCNN', '0', '2.0 [0.6, 7.0]']
-  assert {len(row) for row in rows} == {7}
+  assert {len(row) for row in rows} == {9}
 
 
 def test_a_copied_cell_is_no_formula(opened):
