@@ -72,7 +72,7 @@ def test_what_is_written_is_there_until_it_is_removed(bucket):
   storage.make_folder(f'{bucket}/a')
   storage.write_json(path, [1])
   storage.write_json(path, [2])
-  assert storage.read_json(path) == [2]
+  assert storage.read_json(path, kind=object) == [2]
   assert storage.exists(path)
   assert storage.is_folder(f'{bucket}/a')
   assert not storage.is_folder(path)
@@ -83,7 +83,7 @@ def test_what_is_written_is_there_until_it_is_removed(bucket):
   storage.remove(path)
   assert not storage.exists(f'{bucket}/a')
   with pytest.raises(errors.InputError, match=rf'{path} is not there'):
-    storage.read_json(path)
+    storage.read_json(path, kind=object)
   storage.check_writable(bucket)
   assert buckets.files(bucket) == []
 
@@ -97,7 +97,7 @@ def test_what_others_write_is_seen_at_once(bucket):
   assert storage.names(bucket) == ['a', 'b']
   assert storage.exists(f'{bucket}/b')
   others.pipe_file(f'{bucket}/a', b'[3, 4, 5]')
-  assert storage.read_json(f'{bucket}/a') == [3, 4, 5]
+  assert storage.read_json(f'{bucket}/a', kind=object) == [3, 4, 5]
   others.rm_file(f'{bucket}/b')
   assert not storage.exists(f'{bucket}/b')
 
@@ -143,7 +143,7 @@ def test_nothing_is_written_of_what_was_not_finished(bucket):
 
   with pytest.raises(KeyboardInterrupt):
     stopped()
-  assert storage.read_json(f'{bucket}/x') == 'old'
+  assert storage.read_json(f'{bucket}/x', kind=object) == 'old'
   assert buckets.files(bucket) == ['x']
 
 
@@ -205,20 +205,20 @@ def test_a_folder_in_a_bucket_is_held_and_taken_over(bucket, monkeypatch):
   monkeypatch.setattr(ownership, 'DEAD_AFTER_S', 0.2)
   owner = f'{bucket}/{ownership.FILE}'
   with ownership.owned(bucket):
-    held = storage.read_json(owner)
+    held = storage.read_json(owner, kind=object)
     assert held['pid'] == os.getpid()
     with (
       pytest.raises(errors.InputError, match='is being written by process'),
       ownership.owned(bucket),
     ):
       pass
-    while not storage.read_json(owner)['beat']:
+    while not storage.read_json(owner, kind=object)['beat']:
       time.sleep(0.01)
   assert not storage.exists(owner)
   elsewhere = {**held, 'pid_namespace': 'another machine', 'token': 'x'}
   storage.write_json(owner, elsewhere)
   with ownership.owned(bucket):
-    assert storage.read_json(owner)['token'] != 'x'
+    assert storage.read_json(owner, kind=object)['token'] != 'x'
   assert not storage.exists(owner)
 
 
