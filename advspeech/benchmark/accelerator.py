@@ -518,30 +518,8 @@ def _judge(session, subjects, memory_mb, batch_size):
   config = session.config.copy_and_resolve_references()
   config.sweep.memory_mb, config.sweep.batch_size = memory_mb, batch_size
   num = session.scale.judged_clips
-  split = host.random_split(num, subjects['wavecnn'].clips.shape[1])
-  members = [
-    sweep.Member(
-      name,
-      0,
-      checkpoint.Classifier(
-        model=subject.model(),
-        variables=subject.variables,
-        metadata={'classes': ['female', 'male']},
-        epoch=0,
-      ),
-      split.labels,
-    )
-    for name, subject in subjects.items()
-  ]
   epsilons = sweep.parse_epsilons(config.sweep.epsilons)
-  judge = functools.partial(
-    sweep.judge,
-    sweep.Cell(0, 'fgsm', 'all', '', False, epsilons),
-    members,
-    split,
-    sweep.make_attack(config, 'fgsm'),
-    sweep.make_settings(config, devices=jax.devices()[:1]),
-  )
+  judge = host.judge_call(config, subjects, num, epsilons)
   with session.measuring(
     what='launch.attack: formats, controls, both models',
     precision='float32',

@@ -421,7 +421,25 @@ _JUDGE_EPSILONS = 2
 
 def _judge_call(config):
   subjects = {name: make_subject(config, name, 1) for name in models.NAMES}
-  split = random_split(1, subjects['wavecnn'].clips.shape[1])
+  epsilons = sweep.parse_epsilons([0.001] * _JUDGE_EPSILONS)
+  return judge_call(config, subjects, 1, epsilons)
+
+
+def judge_call(
+  config: 'ml_collections.ConfigDict',
+  subjects: Mapping[str, Subject],
+  num_clips: int,
+  epsilons: Sequence[audio.Epsilon],
+) -> Callable[[], sweep.Judgements]:
+  """Returns the attack of `launch.attack`: FGSM on WaveCNN, judged by all.
+
+  Args:
+    config: See configs/paper.py; of the sweep's settings.
+    subjects: The judges by name, WaveCNN first.
+    num_clips: Of noise, that are attacked.
+    epsilons: Radii.
+  """
+  split = random_split(num_clips, subjects['wavecnn'].clips.shape[1])
   members = [
     sweep.Member(
       name,
@@ -436,7 +454,6 @@ def _judge_call(config):
     )
     for name, subject in subjects.items()
   ]
-  epsilons = sweep.parse_epsilons([0.001] * _JUDGE_EPSILONS)
   return functools.partial(
     sweep.judge,
     sweep.Cell(0, 'fgsm', 'all', '', False, epsilons),
