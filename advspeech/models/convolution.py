@@ -56,27 +56,10 @@ _CHUNK_FLOATS = 320 * 32 * 150
 _DEPTH = {'gpu': (4, 1), 'tpu': (8, 16)}
 
 
-def conv1d(
-  x: jax.Array, kernel: jax.Array, precision: lax.Precision | None = None
-) -> jax.Array:
-  """Returns the zero-padded ('same') correlation, [length, features, rows].
-
-  As in TensorFlow and Keras an even kernel reaches one sample further to the
-  right: `(k - 1) // 2` zeros before, `k // 2` after.
-
-  Args:
-    x: [length, channels, rows].
-    kernel: [kernel_size, channels, features].
-    precision: Of the products, on devices that have a choice.
-  """
-  form = choose(x.shape, kernel.shape, x.dtype, parallel.platform())
-  return form.function(x, kernel, precision)
-
-
 def conv1d_deep(
   x: jax.Array, kernel: jax.Array, precision: lax.Precision | None = None
 ) -> tuple[jax.Array, int]:
-  """Returns `conv1d` as matrix units leave it, and its depth.
+  """Returns the convolution by the fastest form, as that leaves it, its depth.
 
   Where the depth is 1 that is [length, features, rows]; otherwise [length /
   depth, depth * features, rows], the even samples of a block before the odd
@@ -99,7 +82,7 @@ class Form(NamedTuple):
   """A form of the convolution.
 
   Attributes:
-    function: Maps (x, kernel, precision) to `conv1d`'s result.
+    function: Maps (x, kernel, precision) to `conv1d_direct`'s result.
     depth: Of the maps that suit it; see `conv1d_deep`.
   """
 
@@ -133,7 +116,16 @@ def choose(
 def conv1d_direct(
   x: jax.Array, kernel: jax.Array, precision: lax.Precision | None = None
 ) -> jax.Array:
-  """Returns `conv1d` by XLA's convolution."""
+  """Returns the zero-padded ('same') correlation, [length, features, rows].
+
+  As in TensorFlow and Keras an even kernel reaches one sample further to the
+  right: `(k - 1) // 2` zeros before, `k // 2` after. By XLA's convolution.
+
+  Args:
+    x: [length, channels, rows].
+    kernel: [kernel_size, channels, features].
+    precision: Of the products, on devices that have a choice.
+  """
   size = kernel.shape[0]
   return lax.conv_general_dilated(
     x,
@@ -152,7 +144,7 @@ def conv1d_toeplitz(
   *,
   block: int | None = None,
 ) -> jax.Array:
-  """Returns `conv1d` as products with the kernel spread to a banded matrix.
+  """Returns `conv1d_direct` as products with a banded matrix of the kernel.
 
   Args:
     x: [length, channels, rows].
@@ -193,7 +185,7 @@ def conv1d_space_to_depth(
   *,
   block: int,
 ) -> jax.Array:
-  """Returns `conv1d` by XLA's convolution, of blocks of samples.
+  """Returns `conv1d_direct` by XLA's convolution, of blocks of samples.
 
   Matrix units are 128 columns wide, or want as much to be busy, and a map has
   32 features. `block` samples in a row become one of `block` times as many
@@ -253,7 +245,7 @@ def _space_to_depth(x, kernel, precision, block, order):
 def conv1d_spectral(
   x: jax.Array, kernel: jax.Array, precision: lax.Precision | None = None
 ) -> jax.Array:
-  """Returns `conv1d` by discrete Fourier transforms over tiles of the length.
+  """Returns `conv1d_direct` by Fourier transforms over tiles of the length.
 
   Overlap-save: `t` outputs see `2 t` inputs, in two halves a and b, where t is
   the kernel's size made even. Of the 2 t real numbers of their transform the
