@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from advspeech import models, parallel
-from advspeech.models import layers
+from advspeech.models import convolution, layers
 
 
 def column(*values):
@@ -139,6 +139,18 @@ def test_batch_norm_in_training_is_that_of_table_1_with_its_gradients(
     np.testing.assert_allclose(found, expected, atol=1e-12)
     for a, b in zip(pull_back_ours(weight), pull_back(weight), strict=True):
       np.testing.assert_allclose(a, b, atol=1e-12)
+
+
+@pytest.mark.parametrize(('channels', 'depth'), [(1, 16), (3, 8)])
+def test_a_deep_convolution_is_the_one_in_order(channels, depth, monkeypatch):
+  monkeypatch.setattr(parallel, 'platform', lambda mesh=None: 'tpu')
+  keys = jax.random.split(jax.random.key(0), 2)
+  x = jax.random.normal(keys[0], (64, channels, 2))
+  kernel = jax.random.normal(keys[1], (40, channels, 4))
+  found, found_depth = convolution.conv1d_deep(x, kernel)
+  assert found_depth == depth
+  expected = deepened(convolution.conv1d_direct(x, kernel), depth)
+  np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize('depth', [2, 8])
