@@ -170,7 +170,10 @@ def _join(manual, required):
   if not failed:
     state = jax_distributed.global_state
     preemption.agree_through(
-      state.client, state.process_id, state.num_processes
+      state.client,
+      state.process_id,
+      state.num_processes,
+      part=jax.distributed.shutdown,
     )
     return
   if 'coordinator_address should be defined' in str(failed[0]):

@@ -10,6 +10,7 @@ one too, of which Orbax asks with numbers of its own: whoever asks with another
 number may be past the agreed one, and never stop.
 """
 
+import atexit
 import contextlib
 import os
 import signal
@@ -25,6 +26,8 @@ _POLL_S = 0.05
 # Between processes: how long a notice is waited for at a time, and how long
 # the others have to say where they are.
 _NOTICE_MS, _ANSWER_MS = 3_600_000, 60_000
+# How long a notice may still be waited for once the processes part.
+_PARTING_S = 10.0
 
 
 class Stopped(BaseException):
@@ -168,17 +171,30 @@ def sleep(seconds: float) -> None:
   check_alone()
 
 
-def agree_through(client: Any, process_id: int, num_processes: int) -> None:
+def agree_through(
+  client: Any, process_id: int, num_processes: int, part: Callable[[], None]
+) -> None:
   """Lets several processes stop at the same check.
 
   Args:
     client: JAX's of its coordination service.
     process_id: Of this process.
     num_processes: How many there are.
+    part: Closes the client; called where the interpreter exits by itself.
   """
   if num_processes > 1:
     _signals.agreement = _Agreement(client, process_id)
-    _signals.agreement.listen()
+    listening = _signals.agreement.listen()
+
+    def leave():
+      # A thread that comes back from C++ to an interpreter that is gone aborts
+      # the process.
+      try:
+        part()
+      finally:
+        listening.join(_PARTING_S)
+
+    atexit.register(leave)
 
 
 class _Agreement:
@@ -200,10 +216,12 @@ class _Agreement:
       self._client.key_value_set(self._NOTICE, str(int(number)))
 
   def listen(self):
-    """Waits for a notice, in a thread."""
-    threading.Thread(
+    """Waits for a notice, in a thread, which is returned."""
+    thread = threading.Thread(
       target=self._listen, name='stop notice', daemon=True
-    ).start()
+    )
+    thread.start()
+    return thread
 
   def _listen(self):
     while True:

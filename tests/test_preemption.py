@@ -176,11 +176,17 @@ def test_processes_stop_at_the_same_check(told):
 
 
 def test_a_coordinator_that_does_not_answer_is_not_waited_for(handlers, left):
+  parted = threading.Event()
+
   class Silent(Store):
     def key_value_set(self, key, value):
       threading.Event().wait()
 
-  preemption.agree_through(Silent(2), 1, 2)
+    def blocking_key_value_get(self, key, timeout_ms):
+      parted.wait()
+      raise RuntimeError('CANCELLED')
+
+  preemption.agree_through(Silent(2), 1, 2, part=parted.set)
   signal.raise_signal(signal.SIGTERM)
   assert handlers.wait(30)
   assert left == [signal.SIGTERM]
