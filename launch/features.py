@@ -26,7 +26,8 @@ _NUM_SCORED = flags.DEFINE_integer(
 
 
 def main():
-  from advspeech import experiment, feature_study
+  from advspeech import experiment
+  from advspeech.studies import features as feature_study
 
   folder = experiment.run_features(
     command.CONFIG.value,

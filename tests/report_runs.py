@@ -4,8 +4,9 @@ import json
 
 import numpy as np
 
-from advspeech import audio, feature_study, statistics, storage
-from advspeech.gradient_study import tables as gradient_tables
+from advspeech import audio, statistics, storage
+from advspeech.studies import features as feature_study
+from advspeech.studies.gradients import tables as gradient_tables
 from advspeech.sweep import examples, tables
 from configs import quickstart
 

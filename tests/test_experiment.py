@@ -15,7 +15,6 @@ from advspeech import (
   errors,
   experiment,
   figures,
-  gradient_study,
   input_pipeline,
   lr_search,
   parallel,
@@ -24,6 +23,7 @@ from advspeech import (
 )
 from advspeech.experiment import attack, data, training, validation
 from advspeech.experiment import studies as studies_stage
+from advspeech.studies import gradients as gradient_study
 from configs import (
   crema_d,
   emodb,

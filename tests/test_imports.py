@@ -20,7 +20,7 @@ LEVELS = [
   {'lr_search'},
   {'figures'},
   {'recording'},
-  {'feature_study', 'gradient_study', 'example_figures'},
+  {'studies', 'example_figures'},
   {'benchmark', 'report'},
   {'experiment'},
   {'doctor', 'plan'},

@@ -12,7 +12,7 @@ import tiny
 from jax import sharding
 
 from advspeech import checkpoint, models, parallel, sweep, train_step
-from advspeech.gradient_study import analysis
+from advspeech.studies.gradients import analysis
 from advspeech.sweep import engine
 
 ROOT = pathlib.Path(__file__).parent.parent

@@ -17,8 +17,6 @@ import soundfile
 from advspeech import (
   audio,
   errors,
-  feature_study,
-  gradient_study,
   models,
   provenance,
   report,
@@ -34,6 +32,8 @@ from advspeech.report import (
   sweep_claims,
 )
 from advspeech.report import run as run_lib
+from advspeech.studies import features as feature_study
+from advspeech.studies import gradients as gradient_study
 from configs import paper
 
 

@@ -35,8 +35,8 @@ from advspeech import (
   sweep,
   train_step,
 )
-from advspeech.gradient_study import analysis
 from advspeech.models import convolution, frontend, layers, wavecnn
+from advspeech.studies.gradients import analysis
 
 if TYPE_CHECKING:  # a bare accelerator machine need not have it
   import ml_collections

@@ -9,8 +9,6 @@ import ml_collections
 from advspeech import (
   checkpoint,
   errors,
-  feature_study,
-  gradient_study,
   input_pipeline,
   ownership,
   parallel,
@@ -31,6 +29,8 @@ from advspeech.experiment.validation import (
   check_clips,
   validate,
 )
+from advspeech.studies import features as feature_study
+from advspeech.studies import gradients as gradient_study
 
 logger = logging.getLogger(__name__)
 

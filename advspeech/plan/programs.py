@@ -21,8 +21,8 @@ from advspeech import (
 )
 from advspeech.benchmark import host
 from advspeech.experiment import validation
-from advspeech.gradient_study import analysis
 from advspeech.models import create_model
+from advspeech.studies.gradients import analysis
 from advspeech.sweep import engine
 
 # Direct convolutions of a training step forward, and as many for each gradient.

@@ -11,14 +11,14 @@ import jinja2
 import markupsafe
 
 from advspeech import (
-  feature_study,
   figures,
-  gradient_study,
   provenance,
   storage,
 )
 from advspeech.report import claims, players, sections, study_claims
 from advspeech.report import run as run_lib
+from advspeech.studies import features as feature_study
+from advspeech.studies import gradients as gradient_study
 
 
 class Image(NamedTuple):

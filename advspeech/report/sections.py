@@ -13,14 +13,14 @@ from matplotlib import figure
 
 from advspeech import (
   example_figures,
-  feature_study,
   figures,
-  gradient_study,
   statistics,
   storage,
 )
 from advspeech.report import architecture, claims, players
 from advspeech.report import run as run_lib
+from advspeech.studies import features as feature_study
+from advspeech.studies import gradients as gradient_study
 
 # What a self-check looks for, in plain words.
 CHECKS = {

@@ -4,9 +4,11 @@ import collections
 
 import numpy as np
 
-from advspeech import feature_study, gradient_study, statistics, storage
+from advspeech import statistics, storage
 from advspeech.report import claim
 from advspeech.report import run as run_lib
+from advspeech.studies import features as feature_study
+from advspeech.studies import gradients as gradient_study
 
 # A gradient of which no more than this lies in the first 5/8 is close to zero
 # there, as in the paper's Figure 5, which is of clips so long.

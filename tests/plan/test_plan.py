@@ -13,8 +13,8 @@ import pytest
 import tiny
 
 from advspeech import errors, experiment, input_pipeline, parallel, plan
-from advspeech.gradient_study import analysis
 from advspeech.plan import chips, costs, programs, text
+from advspeech.studies.gradients import analysis
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 V5E = chips.CHIPS['v5e']

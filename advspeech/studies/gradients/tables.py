@@ -16,8 +16,8 @@ from advspeech import (
   statistics,
   storage,
 )
-from advspeech.gradient_study import analysis
 from advspeech.models import frontend
+from advspeech.studies.gradients import analysis
 
 LINEAR_TOLERANCE = 0.1
 _NUM_RESAMPLES = 2000

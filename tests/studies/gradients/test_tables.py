@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from advspeech import input_pipeline
-from advspeech.gradient_study import analysis, figures, tables
+from advspeech.studies.gradients import analysis, figures, tables
 
 NAMES = ('wavecnn-seed0', 'wavernn-seed0')
 NUM_CLIPS, FRAMES = 5, 50

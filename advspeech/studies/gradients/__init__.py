@@ -4,7 +4,7 @@
 `figures` draws from what `tables` wrote; the mathematics is in `gradients`.
 """
 
-from advspeech.gradient_study.figures import draw, member_title, plans
-from advspeech.gradient_study.tables import write
+from advspeech.studies.gradients.figures import draw, member_title, plans
+from advspeech.studies.gradients.tables import write
 
 __all__ = ['draw', 'member_title', 'plans', 'write']

@@ -19,7 +19,7 @@ from advspeech import (
   quality,
 )
 from advspeech.attacks import feature_level
-from advspeech.feature_study.settings import (
+from advspeech.studies.features.settings import (
   REPRESENTATIONS,
   WAVEFORM,
   Settings,

@@ -13,13 +13,13 @@ from advspeech import (
   audio,
   checkpoint,
   errors,
-  feature_study,
   input_pipeline,
   models,
   statistics,
   storage,
 )
-from advspeech.feature_study import examples, tables
+from advspeech.studies import features as feature_study
+from advspeech.studies.features import examples, tables
 
 pytestmark = pytest.mark.usefixtures('shallow_networks')
 

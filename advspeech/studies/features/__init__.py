@@ -13,22 +13,22 @@ could do little, and SNR would not see what an end-to-end one does there.
 `examples` and `figures` tell it.
 """
 
-from advspeech.feature_study.engine import (
+from advspeech.studies.features.engine import (
   CLIP_COLUMNS,
   MEASURES,
   SCORES,
   attack_clips,
 )
-from advspeech.feature_study.figures import draw, plans, representation_title
-from advspeech.feature_study.norms import (
+from advspeech.studies.features.figures import draw, plans, representation_title
+from advspeech.studies.features.norms import (
   NORM_COLUMNS,
   NORM_EXAMPLE_COLUMNS,
   norm_example_rows,
   norm_rows,
   norm_summary_rows,
 )
-from advspeech.feature_study.settings import Settings, Variant
-from advspeech.feature_study.tables import (
+from advspeech.studies.features.settings import Settings, Variant
+from advspeech.studies.features.tables import (
   BUDGET_COLUMNS,
   EQUAL_COLUMNS,
   EQUAL_ERROR_COLUMNS,

@@ -20,8 +20,8 @@ from advspeech import (
   parallel,
   storage,
 )
-from advspeech.gradient_study import analysis, figures, tables
 from advspeech.models import wavernn
+from advspeech.studies.gradients import analysis, figures, tables
 
 pytestmark = pytest.mark.usefixtures('shallow_networks')
 

@@ -17,8 +17,8 @@ from advspeech import (
   storage,
 )
 from advspeech.attacks import feature_level
-from advspeech.feature_study.engine import PARTS, arrays, compile_steps
-from advspeech.feature_study.settings import (
+from advspeech.studies.features.engine import PARTS, arrays, compile_steps
+from advspeech.studies.features.settings import (
   REPRESENTATIONS,
   WAVEFORM,
   Settings,

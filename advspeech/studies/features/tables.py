@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 
 from advspeech import checkpoint, input_pipeline, statistics, storage
-from advspeech.feature_study.engine import (
+from advspeech.studies.features.engine import (
   CLIP_COLUMNS,
   MEASURES,
   POINT,
   SCORES,
   attack_clips,
 )
-from advspeech.feature_study.examples import write_examples
-from advspeech.feature_study.norms import (
+from advspeech.studies.features.examples import write_examples
+from advspeech.studies.features.norms import (
   NORM_COLUMNS,
   NORM_EXAMPLE_COLUMNS,
   NORM_SUMMARY_COLUMNS,
@@ -24,7 +24,7 @@ from advspeech.feature_study.norms import (
   norm_rows,
   norm_summary_rows,
 )
-from advspeech.feature_study.settings import WAVEFORM, Settings, Variant
+from advspeech.studies.features.settings import WAVEFORM, Settings, Variant
 
 BUDGET_COLUMNS = (
   *POINT,

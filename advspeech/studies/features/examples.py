@@ -10,8 +10,8 @@ import jax.numpy as jnp
 
 from advspeech import audio, checkpoint, input_pipeline, parallel, storage
 from advspeech.attacks import feature_level
-from advspeech.feature_study.engine import arrays, compile_steps
-from advspeech.feature_study.settings import WAVEFORM, Settings, Variant
+from advspeech.studies.features.engine import arrays, compile_steps
+from advspeech.studies.features.settings import WAVEFORM, Settings, Variant
 
 
 def write_examples(

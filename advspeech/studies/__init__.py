@@ -1,0 +1,1 @@
+"""What is asked of trained models beside the sweep, a package a study."""
