@@ -732,7 +732,7 @@ def accuracy_against_learning_rate(
   Bars are 95 % Wilson intervals.
 
   Args:
-    rows: Of the table of one model's search (`lr_search.COLUMNS`).
+    rows: Of the table of one model's search (`rate_search.COLUMNS`).
     model_name: For the title.
   """
   with house_style():

@@ -35,8 +35,8 @@ from advspeech import (
   errors,
   ownership,
   storage,
-  training_log,
 )
+from advspeech.training import log
 
 ROOT = pathlib.Path(__file__).parent.parent
 SCHEMES = ('gs', 's3')
@@ -324,9 +324,9 @@ def test_several_processes_save_and_restore_in_a_bucket(bucket):
 
 def test_metrics_and_events_in_a_bucket_go_on_where_the_checkpoint_is(bucket):
   for first, epochs in ((0, (1, 2, 3)), (2, (3, 4))):
-    with training_log.TrainingLog(bucket, first) as log:
+    with log.TrainingLog(bucket, first) as opened:
       for epoch in epochs:
-        log.write({'epoch': epoch, 'first': first})
+        opened.write({'epoch': epoch, 'first': first})
   lines = buckets.read(f'{bucket}/metrics.jsonl').decode().splitlines()
   assert [tuple(json.loads(line).values()) for line in lines] == [
     (1, 0),

@@ -19,7 +19,7 @@ from advspeech import (
   models,
   parallel,
   storage,
-  train,
+  training,
 )
 from configs import paper
 
@@ -321,7 +321,7 @@ def test_a_first_save_that_did_not_end_is_begun_again(
 
 def make(folder, seed_of_variables=0):
   """Leaves a folder as training does: epochs 2 and 3, the best, are there."""
-  metadata = train.describe(
+  metadata = training.describe(
     tiny.get_config(), 'wavecnn', 0, tiny.CLASSES, tiny.TIME
   )
   model = models.create_model(**metadata['model'])

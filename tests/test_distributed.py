@@ -30,15 +30,15 @@ LONG = ('--config.training.num_epochs=200', '--config.training.save_every_s=2')
 # Ends the training of process 1 with an exception.
 FAILING = """
 import sys
-from advspeech import train
+from advspeech.training import loop
 from launch import command
 from launch import train as launcher
-plan = train._Run._plan_saves
+plan = loop._Run._plan_saves
 def fail(self):
   if '--process_id=1' in sys.argv and self._step == 30:
     raise OSError('the disk of this machine is full')
   plan(self)
-train._Run._plan_saves = fail
+loop._Run._plan_saves = fail
 command.run(launcher.main)
 """
 

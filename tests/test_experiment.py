@@ -16,7 +16,6 @@ from advspeech import (
   experiment,
   figures,
   input_pipeline,
-  lr_search,
   parallel,
   report,
   sweep,
@@ -24,6 +23,7 @@ from advspeech import (
 from advspeech.experiment import attack, data, training, validation
 from advspeech.experiment import studies as studies_stage
 from advspeech.studies import gradients as gradient_study
+from advspeech.training import rate_search
 from configs import (
   crema_d,
   emodb,
@@ -732,7 +732,7 @@ def test_a_rate_is_searched_for_every_architecture(tmp_path, monkeypatch):
     rows = [{**row, 'learning_rate': rate} for rate in (1e-4, 1e-3)]
     return 1e-3, rows
 
-  monkeypatch.setattr(lr_search, 'search', search)
+  monkeypatch.setattr(rate_search, 'search', search)
   monkeypatch.setattr(
     training, 'load', lambda *_: (None, types.SimpleNamespace(classes=()), {})
   )

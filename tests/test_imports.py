@@ -11,13 +11,12 @@ LEVELS = [
   {'errors', 'preemption', 'progress'},
   {'cluster', 'buckets'},
   {'storage', 'decoding'},
-  {'audio', 'statistics', 'tasks', 'parallel', 'training_log'},
+  {'audio', 'statistics', 'tasks', 'parallel'},
   {'attacks', 'features', 'gradients', 'models', 'corpora'}
   | {'provenance', 'ownership'}
   | {'transforms', 'quality', 'checks'},
-  {'checkpoint', 'input_pipeline', 'train_step', 'side_by_side'},
-  {'train', 'sweep'},
-  {'lr_search'},
+  {'checkpoint', 'input_pipeline'},
+  {'training', 'sweep'},
   {'figures'},
   {'recording'},
   {'studies', 'example_figures'},
@@ -130,6 +129,6 @@ for absent in {absent}:
   sys.modules[absent] = None
 import flax.linen, optax, orbax.checkpoint
 """
-  names = ('models', 'attacks', 'audio', 'checkpoint', 'train_step', 'train')
+  names = ('models', 'attacks', 'audio', 'checkpoint', 'training')
   names += ('sweep', 'transforms', 'quality', 'checks')
   import_each(libraries, [f'advspeech.{name}' for name in names])

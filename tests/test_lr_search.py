@@ -6,36 +6,37 @@ import jax
 import pytest
 import tiny
 
-from advspeech import errors, figures, lr_search, parallel, storage, train
+from advspeech import errors, figures, parallel, storage
+from advspeech.training import loop, rate_search
 
 pytestmark = pytest.mark.usefixtures('shallow_networks')
 
 
 def test_ends_and_middle_are_tried_first_then_beside_the_best():
-  first = lr_search.next_rates({}, 1e-5, 1e-2)
+  first = rate_search.next_rates({}, 1e-5, 1e-2)
   assert first == pytest.approx([1e-5, 10**-3.5, 1e-2], rel=2e-3)
   ranks = dict(zip(first, [(0.5, -1), (0.9, -1), (0.6, -1)], strict=True))
-  second = lr_search.next_rates(ranks, 1e-5, 1e-2)
+  second = rate_search.next_rates(ranks, 1e-5, 1e-2)
   assert second == pytest.approx([10**-4.25, 10**-2.75], rel=2e-3)
   ranks = dict(zip(first, [(0.5, -1), (0.6, -1), (0.9, -1)], strict=True))
-  assert lr_search.next_rates(ranks, 1e-5, 1e-2) == pytest.approx(
+  assert rate_search.next_rates(ranks, 1e-5, 1e-2) == pytest.approx(
     [10**-2.75], rel=2e-3
   )
   # A tie goes to the lower loss.
   ranks = dict(zip(first, [(0.9, -0.2), (0.9, -1), (0.9, -2)], strict=True))
-  assert max(lr_search.next_rates(ranks, 1e-5, 1e-2)) < 1e-4
+  assert max(rate_search.next_rates(ranks, 1e-5, 1e-2)) < 1e-4
 
 
 def test_finds_the_peak_of_a_known_curve():
   tried = {}
   for _ in range(6):
-    for rate in lr_search.next_rates(tried, 1e-5, 1e-2):
+    for rate in rate_search.next_rates(tried, 1e-5, 1e-2):
       tried[rate] = (-abs(math.log10(rate) + 2.3), 0)
   assert math.log10(max(tried, key=tried.get)) == pytest.approx(-2.3, abs=0.06)
 
 
 def search(config, workdir):
-  return lr_search.search(
+  return rate_search.search(
     config,
     str(workdir),
     model_name='wavernn',
@@ -64,7 +65,7 @@ def test_every_probe_is_logged_and_none_is_run_twice(
   assert best in [r['learning_rate'] for r in table]
   figure = figures.accuracy_against_learning_rate(table, 'wavernn')
   figures.save(figure, str(tmp_path / 'figure'))
-  monkeypatch.setattr(train, 'train', None)
+  monkeypatch.setattr(loop, 'train', None)
   assert search(config, tmp_path) == (best, rows)
 
 
@@ -79,7 +80,7 @@ def test_ends_that_round_to_their_middle_are_tried_once(
     metrics = {'validation_accuracy': 0.5, 'validation_loss': 1.0}
     return {'learning_rate': rate, **metrics, 'best_epoch': 1, 'note': ''}
 
-  monkeypatch.setattr(lr_search, '_probe', probe)
+  monkeypatch.setattr(rate_search, '_probe', probe)
   (tmp_path / 'lr_search').mkdir()
   search(config, tmp_path)
   assert sorted(tried) == [1e-3, 1.0001e-3]

@@ -11,7 +11,7 @@ import sweep_subjects
 import tiny
 from jax import sharding
 
-from advspeech import checkpoint, models, parallel, sweep, train_step
+from advspeech import checkpoint, models, parallel, sweep, training
 from advspeech.studies.gradients import analysis
 from advspeech.sweep import engine
 
@@ -53,7 +53,7 @@ def arrays(*names):
 
 def evaluation(mesh):
   model = make_model()
-  step = train_step.make_eval_step(model, mesh)
+  step = training.make_eval_step(model, mesh)
   batch = arrays('audio', 'label', 'valid')
   return step.trace(make_variables(model), batch)
 

@@ -11,7 +11,7 @@ from advspeech import (
   parallel,
   statistics,
   tasks,
-  train,
+  training,
 )
 from configs import quickstart
 
@@ -34,7 +34,7 @@ def test_bfloat16_reaches_the_accuracy_of_float32(espeak_dir, tmp_path):
     config.training.precision = precision
     folder = tmp_path / precision
     os.makedirs(folder)
-    summary = train.train_and_evaluate(
+    summary = training.train_and_evaluate(
       config,
       str(folder),
       model_name='wavecnn',

@@ -25,11 +25,9 @@ from advspeech import (
   models,
   parallel,
   preemption,
-  side_by_side,
-  train,
-  train_step,
-  training_log,
+  training,
 )
+from advspeech.training import log, loop, side_by_side
 
 pytestmark = pytest.mark.usefixtures('shallow_networks')
 
@@ -215,7 +213,7 @@ def num_exchanges(model_name, norm):
   model = models.create_model(
     model_name, 2, features=3, hidden_features=4, norm=norm, norm_axis='data'
   )
-  steps = train_step.make_steps(model, optax.adam(1e-3), tiny.TIME, mesh)
+  steps = training.make_steps(model, optax.adam(1e-3), tiny.TIME, mesh)
   batch = next(input_pipeline.batches(tiny.SPLITS['train'], 8, mesh))
   compiled = steps.train.lower(
     steps.init(jax.random.key(0)), input_pipeline.step_arrays(batch)
@@ -249,7 +247,7 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_float32(model_name):
     precision='bfloat16',
     norm_axis='data',
   )
-  steps = train_step.make_steps(model, optax.adam(1e-3), tiny.TIME, mesh)
+  steps = training.make_steps(model, optax.adam(1e-3), tiny.TIME, mesh)
   batch = input_pipeline.step_arrays(
     next(input_pipeline.batches(tiny.SPLITS['train'], 8, mesh))
   )
@@ -306,8 +304,8 @@ def test_a_record_that_is_none_is_dropped_on_resuming(tmp_path):
   good = b'{"epoch": 1, "loss": 0.5}\n'
   bad = (b'{"loss": 0.5}', b'5', b'null', b'{"epoch": null}', b'\xff\x00', b'')
   path.write_bytes(good + b'\n'.join(bad) + b'\n{"epoch": 2}\n{"epoch": 1')
-  with training_log.TrainingLog(str(tmp_path), 1) as log:
-    log.write({'epoch': 2, 'loss': 0.25})
+  with log.TrainingLog(str(tmp_path), 1) as opened:
+    opened.write({'epoch': 2, 'loss': 0.25})
   assert path.read_bytes() == good + b'{"epoch": 2, "loss": 0.25}\n'
 
 
@@ -323,7 +321,7 @@ def test_four_devices_compute_the_loss_and_gradient_of_one(config):
   results = []
   for devices in (jax.devices(), jax.devices()[:1]):
     mesh = parallel.make_mesh(devices=devices)
-    steps = train_step.make_steps(model, optax.sgd(1.0), tiny.TIME, mesh)
+    steps = training.make_steps(model, optax.sgd(1.0), tiny.TIME, mesh)
     state = steps.init(jax.random.key(0))
     before = jax.tree.map(np.asarray, state.variables)
     placed = parallel.shard_batch(jax.tree.map(np.asarray, batch), mesh)
@@ -347,7 +345,7 @@ def test_rows_that_are_not_valid_move_no_parameter():
   model = models.create_model(
     'wavecnn', 2, features=3, hidden_features=4, norm_axis='data'
   )
-  steps = train_step.make_steps(model, optax.sgd(1.0), tiny.TIME, mesh)
+  steps = training.make_steps(model, optax.sgd(1.0), tiny.TIME, mesh)
   batch = next(input_pipeline.batches(tiny.SPLITS['train'], 4, mesh))
   batch = jax.tree.map(np.asarray, input_pipeline.step_arrays(batch))
   filled = {
@@ -373,11 +371,11 @@ def test_rows_that_are_not_valid_move_no_parameter():
 def test_rows_that_are_not_valid_count_for_nothing_in_evaluation():
   mesh = parallel.make_mesh()
   model = models.create_model('wavernn', 2, features=3, hidden_features=4)
-  steps = train_step.make_steps(model, optax.sgd(1.0), tiny.TIME, mesh)
+  steps = training.make_steps(model, optax.sgd(1.0), tiny.TIME, mesh)
   variables = steps.init(jax.random.key(0)).variables
   split = tiny.SPLITS['test']
-  whole = train.evaluate(steps.evaluate, variables, split, 24, mesh)
-  parts = train.evaluate(steps.evaluate, variables, split, 8, mesh)
+  whole = training.evaluate(steps.evaluate, variables, split, 24, mesh)
+  parts = training.evaluate(steps.evaluate, variables, split, 8, mesh)
   logits = model.apply(
     variables, jnp.asarray(split.pcm / 65536.0 + 0.5), train=False
   )
@@ -420,7 +418,7 @@ def test_a_batch_that_does_not_fit_the_devices_is_refused(tmp_path, config):
 
 def untrained(config, seed=0):
   """A WaveCNN to take the front end of, as it begins."""
-  metadata = train.describe(config, 'wavecnn', seed, tiny.CLASSES, tiny.TIME)
+  metadata = training.describe(config, 'wavecnn', seed, tiny.CLASSES, tiny.TIME)
   model = models.create_model(**metadata['model'])
   clip = jnp.zeros((1, tiny.TIME))
   variables = model.init(jax.random.key(seed), clip, train=False)
@@ -472,7 +470,7 @@ def scripted(monkeypatch, accuracies):
   """Has every validation find the next of some accuracies."""
   found = iter(accuracies)
   monkeypatch.setattr(
-    train,
+    loop,
     'evaluate',
     lambda *_: {'accuracy': next(found), 'loss': 1.0, 'num_clips': 10},
   )
@@ -561,7 +559,7 @@ def test_the_throughput_is_that_of_training_steps_alone(
   now = [0.0]
   config.training.save_every_s = 4.0  # every second step, from the fifth on
   monkeypatch.setattr(
-    train, 'time', types.SimpleNamespace(monotonic=lambda: now[0])
+    loop, 'time', types.SimpleNamespace(monotonic=lambda: now[0])
   )
 
   def takes(seconds, function):
@@ -571,7 +569,7 @@ def test_the_throughput_is_that_of_training_steps_alone(
 
     return slow
 
-  monkeypatch.setattr(train, 'evaluate', takes(1000, train.evaluate))
+  monkeypatch.setattr(loop, 'evaluate', takes(1000, training.evaluate))
   saved, save = [], takes(1000, checkpoint.Checkpoints.save)
   monkeypatch.setattr(
     checkpoint.Checkpoints,
@@ -581,7 +579,7 @@ def test_the_throughput_is_that_of_training_steps_alone(
       save(self, step, *args, **kwargs),
     ),
   )
-  monkeypatch.setattr(train._Run, '_compile', takes(1000, train._Run._compile))
+  monkeypatch.setattr(loop._Run, '_compile', takes(1000, loop._Run._compile))
   # It comes before every step.
   monkeypatch.setattr(preemption, 'check', takes(2, preemption.check))
   tiny.run(config, tmp_path)

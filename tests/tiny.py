@@ -17,7 +17,7 @@ import ml_collections  # noqa: E402
 import numpy as np  # noqa: E402
 import shallow  # noqa: E402
 
-from advspeech import input_pipeline, preemption, train  # noqa: E402
+from advspeech import input_pipeline, preemption, training  # noqa: E402
 from configs import paper  # noqa: E402
 from launch import ending  # noqa: E402
 
@@ -66,7 +66,7 @@ def run(
   config, workdir, model_name='wavecnn', mesh=None, seed=0, frontend=None
 ):
   os.makedirs(workdir, exist_ok=True)
-  return train.train_and_evaluate(
+  return training.train_and_evaluate(
     config,
     str(workdir),
     model_name=model_name,

@@ -37,7 +37,7 @@ from advspeech import (
   parallel,
   preemption,
   sweep,
-  train_step,
+  training,
 )
 from advspeech.benchmark import host
 from advspeech.models import convolution, layers
@@ -394,7 +394,7 @@ def _training_step(config, name, batch_size, precision):
   mesh = parallel.make_mesh(devices=jax.devices()[:1])
   subject = host.make_subject(config, name, 1)
   num_samples = subject.clips.shape[1]
-  steps = train_step.make_steps(
+  steps = training.make_steps(
     subject.model(precision, norm_axis='data'),
     optax.adam(1e-3),
     num_samples,

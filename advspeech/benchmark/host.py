@@ -33,7 +33,7 @@ from advspeech import (
   preemption,
   progress,
   sweep,
-  train_step,
+  training,
 )
 from advspeech.models import convolution, frontend, layers, wavecnn
 from advspeech.studies.gradients import analysis
@@ -259,7 +259,7 @@ def _training_parts(subject, batch_size, rematerialize=False):
     norm_axis='data',
     rematerialize=rematerialize,
   )
-  steps = train_step.make_steps(
+  steps = training.make_steps(
     model, optax.adam(1e-3), subject.clips.shape[1], mesh
   )
   split = random_split(batch_size, subject.clips.shape[1])
@@ -724,7 +724,7 @@ _IMPORTS = """
 import sys, time
 import jax, jax.numpy, flax.linen, optax
 started = time.perf_counter()
-from advspeech import attacks, models, parallel, train_step
+from advspeech import attacks, models, parallel, training
 print(time.perf_counter() - started)
 """
 

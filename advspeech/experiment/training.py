@@ -10,13 +10,11 @@ from advspeech import (
   checkpoint,
   errors,
   figures,
-  lr_search,
   ownership,
   parallel,
   provenance,
-  side_by_side,
   storage,
-  train,
+  training,
 )
 from advspeech.experiment.data import load
 from advspeech.experiment.folder import (
@@ -32,6 +30,7 @@ from advspeech.experiment.validation import (
   training_meshes,
   validate,
 )
+from advspeech.training import rate_search, side_by_side
 
 logger = logging.getLogger(__name__)
 
@@ -54,12 +53,12 @@ def run_lr_search(
   """
   validate(config)
   _check_asked(config, model_names)
-  for mesh in parallel.submeshes(lr_search.MAX_PROBES_A_ROUND):
+  for mesh in parallel.submeshes(rate_search.MAX_PROBES_A_ROUND):
     parallel.check_batch_size(
       'config.training.batch_size', config.training.batch_size, mesh
     )
   claim_workdir(config, workdir)
-  names = _unique(train.base_name(m) for m in model_names or config.models)
+  names = _unique(training.base_name(m) for m in model_names or config.models)
   missing = [name for name in names if not exists(_found_rate(workdir, name))]
   if missing:
     _, task, splits = load(config)
@@ -70,7 +69,7 @@ def run_lr_search(
       for name in missing:
         if exists(_found_rate(workdir, name)):
           continue  # another program found it meanwhile
-        rate, rows = lr_search.search(
+        rate, rows = rate_search.search(
           config, workdir, model_name=name, splits=splits, classes=task.classes
         )
 
@@ -105,7 +104,7 @@ def _unique(values):
 
 
 def _found_rate(workdir, model_name):
-  name = f'{train.base_name(model_name)}.json'
+  name = f'{training.base_name(model_name)}.json'
   return os.path.join(workdir, 'lr_search', name)
 
 
@@ -148,7 +147,7 @@ def load_trained(
   folder = classifier_dir(workdir, model_name, seed)
   classifier = checkpoint.load_classifier(
     folder,
-    train.describe(
+    training.describe(
       _with_found_rate(config, workdir, model_name),
       model_name,
       seed,
@@ -157,10 +156,10 @@ def load_trained(
     ),
     precision=config.sweep.precision,
   )
-  other = train.frontend_of(model_name)
+  other = training.frontend_of(model_name)
   if other:
     trained = load_trained(config, workdir, other, seed, classes)
-    train.check_frontend(folder, classifier.variables, trained)
+    training.check_frontend(folder, classifier.variables, trained)
   return classifier
 
 
@@ -191,7 +190,7 @@ def run_training(
   if not missing:
     return
   for name, seed in missing:
-    other = train.frontend_of(name)
+    other = training.frontend_of(name)
     if other and (other, seed) not in missing:
       check_trained(workdir, other, seed)
   if config.lr_search.enabled:
@@ -201,7 +200,7 @@ def run_training(
   def train_one(member, mesh):
     name, seed = member
     folder = classifier_dir(workdir, name, seed)
-    other, frontend = train.frontend_of(name), None
+    other, frontend = training.frontend_of(name), None
     if other:
       frontend = load_trained(config, workdir, other, seed, task.classes)
     storage.make_folder(folder)
@@ -209,7 +208,7 @@ def run_training(
       ownership.owned(folder),
       provenance.recorded(folder, parallel.device_summary(mesh)),
     ):
-      summary = train.train_and_evaluate(
+      summary = training.train_and_evaluate(
         _with_found_rate(config, workdir, name),
         folder,
         model_name=name,
@@ -229,6 +228,6 @@ def run_training(
 
   meshes = training_meshes(config)
   for waits in (False, True):  # those that take over a front end come last
-    members = [m for m in missing if bool(train.frontend_of(m[0])) == waits]
+    members = [m for m in missing if bool(training.frontend_of(m[0])) == waits]
     if members:
       side_by_side.run(train_one, members, meshes)

@@ -16,7 +16,7 @@ from advspeech import (
   parallel,
   sweep,
   tasks,
-  train,
+  training,
 )
 from advspeech.experiment.folder import STUDIES
 from advspeech.models import frontend
@@ -119,8 +119,8 @@ def validate(config: ml_collections.ConfigDict) -> None:
       f'{config.models} and {config.seeds}'
     )
   for name in config.models:
-    check_choice('models', name, train.NAMES)
-    other = train.frontend_of(name)
+    check_choice('models', name, training.NAMES)
+    other = training.frontend_of(name)
     if other and other not in config.models:
       raise errors.InputError(
         f'config.models names {name}, which needs {other} beside it, got '

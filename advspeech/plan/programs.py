@@ -11,19 +11,19 @@ import numpy as np
 import optax
 from jax import sharding
 
-from advspeech import (
-  checkpoint,
-  input_pipeline,
-  parallel,
-  sweep,
-  train,
-  train_step,
-)
+from advspeech import checkpoint, input_pipeline, parallel, sweep
 from advspeech.benchmark import host
 from advspeech.experiment import validation
 from advspeech.models import create_model
 from advspeech.studies.gradients import analysis
 from advspeech.sweep import engine
+from advspeech.training import (
+  base_name,
+  describe,
+  learning_rate,
+  make_model,
+  make_steps,
+)
 
 # Direct convolutions of a training step forward, and as many for each gradient.
 _TRAINING_PASSES = 3
@@ -195,19 +195,15 @@ def gradients(run: Run) -> Program:
 
 
 def _steps(run, model_name, mesh):
-  model = train.make_model(
-    run.config.training, _described(run, model_name, seed=0)
-  )
+  model = make_model(run.config.training, _described(run, model_name, seed=0))
   # How many steps there are is but a constant of the program.
-  schedule = train_step.learning_rate(run.config.training, num_steps=1)
-  return train_step.make_steps(
-    model, optax.adam(schedule), run.clip_samples, mesh
-  )
+  schedule = learning_rate(run.config.training, num_steps=1)
+  return make_steps(model, optax.adam(schedule), run.clip_samples, mesh)
 
 
 def _described(run, model_name, seed):
   classes = [str(i) for i in range(run.num_classes)]
-  return train.describe(run.config, model_name, seed, classes, run.clip_samples)
+  return describe(run.config, model_name, seed, classes, run.clip_samples)
 
 
 def _members(run):
@@ -232,7 +228,7 @@ def _members(run):
 
 
 def _flops(config, model_name):
-  return host.direct_flops(config, train.base_name(model_name))
+  return host.direct_flops(config, base_name(model_name))
 
 
 def _shared_evenly(batch_size, mesh):

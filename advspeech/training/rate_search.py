@@ -19,10 +19,9 @@ from advspeech import (
   errors,
   input_pipeline,
   parallel,
-  side_by_side,
   storage,
-  train,
 )
+from advspeech.training import loop, side_by_side
 
 if TYPE_CHECKING:
   import ml_collections
@@ -153,7 +152,7 @@ def _probe(config, workdir, rate, mesh, what):
   storage.make_folder(workdir)
   note = ''
   try:
-    best = train.train(config, workdir, seed=config.seeds[0], mesh=mesh, **what)
+    best = loop.train(config, workdir, seed=config.seeds[0], mesh=mesh, **what)
   except errors.NonFiniteLossError:
     best = {
       'validation_accuracy': 0.0,

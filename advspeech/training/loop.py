@@ -26,8 +26,13 @@ from advspeech import (
   preemption,
   progress,
   storage,
-  train_step,
-  training_log,
+)
+from advspeech.training import log
+from advspeech.training.step import (
+  TrainState,
+  learning_rate,
+  make_eval_step,
+  make_steps,
 )
 
 if TYPE_CHECKING:  # a bare accelerator machine need not have it
@@ -272,8 +277,8 @@ class _Run:
       splits['train'], self._training.batch_size
     )
     self._num_steps = self._training.num_epochs * self._steps_an_epoch
-    self._schedule = train_step.learning_rate(self._training, self._num_steps)
-    self._steps = train_step.make_steps(
+    self._schedule = learning_rate(self._training, self._num_steps)
+    self._steps = make_steps(
       make_model(self._training, metadata),
       optax.adam(self._schedule),
       metadata['clip_samples'],
@@ -291,7 +296,7 @@ class _Run:
         functools.partial(self._steps.init, key), self._mesh
       )
       trees = self._checkpoints.restore(step, self._metadata, **_trees(like))
-      self._state = train_step.TrainState(
+      self._state = TrainState(
         variables=trees['variables'], **trees['optimizer']
       )
       self._progress = _Progress(**self._checkpoints.progress(step))
@@ -366,7 +371,7 @@ class _Run:
     """Trains to the last epoch; where it is stopped it saves and raises."""
     try:
       with (
-        _log(self._workdir, self._progress.num_epochs) as log,
+        _log(self._workdir, self._progress.num_epochs) as record,
         progress.Meter(
           os.path.basename(self._workdir),
           self._num_steps,
@@ -379,7 +384,7 @@ class _Run:
           self._train_epoch()
           metrics = self._validate()
           # Recorded first: on resuming, what the checkpoint lacks is dropped.
-          log(metrics)
+          record(metrics)
           self._save_epoch(metrics)
     except preemption.Stopped:
       if self._step > self._saved_step:
@@ -557,14 +562,14 @@ def _log(workdir, first_epoch):
   if not parallel.is_lead():
     yield lambda metrics: None
     return
-  with training_log.TrainingLog(workdir, first_epoch) as log:
-    yield log.write
+  with log.TrainingLog(workdir, first_epoch) as opened:
+    yield opened.write
 
 
 def _summarise(workdir, config, metadata, splits, mesh):
   """Tests the best epoch; writes and returns `summary.json`."""
   classifier = checkpoint.load_best(workdir, metadata, mesh=mesh)
-  evaluate_step = train_step.make_eval_step(classifier.model, mesh)
+  evaluate_step = make_eval_step(classifier.model, mesh)
   results = {
     name: evaluate(
       evaluate_step,
