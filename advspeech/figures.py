@@ -13,7 +13,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib import axes, figure, font_manager, lines, patches, ticker
 
-from advspeech import audio, preemption, statistics, storage
+from advspeech import audio, preemption, registry, statistics, storage
 from advspeech.sweep import cells, tables
 
 logger = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ def _code(character):
 
 def title(model: str) -> str:
   """Returns what a figure calls a model; a folder is called by its name."""
-  return _TITLES.get(model, model)
+  return registry.title(model, _TITLES)
 
 
 def attack_title(name: str) -> str:

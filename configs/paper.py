@@ -56,6 +56,8 @@ def get_config() -> ml_collections.ConfigDict:
       # clips beside them, are kept on every accelerator if they fit into the
       # device's.
       'input': {'memory_budget_mb': 8000, 'device_budget_mb': 2000},
+      # Those of Table 1, or your own as 'package.module:Class' (README, "Your
+      # own model").
       'models': ('wavecnn', 'wavernn'),
       # The hypothetical model: attacks are made on it, tried on all.
       'source': 'wavecnn',
@@ -80,6 +82,9 @@ def get_config() -> ml_collections.ConfigDict:
         'norm_momentum': 0.9,
         'forget_bias': 1.0,
       },
+      # What your own are made with, by the class's name in lower case, such as
+      # {'myclass': {'width': 64}}.
+      'model_options': {},
       'training': {
         'batch_size': 100,
         'num_epochs': 200,

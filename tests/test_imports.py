@@ -9,7 +9,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 # A module may import those of lower levels, and its own package.
 LEVELS = [
   {'errors', 'preemption', 'progress'},
-  {'cluster', 'buckets'},
+  {'cluster', 'buckets', 'registry'},
   {'storage', 'decoding'},
   {'audio', 'statistics', 'tasks', 'parallel'},
   {'attacks', 'features', 'gradients', 'models', 'corpora'}

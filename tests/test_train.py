@@ -9,6 +9,7 @@ import shutil
 import signal
 import types
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -110,6 +111,68 @@ def test_a_stopped_run_ends_with_the_same_bits(
   assert straight == resumed
   assert_same_bits(tmp_path / 'straight', tmp_path / 'stopped')
   assert [r['epoch'] for r in records(tmp_path / 'stopped')] == [1, 2, 3]
+
+
+OWN = 'tests.tiny_models:TinyModel'
+
+
+def test_a_model_of_ones_own_resumes_its_dropout_bit_for_bit(
+  tmp_path, config, stop_at
+):
+  with config.unlocked():
+    config.model_options = {'tinymodel': {'dropout': 0.5, 'width': 6}}
+  straight = tiny.run(config, tmp_path / 'straight', OWN)
+  stop_at(9)
+  with pytest.raises(preemption.Stopped):
+    tiny.run(config, tmp_path / 'stopped', OWN)
+  stop_at(0)
+  assert straight == tiny.run(config, tmp_path / 'stopped', OWN)
+  assert_same_bits(tmp_path / 'straight', tmp_path / 'stopped')
+  loaded = checkpoint.load_classifier(str(tmp_path / 'straight'))
+  assert (loaded.model.width, loaded.model.dropout) == (6, 0.5)
+  assert loaded.metadata['model']['name'] == OWN
+
+
+def test_every_step_and_every_seed_drops_others():
+  model = models.create_model(OWN, 2, dropout=0.5, norm_axis='data')
+  mesh = parallel.make_mesh(devices=jax.devices()[:2])
+  steps = training.make_steps(model, optax.sgd(0.0), tiny.TIME, mesh)
+  batch = input_pipeline.step_arrays(
+    next(input_pipeline.batches(tiny.SPLITS['test'], 8, mesh))
+  )
+  losses = []
+  for seed in (0, 0, 1):
+    state = steps.init(jax.random.key(seed))
+    for _ in range(2):  # the weights stay as they are
+      state, sums = steps.train(state, batch)
+      losses.append(float(sums['loss']))
+  assert losses[:2] == losses[2:4]
+  assert len({*losses}) == 4
+
+
+class BatchNormed(nn.Module):
+  num_classes: int
+
+  @nn.compact
+  def __call__(self, audio, *, train, valid=None):
+    x = audio.reshape(len(audio), -1, 64)
+    x = nn.BatchNorm(use_running_average=not train, momentum=0.5)(x)
+    return nn.Dense(self.num_classes)(x.mean(1))
+
+
+def test_statistics_of_a_model_of_ones_own_are_those_of_all_devices():
+  model = models.create_model('test_train:BatchNormed', 2, norm_axis='data')
+  batches, means = [], []
+  for num in (1, 4):
+    mesh = parallel.make_mesh(devices=jax.devices()[:num])
+    steps = training.make_steps(model, optax.sgd(0.0), tiny.TIME, mesh)
+    split = tiny.SPLITS['test']
+    batches.append(next(input_pipeline.batches(split, 8, mesh)))
+    state, _ = steps.train(
+      steps.init(jax.random.key(0)), input_pipeline.step_arrays(batches[-1])
+    )
+    means.append(state.variables['batch_stats']['BatchNorm_0']['mean'])
+  np.testing.assert_allclose(means[0], means[1], rtol=1e-5)
 
 
 def test_clips_kept_on_the_devices_train_the_same_bits(
@@ -257,7 +320,7 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_float32(model_name):
   assert products
   assert set(products) == {'bf16'}
   state, sums = steps.train(state, batch)
-  for x in jax.tree.leaves((state, sums)):
+  for x in jax.tree.leaves((state._replace(rng=None), sums)):
     assert x.dtype in (jnp.float32, jnp.int32)
 
 

@@ -13,6 +13,7 @@ from advspeech import (
   ownership,
   parallel,
   provenance,
+  registry,
   storage,
 )
 
@@ -38,7 +39,7 @@ STUDIES = {'gradients': 'summary.csv', 'features': 'budgets.csv'}
 
 def classifier_dir(workdir: str, model_name: str, seed: int) -> str:
   """Returns the folder of one trained model inside a run's folder."""
-  return os.path.join(workdir, f'{model_name}-seed{seed}')
+  return os.path.join(workdir, f'{registry.short_name(model_name)}-seed{seed}')
 
 
 def is_trained(workdir: str, model_name: str, seed: int) -> bool:

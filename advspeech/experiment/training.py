@@ -13,6 +13,7 @@ from advspeech import (
   ownership,
   parallel,
   provenance,
+  registry,
   storage,
   training,
 )
@@ -104,7 +105,7 @@ def _unique(values):
 
 
 def _found_rate(workdir, model_name):
-  name = f'{training.base_name(model_name)}.json'
+  name = f'{registry.short_name(training.base_name(model_name))}.json'
   return os.path.join(workdir, 'lr_search', name)
 
 

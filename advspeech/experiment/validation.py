@@ -14,6 +14,7 @@ from advspeech import (
   errors,
   models,
   parallel,
+  registry,
   sweep,
   tasks,
   training,
@@ -118,30 +119,12 @@ def validate(config: ml_collections.ConfigDict) -> None:
       'config.models and config.seeds must name at least one each, got '
       f'{config.models} and {config.seeds}'
     )
-  for name in config.models:
-    check_choice('models', name, training.NAMES)
-    other = training.frontend_of(name)
-    if other and other not in config.models:
-      raise errors.InputError(
-        f'config.models names {name}, which needs {other} beside it, got '
-        f'{config.models}; add {other}'
-      )
   for section in ('training', 'sweep'):
     check_choice(
       f'{section}.precision', config[section].precision, models.PRECISIONS
     )
+  _check_models(config)
   check_choice('source', config.source, config.models)
-  frame_samples = audio.SAMPLE_RATE_HZ * frontend.FRAME_MS // 1000
-  if not clip_samples(config) or clip_samples(config) % frame_samples:
-    raise errors.InputError(
-      f'config.clip_s must be whole frames of {frontend.FRAME_MS} ms, got '
-      f'{config.clip_s} s; use a multiple of {frontend.FRAME_MS / 1000}'
-    )
-  if frame_samples % config.model.input_pool:
-    raise errors.InputError(
-      'config.model.input_pool must divide a frame of '
-      f'{frame_samples} samples, got {config.model.input_pool}'
-    )
   for seed in config.seeds:
     if type(seed) is not int or not 0 <= seed < 2**32:
       raise errors.InputError(
@@ -157,6 +140,64 @@ def validate(config: ml_collections.ConfigDict) -> None:
     raise errors.InputError(
       'config.lr_search.low must be below config.lr_search.high, got '
       f'{config.lr_search.low} and {config.lr_search.high}'
+    )
+
+
+def _check_models(config):
+  """Raises errors.InputError at a model that cannot be made, or not trained."""
+  registry.check_short_names('config.models', config.models)
+  own = [name for name in config.models if registry.is_own(name)]
+  named = {registry.short_name(name) for name in own}
+  for name in config.model_options:
+    if name not in named:
+      raise errors.InputError(
+        'config.model_options must be by the names, in lower case, of your own '
+        f'models in config.models, {", ".join(sorted(named)) or "none"}, got '
+        f'{name!r}'
+      )
+  for name in config.models:
+    if name in own:
+      _check_own(config, name)
+      continue
+    registry.resolve('config.models', name, dict.fromkeys(training.NAMES))
+    other = training.frontend_of(name)
+    if other and other not in config.models:
+      raise errors.InputError(
+        f'config.models names {name}, which needs {other} beside it, got '
+        f'{config.models}; add {other}'
+      )
+  if not clip_samples(config):
+    raise errors.InputError(
+      f'config.clip_s must be at least one sample, got {config.clip_s} s'
+    )
+  if len(own) < len(config.models) or 'gradients' in config.studies:
+    _check_frames(config)
+
+
+def _check_own(config, name):
+  """Raises errors.InputError at a model of the user's own that is none."""
+  for section in ('training', 'sweep'):
+    model = models.create_model(
+      name,
+      num_classes=2,
+      **training.model_options(config, name),
+      precision=config[section].precision,
+    )
+  models.check(name, model, clip_samples(config))
+
+
+def _check_frames(config):
+  """Raises errors.InputError where clips are no whole frames of Table 1."""
+  frame_samples = audio.SAMPLE_RATE_HZ * frontend.FRAME_MS // 1000
+  if clip_samples(config) % frame_samples:
+    raise errors.InputError(
+      f'config.clip_s must be whole frames of {frontend.FRAME_MS} ms, got '
+      f'{config.clip_s} s; use a multiple of {frontend.FRAME_MS / 1000}'
+    )
+  if frame_samples % config.model.input_pool:
+    raise errors.InputError(
+      'config.model.input_pool must divide a frame of '
+      f'{frame_samples} samples, got {config.model.input_pool}'
     )
 
 

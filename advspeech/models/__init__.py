@@ -1,12 +1,32 @@
-"""WaveCNN and WaveRNN (paper, Table 1) from one description."""
+"""WaveCNN and WaveRNN (paper, Table 1), and models of the user's own."""
+
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import sharding
 
-from advspeech import errors, parallel
-from advspeech.models import frontend, wavecnn, wavernn
+from advspeech import errors, parallel, registry
+from advspeech.models import frontend, network, wavecnn, wavernn
+from advspeech.models.network import (
+  activation_bytes,
+  check,
+  norms_over_the_mesh,
+)
+
+__all__ = [
+  'ALL_NAMES',
+  'ALL_PRECISIONS',
+  'NAMES',
+  'NORMS',
+  'PRECISIONS',
+  'activation_bytes',
+  'check',
+  'clips_at_once',
+  'create_model',
+  'norms_over_the_mesh',
+]
 
 NAMES = ('wavecnn', 'wavernn')
 # With the plain RNN of eq. 8 in the LSTM's place, to measure beside the two.
@@ -26,28 +46,73 @@ ALL_PRECISIONS = {
   'float64': (jnp.float64, jax.lax.Precision.HIGHEST),
 }
 
-# 16 MB of float32: the first map of a clip at the paper's size is 12.
-_CACHED_FLOATS = 4 * 2**20
+# The first map of a clip at the paper's size is 12 MB.
+_CACHED_BYTES = 2**24
 
 
 def create_model(
   name: str,
   num_classes: int,
   *,
-  frame_samples: int = 640,
-  features: int = 32,
-  hidden_features: int = 64,
-  input_pool: int = 1,
-  center_input: bool = True,
-  norm: str = 'batch',
-  norm_momentum: float = 0.9,
-  forget_bias: float = 1.0,
   precision: str = 'float32',
   norm_axis: str | None = None,
   rematerialize: bool = False,
   freeze_frontend: bool = False,
+  **options: Any,
 ) -> nn.Module:
-  """Returns an unbound model; the defaults are `configs/paper.py`'s.
+  """Returns an unbound model.
+
+  Args:
+    name: One of `ALL_NAMES`, or `package.module:Class`; see `models.network`.
+    num_classes: Width of the logits.
+    precision: One of `ALL_PRECISIONS`; parameters are made, and logits are at
+      least, float32.
+    norm_axis: Mesh axis over which batch norm sums, for a training step that
+      runs in jax.shard_map.
+    rematerialize: See `layers.conv_block`; of the built-in ones alone.
+    freeze_frontend: See `frontend.FrontEnd`; the same.
+    **options: Of the built-in ones `config.model`, which see; else the model's
+      own.
+
+  Raises:
+    errors.InputError: If `name`, `norm` or `precision` is unknown, or a model
+      of the user's own cannot be made.
+  """
+  _check_one_of('a precision', precision, ALL_PRECISIONS)
+  arithmetic = ALL_PRECISIONS[precision]
+  if registry.is_own(name):
+    return network.make_own(
+      name, num_classes, options, arithmetic, precision, norm_axis
+    )
+  _check_one_of('a model', name, ALL_NAMES)
+  dtype, products = arithmetic
+  return _paper_model(
+    name,
+    num_classes,
+    **options,
+    norm_axis=norm_axis,
+    dtype=dtype,
+    precision=products,
+    rematerialize=rematerialize,
+    frozen=freeze_frontend,
+  )
+
+
+def _paper_model(
+  name,
+  num_classes,
+  *,
+  frame_samples=640,
+  features=32,
+  hidden_features=64,
+  input_pool=1,
+  center_input=True,
+  norm='batch',
+  norm_momentum=0.9,
+  forget_bias=1.0,
+  **arithmetic,
+):
+  """Returns a model of Table 1; the defaults are `configs/paper.py`'s.
 
   Args:
     name: One of `ALL_NAMES`.
@@ -60,26 +125,9 @@ def create_model(
     norm: One of `NORMS`; 'none' is Table 1 to the letter.
     norm_momentum: Decay of batch norm's running statistics.
     forget_bias: Initial bias of the LSTM's forget gate.
-    precision: One of `ALL_PRECISIONS`; parameters are made, and logits are at
-      least, float32.
-    norm_axis: Mesh axis over which batch norm sums, for a training step that
-      runs in jax.shard_map.
-    rematerialize: See `layers.conv_block`.
-    freeze_frontend: See `frontend.FrontEnd`.
-
-  Raises:
-    errors.InputError: If `name`, `norm` or `precision` is unknown.
+    **arithmetic: What else the front end has.
   """
-  for what, value, choices in (
-    ('a model', name, ALL_NAMES),
-    ('config.model.norm', norm, NORMS),
-    ('a precision', precision, ALL_PRECISIONS),
-  ):
-    if value not in choices:
-      raise errors.InputError(
-        f'{what} must be one of {", ".join(choices)}, got {value!r}'
-      )
-  dtype, products = ALL_PRECISIONS[precision]
+  _check_one_of('config.model.norm', norm, NORMS)
   front = frontend.FrontEnd(
     features=features,
     frame_samples=frame_samples,
@@ -87,16 +135,19 @@ def create_model(
     center_input=center_input,
     norm=norm,
     norm_momentum=norm_momentum,
-    norm_axis=norm_axis,
-    dtype=dtype,
-    precision=products,
-    rematerialize=rematerialize,
-    frozen=freeze_frontend,
+    **arithmetic,
   )
   if name == 'wavecnn':
     return wavecnn.WaveCNN(num_classes, front, hidden_features)
   cell = 'tanh' if name == 'wavernn_tanh' else 'lstm'
   return wavernn.WaveRNN(num_classes, front, hidden_features, forget_bias, cell)
+
+
+def _check_one_of(what, value, choices):
+  if value not in choices:
+    raise errors.InputError(
+      f'{what} must be one of {", ".join(choices)}, got {value!r}'
+    )
 
 
 def clips_at_once(
@@ -119,6 +170,5 @@ def clips_at_once(
   """
   if not parallel.is_host(mesh):
     return batch_size
-  front = model.frontend
-  floats = num_samples // front.input_pool * front.features
-  return min(batch_size, max(1, _CACHED_FLOATS // floats))
+  num_bytes = activation_bytes(model, num_samples)
+  return min(batch_size, max(1, _CACHED_BYTES // num_bytes))

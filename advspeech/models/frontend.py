@@ -45,6 +45,10 @@ class FrontEnd(nn.Module):
   rematerialize: bool = False
   frozen: bool = False
 
+  def activation_bytes(self, num_samples: int) -> int:
+    """Returns bytes of one clip's first map, in float32."""
+    return 4 * (num_samples // self.input_pool) * self.features
+
   @nn.compact
   def __call__(self, audio: jax.Array, *, train: bool, valid=None):
     """Returns [length, features, batch, frames] for audio [batch, time]."""

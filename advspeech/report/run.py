@@ -6,7 +6,15 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from advspeech import errors, figures, provenance, statistics, storage, sweep
+from advspeech import (
+  errors,
+  figures,
+  provenance,
+  registry,
+  statistics,
+  storage,
+  sweep,
+)
 
 Row = dict[str, Any]
 _CORPORA = {
@@ -240,14 +248,18 @@ def read(workdir: str) -> Run:
       'launch.reproduce) with the same --config and --workdir first'
     )
   config = storage.read_json(path('config.json'), _CONFIG_KEYS)
-  models = [
-    {
+
+  def trained(model, seed):
+    folder = path(f'{registry.short_name(model)}-seed{seed}')
+    summary = os.path.join(folder, 'summary.json')
+    return {
       'member': model,
-      **storage.read_json(
-        path(f'{model}-seed{seed}', 'summary.json'), _SUMMARY_KEYS
-      ),
-      'sessions': provenance.read(path(f'{model}-seed{seed}')),
+      **storage.read_json(summary, _SUMMARY_KEYS),
+      'sessions': provenance.read(folder),
     }
+
+  models = [
+    trained(model, seed)
     for seed in config['seeds']
     for model in config['models']
   ]

@@ -37,12 +37,11 @@ if TYPE_CHECKING:  # a bare accelerator machine need not have it
 # How a perturbed clip reaches the model that judges it.
 FORMATS = ('memory', 'float32', 'int16')
 REPAIRED = 'repaired'
-# Multiples of a model's first map that its layers need at a time, measured as
+# Multiples of a model's largest map that its layers need at a time, measured as
 # XLA's temporary memory (tests/sweep/test_engine.py holds it to the bound).
 _FORWARD_MAPS, _GRADIENT_MAPS = 4, 10
 # Clips in a CPU's chunk at most, however many would fit its cache.
 _CPU_CLIPS = 8
-_BYTES = 4
 
 
 class Judgements(NamedTuple):
@@ -148,10 +147,7 @@ def chunks(
   batch size: vector code and its remainder may differ in the last bit. An
   accelerator takes as much as the bound allows.
   """
-  largest = max(
-    num_samples // m.frontend.input_pool * m.frontend.features * _BYTES
-    for m in model_list
-  )
+  largest = max(models.activation_bytes(m, num_samples) for m in model_list)
   budget = settings.memory_mb * 2**20
   fitting = max(1, budget // (_GRADIENT_MAPS * largest))
   on_cpu = parallel.is_host(settings.mesh)

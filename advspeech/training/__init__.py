@@ -8,6 +8,7 @@ from advspeech.training.loop import (
   evaluate,
   frontend_of,
   make_model,
+  model_options,
   train,
   train_and_evaluate,
 )
@@ -28,6 +29,7 @@ __all__ = [
   'make_eval_step',
   'make_model',
   'make_steps',
+  'model_options',
   'train',
   'train_and_evaluate',
 ]

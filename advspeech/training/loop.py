@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import json
 import logging
 import math
 import os
@@ -25,6 +26,7 @@ from advspeech import (
   parallel,
   preemption,
   progress,
+  registry,
   storage,
 )
 from advspeech.training import log
@@ -75,12 +77,13 @@ def _means(total):
 
 def base_name(model_name: str) -> str:
   """Returns the architecture of a name: wavernn of wavernn_on_wavecnn."""
-  return model_name.partition(_ON)[0]
+  other = frontend_of(model_name)
+  return model_name.removesuffix(_ON + other) if other else model_name
 
 
 def frontend_of(model_name: str) -> str:
   """Returns the model whose front end a name takes over; '' for its own."""
-  return model_name.partition(_ON)[2]
+  return '' if registry.is_own(model_name) else model_name.partition(_ON)[2]
 
 
 def describe(
@@ -97,7 +100,7 @@ def describe(
     'model': {
       'name': base_name(model_name),
       'num_classes': len(classes),
-      **config.model.to_dict(),
+      **model_options(config, model_name),
     },
     'task': config.task,
     'classes': list(classes),
@@ -111,6 +114,20 @@ def describe(
     'clip': config.clip.to_dict(),
     'sample_rate_hz': audio.SAMPLE_RATE_HZ,
   }
+
+
+def model_options(
+  config: 'ml_collections.ConfigDict', model_name: str
+) -> dict[str, Any]:
+  """Returns what a model is made with: `config.model`, or options of its own.
+
+  JSON-like, as checkpoints carry it.
+  """
+  if not registry.is_own(model_name):
+    return config.model.to_dict()
+  options = config.model_options.to_dict()
+  own = options.get(registry.short_name(model_name), {})
+  return json.loads(json.dumps(own))  # tuples become lists
 
 
 def check_frontend(
@@ -180,7 +197,7 @@ def train_and_evaluate(
     config: See configs/paper.py.
     workdir: Folder of this classifier: checkpoints, `metrics.jsonl`,
       TensorBoard events, and at the end `summary.json`.
-    model_name: One of `NAMES`.
+    model_name: One of `NAMES`, or `package.module:Class`.
     seed: Of initialisation and of the order of clips.
     splits: Clips to train, validate and test on.
     classes: Class names.
@@ -552,7 +569,11 @@ class _Run:
 def _trees(state):
   return {
     'variables': state.variables,
-    'optimizer': {'step': state.step, 'opt_state': state.opt_state},
+    'optimizer': {
+      'step': state.step,
+      'opt_state': state.opt_state,
+      'rng': state.rng,
+    },
   }
 
 

@@ -19,6 +19,7 @@ from advspeech import (
   errors,
   input_pipeline,
   parallel,
+  registry,
   storage,
 )
 from advspeech.training import loop, side_by_side
@@ -82,7 +83,7 @@ def search(
     config: See configs/paper.py, `config.lr_search`.
     workdir: Of the run; probes lie in `lr_search/<model>-<rate>`, all of them
       in the table `lr_search/<model>.csv`.
-    model_name: 'wavecnn' or 'wavernn'.
+    model_name: 'wavecnn', 'wavernn' or one of the user's own.
     splits: Clips; 'test' is not looked at.
     classes: Class names.
 
@@ -95,7 +96,7 @@ def search(
   what = {'model_name': model_name, 'splits': splits, 'classes': classes}
 
   def probe(rate, mesh):
-    path = os.path.join(folder, f'{model_name}-{rate:g}')
+    path = os.path.join(folder, f'{registry.short_name(model_name)}-{rate:g}')
     metrics = _probe(config, path, rate, mesh, what)
     logger.info(
       'learning rate %g: validation accuracy %.3f, loss %.3f %s',
@@ -126,7 +127,7 @@ def search(
           **metrics,
         }
       )
-    path = os.path.join(folder, f'{model_name}.csv')
+    path = os.path.join(folder, f'{registry.short_name(model_name)}.csv')
     parallel.on_lead(
       functools.partial(storage.write_table, path, COLUMNS, rows),
       f'round {number} of {path} is written',

@@ -19,13 +19,16 @@ class TrainState(NamedTuple):
 
   Attributes:
     step: Optimisation steps done, int32 scalar.
-    variables: 'params' and, with batch norm, 'batch_stats'.
+    variables: 'params' and the model's other collections: with batch norm
+      'batch_stats'.
     opt_state: Adam's moments.
+    rng: [2] uint32, key data that every step folds its number into; it stays.
   """
 
   step: jax.Array
   variables: dict[str, Any]
   opt_state: Any
+  rng: jax.Array
 
 
 class Steps(NamedTuple):
@@ -61,10 +64,11 @@ def make_steps(
   for one device's rows, with one sum over all devices at its end: left to the
   partitioner, the gradient of the LSTM's kernel is summed over devices at
   every frame of the backward loop. Batch norm's statistics are those of the
-  global batch.
+  global batch. Dropout draws from (seed, step, device): the same after a
+  restart, other draws on another number of devices.
 
   Args:
-    model: Unbound Linen module, its `norm_axis` set to 'data'.
+    model: Unbound, as `models.create_model` makes it for norm_axis 'data'.
     tx: Optimiser.
     clip_samples: Length of a clip, for initialisation.
     mesh: Where to run.
@@ -111,12 +115,15 @@ def _init(model, tx, clip_samples, key):
   clip = jnp.full((1, clip_samples), audio.SILENCE)
   variables = dict(model.init(key, clip, train=False))
   opt_state = tx.init(variables['params'])
-  return TrainState(jnp.zeros((), jnp.int32), variables, opt_state)
+  rng = jax.random.key_data(key)
+  return TrainState(jnp.zeros((), jnp.int32), variables, opt_state, rng)
 
 
 def _train_step(model, tx, state, batch):
   """Returns the next state and the sums, for one device's rows."""
   valid = batch['valid']
+  key = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
+  others = [name for name in state.variables if name != 'params']
 
   def loss_fn(params):
     logits, updates = model.apply(
@@ -124,7 +131,8 @@ def _train_step(model, tx, state, batch):
       batch['audio'],
       train=True,
       valid=valid,
-      mutable=['batch_stats'],
+      rngs={'dropout': jax.random.fold_in(key, jax.lax.axis_index('data'))},
+      mutable=others,
     )
     loss = losses.cross_entropy(logits, batch['label'])
     return jnp.sum(loss * valid), (logits, updates)
@@ -133,6 +141,8 @@ def _train_step(model, tx, state, batch):
     state.variables['params']
   )
   grads, sums = jax.lax.psum((grads, _sums(logits, batch)), 'data')
+  if not models.norms_over_the_mesh(model):
+    updates = jax.tree.map(_averaged, updates)
   grads = jax.tree.map(lambda g: g / sums['num_clips'], grads)
   deltas, opt_state = tx.update(grads, state.opt_state)
   params = optax.apply_updates(state.variables['params'], deltas)
@@ -140,8 +150,15 @@ def _train_step(model, tx, state, batch):
     state.step + 1,
     {**state.variables, **updates, 'params': params},
     opt_state,
+    state.rng,
   )
   return state, {**sums, 'grad_norm': optax.tree.norm(grads)}
+
+
+def _averaged(x):
+  """Returns a running statistic of all devices' rows; a counter as it is."""
+  is_inexact = jnp.issubdtype(x.dtype, jnp.inexact)
+  return jax.lax.pmean(x, 'data') if is_inexact else x
 
 
 def _eval_step(model, variables, batch):
