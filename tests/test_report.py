@@ -113,6 +113,12 @@ def test_table_1_as_built_counts_what_the_model_has(name, norm, pool):
   )
 
 
+def test_a_model_of_ones_own_is_one_row_of_the_table():
+  described = {'name': 'my.nets:Mel', 'num_classes': 3, 'width': 8}
+  (group,) = architecture.groups({'model': described, 'num_parameters': 99})
+  assert group == ('my.nets:Mel (width 8)', '3', 99)
+
+
 def test_table_1_at_the_papers_size_is_the_papers():
   config = {**paper.get_config().model.to_dict(), 'norm': 'none'}
   groups = architecture.groups(

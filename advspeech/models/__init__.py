@@ -13,6 +13,7 @@ from advspeech.models.network import (
   activation_bytes,
   check,
   norms_over_the_mesh,
+  takes_precision,
 )
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
   'clips_at_once',
   'create_model',
   'norms_over_the_mesh',
+  'takes_precision',
 ]
 
 NAMES = ('wavecnn', 'wavernn')

@@ -80,3 +80,31 @@ class FrontEnd(nn.Module):
       )(x, train, valid)
     x = x.reshape(*x.shape[:2], batch, frames)
     return jax.lax.stop_gradient(x) if self.frozen else x
+
+
+class OnFrontEnd:
+  """What a model with a `frontend` says of itself; see `models.network`."""
+
+  @property
+  def frame_samples(self) -> int:
+    """Returns the samples of a frame; clips are whole ones."""
+    return self.frontend.frame_samples
+
+  @property
+  def dtype(self) -> Any:
+    """Returns the type of its computation."""
+    return self.frontend.dtype
+
+  @property
+  def precision(self) -> jax.lax.Precision | None:
+    """Returns the precision of its products."""
+    return self.frontend.precision
+
+  @property
+  def norm_axis(self) -> str | None:
+    """Returns the mesh axis over which batch norm sums in training."""
+    return self.frontend.norm_axis
+
+  def activation_bytes(self, num_samples: int) -> int:
+    """Returns bytes of one clip's largest map, the first, in float32."""
+    return self.frontend.activation_bytes(num_samples)

@@ -28,7 +28,8 @@ import jax.numpy as jnp
 from advspeech import errors, registry
 
 # Fields that are filled in, not options of the user's.
-_FILLED_IN = ('num_classes', 'dtype', 'precision', 'norm_axis')
+_ARITHMETIC = ('dtype', 'precision')
+_FILLED_IN = ('num_classes', *_ARITHMETIC, 'norm_axis')
 _RESERVED = ('name', 'parent', 'title')
 
 
@@ -95,7 +96,7 @@ def make_own(
       float32, and it has no fields to be told of it.
   """
   found = own_class(name, options)
-  filled = dict(zip(('dtype', 'precision'), arithmetic, strict=True))
+  filled = dict(zip(_ARITHMETIC, arithmetic, strict=True))
   if precision != 'float32' and not {*filled} <= {*_fields(found)}:
     raise errors.InputError(
       f'{name} computes as it is written, and so the precision must be '
@@ -167,6 +168,11 @@ def activation_bytes(model: nn.Module, num_samples: int) -> int:
   kept = jax.tree.leaves(jax.eval_shape(forward, jax.random.key(0)))
   sizes = [x.size * x.dtype.itemsize for x in kept]
   return max([4 * num_samples * 4, *sizes])
+
+
+def takes_precision(model: nn.Module) -> bool:
+  """Returns whether a model was told in what arithmetic to compute."""
+  return all(hasattr(model, key) for key in _ARITHMETIC)
 
 
 def norms_over_the_mesh(model: nn.Module) -> bool:

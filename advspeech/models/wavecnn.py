@@ -11,7 +11,7 @@ from advspeech.models import frontend, layers
 NUM_LAYERS = 6
 
 
-class WaveCNN(nn.Module):
+class WaveCNN(frontend.OnFrontEnd, nn.Module):
   """Feed-forward classifier of raw audio; the paper's hypothetical model.
 
   Attributes:
@@ -23,20 +23,6 @@ class WaveCNN(nn.Module):
   num_classes: int
   frontend: frontend.FrontEnd
   hidden_features: int
-
-  @property
-  def frame_samples(self) -> int:
-    """Returns the samples of a frame; clips are whole ones."""
-    return self.frontend.frame_samples
-
-  @property
-  def norm_axis(self) -> str | None:
-    """Returns the mesh axis over which batch norm sums in training."""
-    return self.frontend.norm_axis
-
-  def activation_bytes(self, num_samples: int) -> int:
-    """Returns bytes of one clip's largest map, the first, in float32."""
-    return self.frontend.activation_bytes(num_samples)
 
   @nn.compact
   def __call__(self, audio: jax.Array, *, train: bool, valid=None):

@@ -79,7 +79,7 @@ def _gate_bias(forget_bias):
   return init
 
 
-class WaveRNN(nn.Module):
+class WaveRNN(frontend.OnFrontEnd, nn.Module):
   """Recurrent classifier of raw audio (Trigeorgis et al. 2016).
 
   Attributes:
@@ -95,20 +95,6 @@ class WaveRNN(nn.Module):
   hidden_features: int
   forget_bias: float
   cell: str = 'lstm'
-
-  @property
-  def frame_samples(self) -> int:
-    """Returns the samples of a frame; clips are whole ones."""
-    return self.frontend.frame_samples
-
-  @property
-  def norm_axis(self) -> str | None:
-    """Returns the mesh axis over which batch norm sums in training."""
-    return self.frontend.norm_axis
-
-  def activation_bytes(self, num_samples: int) -> int:
-    """Returns bytes of one clip's largest map, the first, in float32."""
-    return self.frontend.activation_bytes(num_samples)
 
   @nn.compact
   def __call__(self, audio: jax.Array, *, train: bool, valid=None):

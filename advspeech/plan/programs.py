@@ -11,7 +11,7 @@ import numpy as np
 import optax
 from jax import sharding
 
-from advspeech import checkpoint, input_pipeline, parallel, sweep
+from advspeech import checkpoint, input_pipeline, parallel, registry, sweep
 from advspeech.benchmark import host
 from advspeech.experiment import validation
 from advspeech.models import create_model
@@ -23,6 +23,7 @@ from advspeech.training import (
   learning_rate,
   make_model,
   make_steps,
+  model_options,
 )
 
 # Direct convolutions of a training step forward, and as many for each gradient.
@@ -228,7 +229,16 @@ def _members(run):
 
 
 def _flops(config, model_name):
-  return host.direct_flops(config, base_name(model_name))
+  """Returns operations a clip, forward."""
+  if not registry.is_own(model_name):
+    return host.direct_flops(config, base_name(model_name))
+  model = create_model(
+    model_name, num_classes=2, **model_options(config, model_name)
+  )
+  clip = jnp.zeros((1, validation.clip_samples(config)))
+  forward = functools.partial(model.init_with_output, train=False)
+  lowered = jax.jit(forward).lower(jax.random.key(0), clip)
+  return round(lowered.cost_analysis()['flops'])
 
 
 def _shared_evenly(batch_size, mesh):

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from advspeech import registry
 from advspeech.models import frontend, layers, wavecnn
 
 
@@ -25,9 +26,12 @@ def groups(summary: Mapping[str, Any]) -> list[Group]:
   """Returns a model's groups of layers, from the samples to the logits.
 
   Args:
-    summary: Of `summary.json`: `model`, `clip_samples`, `sample_rate_hz`.
+    summary: Of `summary.json`: `model`, `clip_samples`, `sample_rate_hz`, and
+      `num_parameters` of a model of the user's own, which is one group.
   """
   model = summary['model']
+  if registry.is_own(model['name']):
+    return [_own(model, summary['num_parameters'])]
   features, pool = model['features'], model['input_pool']
   frame = summary['sample_rate_hz'] * frontend.FRAME_MS // 1000
   frames = summary['clip_samples'] // frame
@@ -76,6 +80,17 @@ def groups(summary: Mapping[str, Any]) -> list[Group]:
     )
   result.append(Group('Dense, logits', f'{classes}', (units + 1) * classes))
   return result
+
+
+def _own(model, num_parameters):
+  """Returns all of a model of the user's own, by its name and options."""
+  options = ', '.join(
+    f'{key} {value}'
+    for key, value in model.items()
+    if key not in ('name', 'num_classes')
+  )
+  what = f'{model["name"]} ({options})' if options else model['name']
+  return Group(what, f'{model["num_classes"]}', num_parameters)
 
 
 def _convolutions(model, number, channels, length, prefix=''):

@@ -42,6 +42,8 @@ EPSILONS = tuple(10.0 ** np.linspace(-7, -1.5, 12))
 # How loss grows with the number of samples moved, and what is varied for it.
 GROWTHS = ('samples', 'length_masked', 'length_cut', 'rate')
 NUM_ITERATIONS = 40
+# What profiles are of, whatever frames a model itself has.
+FRAME_SAMPLES = audio.SAMPLE_RATE_HZ * frontend.FRAME_MS // 1000
 # Clips in one unit of work on an accelerator; a CPU takes one.
 _ACCELERATOR_CHUNK = 8
 
@@ -196,7 +198,6 @@ def statistics_fn(
   model_list: Sequence[nn.Module], alignment: str
 ) -> Callable[[Any, Tree], Tree]:
   """Returns the function of one unit of clips behind `clip_statistics`."""
-  frame_samples = model_list[0].frontend.frame_samples
 
   def fn(variables, rows):
     rows = _aligned(rows, alignment)
@@ -204,9 +205,9 @@ def statistics_fn(
       gradients.input_gradient(_loss_fn(m, v, rows['label']), rows['audio'])
       for m, v in zip(model_list, variables, strict=True)
     ]
-    result = reduce_gradients(grads, rows['mask'], frame_samples)
+    result = reduce_gradients(grads, rows['mask'], FRAME_SAMPLES)
     between = [
-      gradients.compare(grads[a], grads[b], frame_samples=frame_samples)
+      gradients.compare(grads[a], grads[b], frame_samples=FRAME_SAMPLES)
       for a, b in pairs(range(len(grads)))
     ]
     if between:
@@ -276,17 +277,25 @@ def whole_gradients(
 def in_precision(
   classifier: checkpoint.Classifier, precision: str
 ) -> nn.Module:
-  """Returns the classifier's module computing in another arithmetic."""
+  """Returns the classifier's module computing in another arithmetic.
+
+  Its own module if that has no field for it: its layers go by the type of what
+  they are given.
+  """
+  if not models.takes_precision(classifier.model):
+    return classifier.model
   return models.create_model(
     **classifier.metadata['model'], precision=precision
   )
 
 
 def _wide(tree):
+  return _cast(tree, jnp.float64)
+
+
+def _cast(tree, dtype):
   return jax.tree.map(
-    lambda x: (
-      x.astype(jnp.float64) if jnp.issubdtype(x.dtype, jnp.floating) else x
-    ),
+    lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x,
     tree,
   )
 
@@ -322,8 +331,9 @@ def fidelity(
 
   def gradient(name, variables, rows):
     clips = rows['audio']
-    if name == 'float64':
-      variables, clips = _wide(variables), _wide(clips)
+    if name == 'float64' or not models.takes_precision(judge):
+      dtype, _ = models.ALL_PRECISIONS[name]
+      variables, clips = _cast(variables, dtype), _cast(clips, dtype)
     loss_fn = _loss_fn(modules[name], variables, rows['label'])
     return gradients.input_gradient(loss_fn, clips)
 
@@ -472,7 +482,7 @@ def state_reach(
     [clips, frames], the mean forget gate of every step.
   """
   model = recurrent.model
-  frames = split.pcm.shape[1] // model.frontend.frame_samples
+  frames = split.pcm.shape[1] // model.frame_samples
   starts = np.unique(
     np.linspace(0, frames, min(num_starts, frames) + 1).round().astype(int)
   )

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import types
 
 import jax
 import jax.numpy as jnp
@@ -180,8 +179,6 @@ def test_recordings_are_aligned_wherever_they_were_padded(split, classifiers):
 
 class Tilted:
   """Logits whose gradient is one weight a sample."""
-
-  frontend = types.SimpleNamespace(frame_samples=640)
 
   def apply(self, variables, clips, *, train):
     assert not train
