@@ -16,6 +16,9 @@ COLUMNS = {
   'emotion': 'emotion',
   'speaker': 'speaker',
   'label': 'label',
+  'session': 'session',
+  'statement': 'statement',
+  'take': 'take',
 }
 NAMES = tuple(COLUMNS)
 SPLIT_KINDS = (
@@ -32,6 +35,8 @@ DISJOINT_KINDS = ('speaker_disjoint', 'leave_one_session_out')
 _SEXES = ('female', 'male')
 _EMOTIONS = ('angry', 'sad')
 _SPEAKERS_PER_SEX = 2
+# How many values of a column a message names.
+_NAMED = 20
 # Orders in which speakers are dealt to splits before it is given up, and after
 # how many of them validation and test get one speaker more of each stratum.
 _DEALS, _DEALS_EACH = 150, 50
@@ -55,63 +60,66 @@ class Task:
 
 
 def select(
-  name: str,
-  *,
-  speaker: Sequence[str],
-  sex: Sequence[str],
-  emotion: Sequence[str],
-  label: Sequence[str] = (),
-  speakers: Sequence[str] = (),
+  name: str, classes: Sequence[str] = (), **columns: Sequence[str]
 ) -> Task:
   """Returns the clips and labels of a task (paper, "Dataset").
 
-  Gender takes every clip whose speaker's sex is known; emotion the angry and
-  the sad ones; speaker those of four speakers, the first two of each sex by
-  name; label every clip of a corpus with classes of its own, as a manifest's.
+  Without classes, gender takes every clip whose speaker's sex is known; emotion
+  the angry and the sad ones; speaker those of four speakers, the first two of
+  each sex by name; any other task every value that its column has.
 
   Args:
     name: One of `NAMES`.
-    speaker: [num_clips] speaker names.
-    sex: [num_clips] 'female' or 'male'.
-    emotion: [num_clips] emotion names.
-    label: [num_clips] classes of the corpus' own, '' for none.
-    speakers: Who is to be told apart in the speaker task; () for the four.
+    classes: Values of the task's column that are told apart; () for the above.
+    **columns: [num_clips] each, what a corpus says of its clips, by the values
+      of `COLUMNS`; '' where it does not.
 
   Raises:
     errors.InputError: If the name is unknown or a class has no clips.
   """
-  speaker, sex, emotion = map(np.asarray, (speaker, sex, emotion))
-  if name == 'gender':
-    classes, column = _SEXES, sex
-  elif name == 'emotion':
-    classes, column = _EMOTIONS, emotion
-  elif name == 'speaker':
-    classes = tuple(speakers) or tuple(
-      str(s)
-      for one_sex in _SEXES
-      for s in np.unique(speaker[sex == one_sex])[:_SPEAKERS_PER_SEX]
-    )
-    column = speaker
-  elif name == 'label':
-    column = np.asarray(label)
-    classes = tuple(str(c) for c in np.unique(column) if c)
-  else:
+  if name not in NAMES:
     raise errors.InputError(
       f'config.task must be one of {", ".join(NAMES)}, got {name!r}'
     )
-  num_classes = len(classes)
-  if name == 'speaker' and not speakers:
-    num_classes = 2 * _SPEAKERS_PER_SEX
+  column = np.asarray(columns[COLUMNS[name]])
+  classes, num_classes = tuple(classes), len(classes)
+  if not classes:
+    classes = _default_classes(name, columns)
+    num_classes = 2 * _SPEAKERS_PER_SEX if name == 'speaker' else len(classes)
   num_classes = max(2, num_classes)
   missing = [c for c in classes if not (column == c).any()]
   if missing or len(classes) < num_classes:
+    there = sorted({*column.tolist()} - {''})
     raise errors.InputError(
       f'the {name} task needs {num_classes} classes with clips in each, the '
-      f'corpus has only {sorted(set(classes) - set(missing))}'
-      + ('; name others in --config.speakers' if name == 'speaker' else '')
+      f'corpus has only {sorted(set(classes) - set(missing))}; name others in '
+      f'--config.classes, of its {COLUMNS[name]}s {_listed(there) or "none"}'
     )
   rows = np.flatnonzero(np.isin(column, classes))
   return Task(name, classes, rows, labels_in(classes, column[rows]))
+
+
+def _default_classes(name, columns):
+  """Returns what a task tells apart unless it is told."""
+  if name == 'gender':
+    return _SEXES
+  if name == 'emotion':
+    return _EMOTIONS
+  column = np.asarray(columns[COLUMNS[name]])
+  if name == 'speaker':
+    sex = np.asarray(columns['sex'])
+    return tuple(
+      str(s)
+      for one_sex in _SEXES
+      for s in np.unique(column[sex == one_sex])[:_SPEAKERS_PER_SEX]
+    )
+  return tuple(str(c) for c in np.unique(column) if c)
+
+
+def _listed(names):
+  """Returns the first few names, and how many more there are."""
+  more = len(names) - _NAMED
+  return ', '.join(names[:_NAMED]) + (f' and {more} more' if more > 0 else '')
 
 
 def labels_in(classes: Sequence[str], column: Sequence[str]) -> np.ndarray:

@@ -3,13 +3,14 @@
   python -m launch.reproduce --config=configs/folder.py:label \
     --config.corpus.folder=/path/to/folder --workdir=runs/folder-label
 
-The folder holds `manifest.csv`
-(`path,label[,speaker,split,id,statement,take]`, another by
+The folder holds `manifest.csv` (`path` and any of `label`, `speaker`, `sex`,
+`emotion`, `session`, `statement`, `take`, `split`, `id`; another by
 `--config.corpus.manifest`), or one sub-folder a class. `:label` tells the
-classes apart, `:speaker` the speakers named in `--config.speakers`; `,small`
-behind it fits two CPU cores. With `--config.split.kind=manifest` the manifest's
-splits are used, with `group` what `--config.split.by` names (`speaker`,
-`statement`, `take`) is kept apart.
+classes apart, `:gender`, `:emotion`, `:speaker` and so on what those columns
+say, of `--config.classes`; `,small` behind it fits two CPU cores. With
+`--config.split.kind=manifest` the manifest's splits are used, with `group` what
+`--config.split.by` names (`speaker`, `statement`, `take`) is kept apart, with
+`leave_one_session_out` a session is tested on.
 """
 
 import ml_collections
@@ -21,7 +22,7 @@ def get_config(variant: str = 'label') -> ml_collections.ConfigDict:
   """Returns the config of a variant.
 
   Args:
-    variant: 'label' or 'speaker', with ',small' after it for the
+    variant: 'label', 'speaker' or another task, with ',small' after it for the
       size a machine without an accelerator can train.
   """
   return paper.get_corpus_config('folder', variant)

@@ -13,7 +13,12 @@ def get_config() -> ml_collections.ConfigDict:
   """Returns the paper's recipe; the corpus is for other configs to name."""
   return ml_collections.ConfigDict(
     {
+      # What a corpus says of its clips that is told: 'gender', 'emotion',
+      # 'speaker', 'label', 'session', 'statement' or 'take'.
       'task': 'gender',
+      # Which values of it; () is female and male, angry and sad, the first two
+      # speakers of each sex, or all there are of the others.
+      'classes': (),
       'corpus': {
         'name': 'espeak',
         # The recordings, for a corpus that is read from a folder; gs:// and
@@ -28,8 +33,6 @@ def get_config() -> ml_collections.ConfigDict:
       },
       # Prepared data sets; '' is TFDS's default, ~/tensorflow_datasets.
       'data_dir': '',
-      # Who is told apart in the speaker task; () is the first two of each sex.
-      'speakers': (),
       'clip_s': 6.0,
       'clip': {
         # Silence is added to a clip that is short at its 'end' (paper),

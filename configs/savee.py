@@ -22,6 +22,7 @@ def get_config(variant: str = 'emotion') -> ml_collections.ConfigDict:
       size a machine without an accelerator can train.
   """
   config = paper.get_corpus_config('savee', variant)
-  config.speakers = ('DC', 'JE', 'JK', 'KL')
+  if config.task == 'speaker':
+    config.classes = ('DC', 'JE', 'JK', 'KL')
   config.training.batch_size = 20
   return config

@@ -36,12 +36,12 @@ from configs import (
 )
 
 CORPORA = {
-  ravdess: ('gender', 'emotion', 'speaker'),
+  ravdess: ('gender', 'emotion', 'speaker', 'emotions', 'calm_fearful'),
   iemocap: ('gender', 'emotion', 'speaker'),
   crema_d: ('gender', 'emotion', 'speaker'),
   emodb: ('gender', 'emotion', 'speaker'),
   savee: ('emotion', 'speaker'),
-  folder: ('label', 'speaker'),
+  folder: ('label', 'speaker', 'gender', 'emotion', 'session'),
 }
 
 
@@ -117,7 +117,7 @@ NOTHING = 'leaves nothing to attack'
       r"models must .*'wavecnn' and 'wavecnn'",
     ),
     ('studies', ('features',) * 2, f'config.studies {TWICE}'),
-    ('speakers', ('a', 'b', 'a'), f'config.speakers {TWICE}'),
+    ('classes', ('a', 'b', 'a'), f'config.classes {TWICE}'),
     ('sweep.attacks', ('fgsm', 'pgd', 'fgsm'), f'attacks {TWICE}'),
     ('sweep.masks', ('all', ' ALL'), "once, got 'all' and ' ALL'"),
     ('sweep.masks', ('recorded+1-2s', '1.0-2s + recorded'), TWICE),

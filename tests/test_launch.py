@@ -417,7 +417,7 @@ def test_what_is_no_tuple_is_refused(text):
     ('seeds=1.5', r'seeds must be whole numbers .*got \(1.5,\)'),
     ('seeds=True', r'seeds must be whole numbers .*got \(True,\)'),
     ('seeds=None', r'seeds must be whole numbers .*got \(None,\)'),
-    ('speakers=(1, 2)', 'speakers must be names, got 1'),
+    ('classes=(1, 2)', 'classes must be names, got 1'),
     ('sweep.masks=3', 'sweep.masks must be names, got 3'),
   ],
 )

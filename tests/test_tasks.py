@@ -48,10 +48,29 @@ def test_speakers_can_be_named():
     speaker=SPEAKER,
     sex=SEX,
     emotion=EMOTION,
-    speakers=('s05', 's07'),
+    classes=('s05', 's07'),
   )
   assert task.classes == ('s05', 's07')
   assert len(task.rows) == 2 * NUM_EACH
+
+
+def test_classes_of_any_column_can_be_named():
+  statement = np.where(np.arange(len(SPEAKER)) % 3, 'a', 'b')
+  columns = {'speaker': SPEAKER, 'sex': SEX, 'emotion': EMOTION}
+  task = tasks.select('emotion', ('sad', 'neutral'), **columns)
+  assert task.classes == ('sad', 'neutral')
+  np.testing.assert_array_equal(
+    np.array(task.classes)[task.labels], EMOTION[task.rows]
+  )
+  task = tasks.select('statement', statement=statement, **columns)
+  assert task.classes == ('a', 'b')
+  assert task.labels.tolist() == (np.arange(len(SPEAKER)) % 3 == 0).tolist()
+  with pytest.raises(
+    errors.InputError,
+    match=r"only \['sad'\]; name others in --config.classes, of its emotions "
+    'angry, happy, neutral, sad$',
+  ):
+    tasks.select('emotion', ('sad', 'bored'), **columns)
 
 
 def test_an_unknown_task_lists_the_legal_ones():
@@ -287,7 +306,7 @@ def test_a_corpus_without_two_classes_has_no_label_task(label):
 
 
 def test_speakers_of_one_sex_must_be_named():
-  with pytest.raises(errors.InputError, match=r'name others in --config\.spea'):
+  with pytest.raises(errors.InputError, match=r'name others in --config\.clas'):
     tasks.select(
       'speaker', speaker=SPEAKER, sex=['male'] * len(SPEAKER), emotion=EMOTION
     )

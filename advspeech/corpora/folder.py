@@ -1,10 +1,11 @@
 """Any recordings: a CSV manifest, or one sub-folder a class.
 
-The manifest has a line a clip, `path,label[,speaker,split,id,statement,take]`,
-paths relative to the folder and in it (a link in it may lead out); without one,
-a clip's label is the sub-folder it lies in. `take` names what was recorded
-several times. Files are named after ids: the manifest's, or the path without
-its suffix and with `__` for slashes. Accents may be composed in one place and
+The manifest has a line a clip: its `path`, relative to the folder and in it (a
+link in it may lead out), any of `label`, `speaker`, `sex` (female or male),
+`emotion`, `session`, `statement`, `take` (what was recorded several times),
+`split`, and its `id`. Without a manifest, a clip's label is the sub-folder it
+lies in. Files are named after ids: the manifest's, or the path without its
+suffix and with `__` for slashes. Accents may be composed in one place and
 decomposed in another: names are found, and are composed in ids.
 """
 
@@ -26,14 +27,16 @@ MANIFEST = 'manifest.csv'
 _OUTSIDE = ('..', '.', *(f'{letter}:' for letter in string.ascii_letters))
 # Bytes of an id; file systems allow 255 with what is put behind it.
 _LONGEST = 180
-REQUIRED = ('path', 'label')
-OPTIONAL = ('speaker', 'split', 'id', 'statement', 'take')
+# Of a manifest, beside `path`.
+OPTIONAL = (*builder.COLUMNS, 'id')
+# A task needs one of them.
+_TASK_COLUMNS = tuple(c for c in builder.COLUMNS if c != 'split')
 
 
 class Folder(builder.FolderBuilder):
   """TFDS builder of a user's own recordings."""
 
-  VERSION = builder.version('1.2.0')
+  VERSION = builder.version('1.3.0')
   DESCRIPTION = __doc__
   LAYOUT = f'recordings, with a {MANIFEST} or in one sub-folder a class'
   SUFFIXES = builder.SUFFIXES
@@ -82,11 +85,11 @@ class Folder(builder.FolderBuilder):
   def _listed(self, manifest):
     labels = {}
     listing = _Listing(os.fspath(self.folder))
-    for number, row in _rows(manifest):
+    for number, row, has_labels in _rows(manifest):
       where = f'{manifest} line {number}'
       name = row['path']
       path = listing.find(name)
-      if not name or not row['label']:
+      if not name or (has_labels and not row['label']):
         yield builder.Skipped(
           where, f'{where} has no {"label" if name else "path"}; fill it in'
         )
@@ -114,7 +117,7 @@ class Folder(builder.FolderBuilder):
         yield _recording(
           self.folder / path,
           row['id'] or _id(path),
-          **{key: row[key] for key in ('label', *OPTIONAL) if key != 'id'},
+          **{key: row[key] for key in builder.COLUMNS},
         )
 
 
@@ -181,28 +184,36 @@ def _recording(path, id_, **columns):
       return builder.Recording(path, id_, **columns)
     reason = (
       f'{str(path)!r}: an id must be without a slash, since files are named '
-      'after it, and like label, speaker and split one line of at most '
+      'after it, and like label, speaker and the others one line of at most '
       f'{_LONGEST} bytes; give it another in a manifest'
     )
   return builder.Skipped(repr(str(path)), reason)
 
 
 def _rows(manifest):
-  """Yields (line number, row) of a manifest, every column as stripped text."""
+  """Yields (line number, row, whether there are labels) of a manifest.
+
+  A row has every column, as stripped text, '' where the manifest has none.
+  """
   data = builder.read_table(manifest)
   try:
     text = data.decode('utf-8-sig')
     reader = csv.DictReader(io.StringIO(text, newline=''), strict=True)
     names = [name.strip() for name in reader.fieldnames or ()]
     reader.fieldnames = names
-    for name in (*REQUIRED, *OPTIONAL):
-      if names.count(name) > 1 or (name in REQUIRED and name not in names):
+    expected = f'its first line is {",".join(names)!r}; expected path and one '
+    expected += f'or more of {",".join(OPTIONAL)}'
+    for name in ('path', *OPTIONAL):
+      if names.count(name) > 1 or (name == 'path' and name not in names):
         raise errors.InputError(
-          f'{manifest} must have one column {name}, its first line is '
-          f'{",".join(names)!r}; expected '
-          f'{",".join(REQUIRED)}[,{",".join(OPTIONAL)}]'
+          f'{manifest} must have one column {name}, {expected}'
         )
-    others = sorted({*names} - {*REQUIRED, *OPTIONAL})
+    if not {*names} & {*_TASK_COLUMNS}:
+      raise errors.InputError(
+        f'{manifest} must have a column that tells clips apart, such as label, '
+        f'{expected}'
+      )
+    others = sorted({*names} - {'path', *OPTIONAL})
     if others:
       logger.warning('%s: nothing is made of %s', manifest, ', '.join(others))
     for row in reader:
@@ -215,9 +226,10 @@ def _rows(manifest):
         reader.line_num,
         {
           key: text if key == 'path' else _composed(text)
-          for key in (*REQUIRED, *OPTIONAL)
+          for key in ('path', *OPTIONAL)
           for text in [row.get(key, '').strip()]
         },
+        'label' in names,
       )
   except (UnicodeDecodeError, csv.Error) as e:
     raise errors.InputError(

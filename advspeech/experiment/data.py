@@ -96,14 +96,8 @@ def load(
     memory_budget_bytes=config.input.memory_budget_mb * 1e6,
     **_where(config),
   )
-  task = tasks.select(
-    config.task,
-    speaker=corpus.speaker,
-    sex=corpus.sex,
-    emotion=corpus.emotion,
-    label=corpus.label,
-    speakers=config.speakers,
-  )
+  columns = {key: getattr(corpus, key) for key in tasks.GROUPS}
+  task = tasks.select(config.task, config.classes, **columns)
   splits = input_pipeline.make_splits(
     corpus,
     task,

@@ -68,7 +68,7 @@ SWITCHES = (
 )
 NAME_LISTS = (
   'models',
-  'speakers',
+  'classes',
   'studies',
   'sweep.attacks',
   'sweep.checkpoints',
@@ -131,7 +131,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
         'config.seeds must be whole numbers from 0 to 2^32 - 1, got '
         f'{config.seeds}'
       )
-  for key in ('models', 'seeds', 'studies', 'speakers'):
+  for key in ('models', 'seeds', 'studies', 'classes'):
     errors.check_distinct(f'config.{key}', config[key])
   sweep.validate(config)
   for name in config.studies:

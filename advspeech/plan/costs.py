@@ -71,7 +71,7 @@ def corpus_of(
     split: max(1, round(num_clips * fraction))
     for split, fraction in zip(tasks.SPLITS, tasks.FRACTIONS, strict=True)
   }
-  num_classes = len(config.speakers) or 4 if config.task == 'speaker' else 2
+  num_classes = len(config.classes) or (4 if config.task == 'speaker' else 2)
   return Corpus(origin, counts, num_classes)
 
 

@@ -89,7 +89,7 @@ def accuracies(run: run_lib.Run) -> list[dict[str, Any]]:
     low, high = statistics.wilson_interval(
       right, test['num_clips'], run.confidence
     )
-    paper = claims.PAPER.get(run.task, {}).get(model['member'])
+    paper = claims.of_the_paper(run).get(model['member'])
     rows.append(
       {
         **model,
@@ -134,7 +134,7 @@ def architectures(run: run_lib.Run) -> list[dict[str, Any]]:
 def beside_the_paper(run: run_lib.Run) -> list[dict[str, Any]]:
   """Returns the paper's numbers with ours at the epsilon nearest to each."""
   result = []
-  for target, paper in claims.PAPER.get(run.task, {}).items():
+  for target, paper in claims.of_the_paper(run).items():
     _, epsilon, _ = paper
     tried = {row['epsilon'] for row in run.first if row['target'] == target}
     if not tried:

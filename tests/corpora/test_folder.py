@@ -9,7 +9,7 @@ import pytest
 import soundfile
 import stand_ins
 
-from advspeech import corpora, errors, tasks
+from advspeech import corpora, errors, input_pipeline, tasks
 from advspeech.corpora import builder
 from advspeech.corpora import folder as folder_corpus
 
@@ -158,7 +158,9 @@ def test_any_format_rate_and_channel_count_is_read(
 @pytest.mark.parametrize(
   ('text', 'message'),
   [
-    ('path,klass\na.wav,x\n', r"one column label.*'path,klass'; expected path"),
+    ('path,klass\na.wav,x\n', r"such as label.*'path,klass'; expected path"),
+    ('label\nx\n', "one column path, its first line is 'label'; expected"),
+    ('path,id,split\na.wav,a,test\n', 'a column that tells clips apart'),
     ('path,label,label\na.wav,x,y\n', 'one column label'),
     ('path,label,id,id\na.wav,x,y,z\n', 'one column id'),
     ('', 'one column path'),
@@ -176,7 +178,7 @@ def test_any_format_rate_and_channel_count_is_read(
     ('path,label\na.wav\0.wav,x\n', 'no file can be named'),
     ('path,label,id\na.wav,x,b/c\n', 'must be without a slash'),
     (f'path,label,id\na.wav,x,{"é" * 91}\n', 'at most 180 bytes'),
-    ('path,label\na.wav,"x\ny"\n', 'like label, speaker and split one line'),
+    ('path,label\na.wav,"x\ny"\n', 'like label, speaker and the others one'),
     (
       'path,label,id\na.wav,x,1\n./a.wav,y,2\n',
       "line 3: a.wav has the label 'y' and, further up, 'x'; remove one",
@@ -417,6 +419,30 @@ def test_no_label_moved_to_another_clip(prepared):
   assert task.classes == ('n', 'y')
   split = tasks.given_split(corpus.ids, task.labels, corpus.split[task.rows])
   assert {len(rows) for rows in split.values()} == {7, 3}
+
+
+def test_a_manifest_without_labels_has_other_tasks(folder, tmp_path):
+  rows = ['path,sex,emotion,session,speaker']
+  for i in range(40):
+    stand_ins.write(folder / f'{i:02d}.wav', str(i), 800)
+    sex, emotion = ('female', 'male')[i % 2], ('angry', 'sad', 'calm')[i % 3]
+    rows.append(f'{i:02d}.wav,{sex},{emotion},{i % 5},voice-{i % 8}')
+  write_manifest(folder, '\n'.join(rows))
+  where = {'folder': str(folder), 'data_dir': str(tmp_path)}
+  corpora.prepare('folder', **where)
+  corpus = corpora.read('folder', num_samples=800, **where)
+  columns = {key: getattr(corpus, key) for key in tasks.GROUPS}
+  gender = tasks.select('gender', **columns)
+  assert gender.labels.tolist() == [i % 2 for i in range(40)]
+  emotion = tasks.select('emotion', ('calm', 'angry'), **columns)
+  assert emotion.labels.tolist() == [
+    i % 3 == 0 for i in range(40) if i % 3 != 1
+  ]
+  splits = input_pipeline.make_splits(
+    corpus, gender, 'leave_one_session_out', 0, '3', 'speaker'
+  )
+  assert {int(id_) % 5 for id_ in splits['test'].ids} == {3}
+  assert len(splits['test']) == 8
 
 
 def test_another_channel_is_another_data_set(prepared):
