@@ -438,12 +438,14 @@ class Classifier:
     metadata: What it is: `model`, `classes`, `task`, `seed`, `clip_samples`,
       and `clip`, how recordings become clips (`audio.ClipShape`).
     epoch: Epochs of training done when it was saved.
+    finished: Whether it was trained to its end.
   """
 
   model: nn.Module
   variables: dict[str, Any]
   metadata: dict[str, Any]
   epoch: int
+  finished: bool = True
 
   @property
   def logits_fn(self) -> Callable[[jax.Array], jax.Array]:
@@ -482,7 +484,7 @@ def load_classifier(
       workdir,
       classifier.epoch,
     )
-    return classifier
+    return dataclasses.replace(classifier, finished=False)
   summary = storage.read_json(path)
   described = {
     **classifier.metadata,

@@ -30,13 +30,13 @@ jax.config.update('jax_numpy_rank_promotion', 'raise')
 _LONGEST = (
   'test_launch.py',
   'test_engine.py',
-  'test_train.py',
+  'test_loop.py',
   'test_work.py',
   'test_models.py',
   'test_recording.py',
   'test_distributed.py',
   'test_analysis.py',
-  'test_lr_search.py',
+  'test_rate_search.py',
 )
 
 

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import shallow
 import soundfile
-import test_train
+import tiny
 
 pytest.importorskip('gcp_storage_emulator')
 pytest.importorskip('moto')
@@ -527,13 +527,13 @@ def test_two_processes_train_in_a_bucket_as_on_a_disk(environment, tmp_path):
     )
     assert done.returncode == 0, done.stderr
   with storage.local_copy(f'{there}/wavecnn-seed0') as copy:
-    test_train.assert_same_bits(here / 'wavecnn-seed0', pathlib.Path(copy))
+    tiny.assert_same_bits(here / 'wavecnn-seed0', pathlib.Path(copy))
 
 
 def assert_same_run(one, other):
   """Holds two runs to the same models, tables, sounds and figures."""
   for name in ('wavecnn-seed0', 'wavernn-seed0'):
-    test_train.assert_same_bits(one / name, other / name)
+    tiny.assert_same_bits(one / name, other / name)
   names = [
     {
       str(path.relative_to(run))

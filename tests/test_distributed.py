@@ -12,7 +12,7 @@ import time
 import devices
 import numpy as np
 import pytest
-import test_train
+import tiny
 
 ROOT = pathlib.Path(__file__).parent.parent
 TINY = (
@@ -30,15 +30,16 @@ LONG = ('--config.training.num_epochs=200', '--config.training.save_every_s=2')
 # Ends the training of process 1 with an exception.
 FAILING = """
 import sys
-from advspeech.training import loop
+from advspeech import preemption
 from launch import command
 from launch import train as launcher
-plan = loop._Run._plan_saves
-def fail(self):
-  if '--process_id=1' in sys.argv and self._step == 30:
+check, calls = preemption.check, []
+def fail():
+  calls.append(None)
+  if '--process_id=1' in sys.argv and len(calls) == 30:
     raise OSError('the disk of this machine is full')
-  plan(self)
-loop._Run._plan_saves = fail
+  check()
+preemption.check = fail
 command.run(launcher.main)
 """
 
@@ -186,7 +187,7 @@ def test_a_notice_to_one_stops_both_and_they_resume_to_the_same_bits(
   assert end(start_pair(stopped, tmp_path), 300) == [0, 0]
   assert 'going on from step' in pair[0][1].read_text()
   a, b = (tmp_path / d / 'wavecnn-seed0' for d in ('straight', 'stopped'))
-  test_train.assert_same_bits(a, b)
+  tiny.assert_same_bits(a, b)
 
 
 @pytest.mark.slow

@@ -13,7 +13,6 @@ import time
 
 import devices
 import pytest
-import test_train
 import tiny
 
 NUM_KILLS = int(os.environ.get('ADVSPEECH_KILLS', '4'))
@@ -77,7 +76,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(tmp_path):
       else:
         assert process.returncode == 0, process.stdout.read()
       process.stdout.close()
-    test_train.assert_same_bits(straight, workdir)
+    tiny.assert_same_bits(straight, workdir)
   print(
     f'{kills} kills in {run} runs of {length_s:.1f} s, {in_saves} in a save'
   )

@@ -368,9 +368,9 @@ def _training(session):
       steps, state, batch = _training_step(
         session.config, name, size, precision
       )
-      programs[name] = steps.train, (state, batch)
+      programs[name] = steps.train, (state, batch, host.RATE)
     compiled = _compile(programs)
-    for name, (_, (state, batch)) in programs.items():
+    for name, (_, (state, batch, rate)) in programs.items():
       with session.measuring(
         model=name, batch_size=size, precision=precision
       ) as row:
@@ -378,8 +378,8 @@ def _training(session):
         row['temporary_gb'] = run.memory_analysis().temp_size_in_bytes / 1e9
         box = [state]
 
-        def step(run=run, batch=batch, box=box):
-          box[0], sums = run(box[0], batch)  # the old state is donated
+        def step(run=run, batch=batch, rate=rate, box=box):
+          box[0], sums = run(box[0], batch, rate)  # the old state is donated
           return sums
 
         seconds = _seconds(session, step)
@@ -396,7 +396,7 @@ def _training_step(config, name, batch_size, precision):
   num_samples = subject.clips.shape[1]
   steps = training.make_steps(
     subject.model(precision, norm_axis='data'),
-    optax.adam(1e-3),
+    optax.scale_by_adam(),
     num_samples,
     mesh,
   )
@@ -682,11 +682,11 @@ def _resumed(session, name):
   """Returns whether two steps, a save, a restore and two more are as four."""
   size = session.scale.batch_sizes[0]
   steps, state, batch = _training_step(session.config, name, size, 'float32')
-  run = steps.train.lower(state, batch).compile()
+  run = steps.train.lower(state, batch, host.RATE).compile()
 
   def taken(state, num):
     for _ in range(num):
-      state, _ = run(state, batch)
+      state, _ = run(state, batch, host.RATE)
     return state
 
   whole = jax.device_get(taken(steps.init(jax.random.key(0)), 4))

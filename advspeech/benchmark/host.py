@@ -43,6 +43,8 @@ if TYPE_CHECKING:  # a bare accelerator machine need not have it
 
 NUM_EPSILONS = 20
 _MATMUL_SIZE = 2048
+# Of training steps, which take as long with any other.
+RATE = np.float32(1e-3)
 _CLASSES = ('female', 'male')
 # Direct convolutions forward, and as many again for each gradient.
 _PASSES = {
@@ -260,7 +262,7 @@ def _training_parts(subject, batch_size, rematerialize=False):
     rematerialize=rematerialize,
   )
   steps = training.make_steps(
-    model, optax.adam(1e-3), subject.clips.shape[1], mesh
+    model, optax.scale_by_adam(), subject.clips.shape[1], mesh
   )
   split = random_split(batch_size, subject.clips.shape[1])
   return steps, steps.init(jax.random.key(0)), split, mesh
@@ -285,7 +287,8 @@ def _training_call(subject):
   box = [state]
 
   def step():
-    box[0], sums = steps.train(box[0], batch)  # the old state is donated
+    # The old state is donated.
+    box[0], sums = steps.train(box[0], batch, RATE)
     return sums
 
   return step
@@ -535,7 +538,7 @@ def measure_training(config, num_clips, num_steps=6) -> dict[str, Any]:
   subject = make_subject(config, 'wavecnn', 1)
   steps, state, split, mesh = _training_parts(subject, num_clips * num_steps)
   fixed = next(input_pipeline.batches(split, num_clips, mesh))
-  state, _ = steps.train(state, input_pipeline.step_arrays(fixed))
+  state, _ = steps.train(state, input_pipeline.step_arrays(fixed), RATE)
 
   def epoch(state, batches):
     jax.block_until_ready(state)
@@ -544,7 +547,7 @@ def measure_training(config, num_clips, num_steps=6) -> dict[str, Any]:
       asked = time.perf_counter()
       batch = input_pipeline.step_arrays(next(batches))
       waited += time.perf_counter() - asked
-      state, sums = steps.train(state, batch)
+      state, sums = steps.train(state, batch, RATE)
     jax.block_until_ready((state, sums))
     return state, time.perf_counter() - started, waited
 
@@ -708,10 +711,10 @@ def measure_memory(config, batch_size) -> dict[str, Any]:
       'valid': jax.ShapeDtypeStruct((batch_size,), jnp.float32),
     }
     results[f'{name} training step, batch {batch_size}'] = _temporary_bytes(
-      steps.train, state, batch
+      steps.train, state, batch, RATE
     )
     results[f'{name} training step, batch {batch_size}, rematerialized'] = (
-      _temporary_bytes(lean.train, state, batch)
+      _temporary_bytes(lean.train, state, batch, RATE)
     )
   return results
 
@@ -743,7 +746,7 @@ def measure_start(config, num_clips) -> dict[str, float]:
     )
     run = jax.jit(functools.partial(fgsm_sweep, subject))
     for what, fn, args in (
-      ('training step', steps.train, (state, batch)),
+      ('training step', steps.train, (state, batch, RATE)),
       (
         'FGSM sweep',
         run,

@@ -18,9 +18,10 @@ from advspeech.models import create_model
 from advspeech.studies.gradients import analysis
 from advspeech.sweep import engine
 from advspeech.training import (
+  abstract_rate,
   base_name,
+  decay,
   describe,
-  learning_rate,
   make_model,
   make_steps,
   model_options,
@@ -104,7 +105,11 @@ def training(
     'training',
     model_name,
     steps.train,
-    (state, input_pipeline.abstract_batch(num_clips, run.clip_samples, mesh)),
+    (
+      state,
+      input_pipeline.abstract_batch(num_clips, run.clip_samples, mesh),
+      abstract_rate(mesh),
+    ),
     mesh.size,
     num_clips,
     _TRAINING_PASSES * _flops(config, model_name),
@@ -198,8 +203,10 @@ def gradients(run: Run) -> Program:
 def _steps(run, model_name, mesh):
   model = make_model(run.config.training, _described(run, model_name, seed=0))
   # How many steps there are is but a constant of the program.
-  schedule = learning_rate(run.config.training, num_steps=1)
-  return make_steps(model, optax.adam(schedule), run.clip_samples, mesh)
+  schedule = decay(run.config.training.decay_factor, num_steps=1)
+  return make_steps(
+    model, optax.scale_by_adam(), run.clip_samples, mesh, schedule
+  )
 
 
 def _described(run, model_name, seed):

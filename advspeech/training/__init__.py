@@ -1,31 +1,34 @@
 """Training of classifiers: the loop, its step, the search of its rate."""
 
-from advspeech.training.loop import (
+from advspeech.training.loop import train, train_and_evaluate
+from advspeech.training.metrics import evaluate
+from advspeech.training.model import (
   NAMES,
   base_name,
   check_frontend,
   describe,
-  evaluate,
   frontend_of,
   make_model,
   model_options,
-  train,
-  train_and_evaluate,
 )
+from advspeech.training.program import Program
 from advspeech.training.step import (
-  learning_rate,
+  abstract_rate,
+  decay,
   make_eval_step,
   make_steps,
 )
 
 __all__ = [
   'NAMES',
+  'Program',
+  'abstract_rate',
   'base_name',
   'check_frontend',
+  'decay',
   'describe',
   'evaluate',
   'frontend_of',
-  'learning_rate',
   'make_eval_step',
   'make_model',
   'make_steps',

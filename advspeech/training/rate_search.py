@@ -23,6 +23,8 @@ from advspeech import (
   storage,
 )
 from advspeech.training import loop, side_by_side
+from advspeech.training.model import describe
+from advspeech.training.program import Program
 
 if TYPE_CHECKING:
   import ml_collections
@@ -94,10 +96,11 @@ def search(
   settings = config.lr_search
   folder = os.path.join(workdir, 'lr_search')
   what = {'model_name': model_name, 'splits': splits, 'classes': classes}
+  program_on = _programs(config, **what)
 
   def probe(rate, mesh):
     path = os.path.join(folder, f'{registry.short_name(model_name)}-{rate:g}')
-    metrics = _probe(config, path, rate, mesh, what)
+    metrics = _probe(config, path, rate, program_on(mesh), what)
     logger.info(
       'learning rate %g: validation accuracy %.3f, loss %.3f %s',
       rate,
@@ -142,18 +145,43 @@ def search(
   return best, rows
 
 
-def _probe(config, workdir, rate, mesh, what):
+def _programs(config, model_name, splits, classes):
+  """Returns a function of the mesh: what every probe runs on it."""
+  config = _config_of(config, config.lr_search.low)
+  clip_samples = splits['train'].pcm.shape[1]
+  metadata = describe(
+    config, model_name, config.seeds[0], classes, clip_samples
+  )
+  make = functools.partial(
+    Program, config.training, metadata, len(splits['train'])
+  )
+  return functools.cache(make)
+
+
+def _config_of(config, rate):
+  """Returns the config of a probe."""
+  config = config.copy_and_resolve_references()
+  config.training.learning_rate = rate
+  config.training.num_epochs = config.lr_search.num_epochs
+  return config
+
+
+def _probe(config, workdir, rate, program, what):
   """Returns a row of the table, less who and when, for one rate."""
   path = os.path.join(workdir, 'probe.json')
   if parallel.agree(lambda: storage.exists(path)):
     return storage.read_json(path, ('learning_rate', *checkpoint.RANKING))
-  config = config.copy_and_resolve_references()
-  config.training.learning_rate = rate
-  config.training.num_epochs = config.lr_search.num_epochs
   storage.make_folder(workdir)
   note = ''
   try:
-    best = loop.train(config, workdir, seed=config.seeds[0], mesh=mesh, **what)
+    best = loop.train(
+      _config_of(config, rate),
+      workdir,
+      seed=config.seeds[0],
+      mesh=program.mesh,
+      program=program,
+      **what,
+    )
   except errors.NonFiniteLossError:
     best = {
       'validation_accuracy': 0.0,

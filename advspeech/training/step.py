@@ -1,7 +1,7 @@
 """One step of training or evaluation, compiled for the mesh."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -21,7 +21,7 @@ class TrainState(NamedTuple):
     step: Optimisation steps done, int32 scalar.
     variables: 'params' and the model's other collections: with batch norm
       'batch_stats'.
-    opt_state: Adam's moments.
+    opt_state: Moments of the optimiser.
     rng: [2] uint32, key data that every step folds its number into; it stays.
   """
 
@@ -36,7 +36,8 @@ class Steps(NamedTuple):
 
   Attributes:
     init: Maps a PRNG key to the first `TrainState`.
-    train: Maps (state, batch) to (state, sums over valid rows).
+    train: Maps (state, batch, learning_rate) to (state, sums over valid rows);
+      the rate is the one that training begins with, a float32 scalar.
     evaluate: Maps (variables, batch) to sums over valid rows.
   """
 
@@ -45,11 +46,12 @@ class Steps(NamedTuple):
   evaluate: Callable[..., dict[str, jax.Array]]
 
 
-def learning_rate(training: Mapping[str, Any], num_steps: int):
-  """Returns the schedule rate * factor^(step / num_steps) (paper: "0.1")."""
-  return optax.exponential_decay(
-    training['learning_rate'], num_steps, training['decay_factor']
-  )
+def decay(factor: float, num_steps: int) -> optax.Schedule:
+  """Returns what of the rate is left at a step: factor^(step / num_steps).
+
+  The paper names no more of it than "0.1".
+  """
+  return optax.exponential_decay(1.0, num_steps, factor)
 
 
 def make_steps(
@@ -57,6 +59,7 @@ def make_steps(
   tx: optax.GradientTransformation,
   clip_samples: int,
   mesh: sharding.Mesh,
+  schedule: optax.Schedule | None = None,
 ) -> Steps:
   """Returns init, train and evaluate steps, compiled for the mesh.
 
@@ -69,15 +72,18 @@ def make_steps(
 
   Args:
     model: Unbound, as `models.create_model` makes it for norm_axis 'data'.
-    tx: Optimiser.
+    tx: Optimiser without a rate (`optax.scale_by_adam()`): that is an argument
+      of the step, which is compiled once for all rates.
     clip_samples: Length of a clip, for initialisation.
     mesh: Where to run.
+    schedule: Maps the number of steps done to what is left of the rate; all of
+      it at every step if None.
   """
   copies, rows = parallel.replicated(mesh), parallel.sharded(mesh)
   train = jax.shard_map(
-    functools.partial(_train_step, model, tx),
+    functools.partial(_train_step, model, tx, schedule or (lambda step: 1.0)),
     mesh=mesh,
-    in_specs=(copies.spec, rows.spec),
+    in_specs=(copies.spec, rows.spec, copies.spec),
     out_specs=copies.spec,
     # Without it JAX would sum the gradients on its own, each by itself.
     check_vma=False,
@@ -88,12 +94,17 @@ def make_steps(
     ),
     train=jax.jit(
       train,
-      in_shardings=(copies, rows),
+      in_shardings=(copies, rows, copies),
       out_shardings=copies,
       donate_argnums=0,
     ),
     evaluate=make_eval_step(model, mesh),
   )
+
+
+def abstract_rate(mesh: sharding.Mesh) -> jax.ShapeDtypeStruct:
+  """Returns what describes a learning rate as the training step takes it."""
+  return parallel.abstract_replicated(lambda: jnp.zeros(()), mesh)
 
 
 def make_eval_step(
@@ -119,7 +130,7 @@ def _init(model, tx, clip_samples, key):
   return TrainState(jnp.zeros((), jnp.int32), variables, opt_state, rng)
 
 
-def _train_step(model, tx, state, batch):
+def _train_step(model, tx, schedule, state, batch, learning_rate):
   """Returns the next state and the sums, for one device's rows."""
   valid = batch['valid']
   key = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
@@ -144,7 +155,9 @@ def _train_step(model, tx, state, batch):
   if not models.norms_over_the_mesh(model):
     updates = jax.tree.map(_averaged, updates)
   grads = jax.tree.map(lambda g: g / sums['num_clips'], grads)
-  deltas, opt_state = tx.update(grads, state.opt_state)
+  directions, opt_state = tx.update(grads, state.opt_state)
+  rate = learning_rate * schedule(state.step)
+  deltas = jax.tree.map(lambda d: -rate * d, directions)
   params = optax.apply_updates(state.variables['params'], deltas)
   state = TrainState(
     state.step + 1,

@@ -9,6 +9,7 @@ import sys
 import types
 
 import jax
+import numpy as np
 import pytest
 import tiny
 
@@ -41,7 +42,9 @@ def test_the_training_step_is_the_one_that_a_run_compiles():
   steps = programs._steps(make_run(make_config()), 'wavernn', mesh)
   state = steps.init(jax.random.key(0))
   batch = next(input_pipeline.batches(tiny.SPLITS['train'], 8, mesh))
-  real = steps.train.lower(state, input_pipeline.step_arrays(batch))
+  real = steps.train.lower(
+    state, input_pipeline.step_arrays(batch), np.float32(1e-3)
+  )
   planned = program.function.lower(*program.arguments)
   assert planned.as_text() == real.as_text()
 

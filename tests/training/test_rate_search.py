@@ -1,6 +1,8 @@
 """Bisection of the learning rate: where it looks, what it keeps, who judges."""
 
+import logging
 import math
+import re
 
 import jax
 import pytest
@@ -46,6 +48,14 @@ def search(config, workdir):
 
 
 @pytest.fixture
+def logged_compilations():
+  """Has JAX log what it compiles, in every thread."""
+  jax.config.update('jax_log_compiles', True)
+  yield
+  jax.config.update('jax_log_compiles', False)
+
+
+@pytest.fixture
 def config():
   config = tiny.get_config()
   config.lr_search.num_epochs = 1
@@ -54,9 +64,17 @@ def config():
 
 
 def test_every_probe_is_logged_and_none_is_run_twice(
-  tmp_path, config, monkeypatch
+  tmp_path, config, monkeypatch, caplog, logged_compilations
 ):
-  best, rows = search(config, tmp_path)
+  with caplog.at_level(logging.WARNING, 'jax'):
+    best, rows = search(config, tmp_path)
+  # Once on each device that has probes, not once a rate.
+  compiled = [
+    record
+    for record in caplog.messages
+    if re.search(r'Finished XLA compilation of .*_train_step', record)
+  ]
+  assert len(compiled) == len(parallel.submeshes(3)) < len(rows)
   table = storage.read_table(tmp_path / 'lr_search' / 'wavernn.csv')
   assert [r['learning_rate'] for r in table] == [
     r['learning_rate'] for r in rows
@@ -75,7 +93,7 @@ def test_ends_that_round_to_their_middle_are_tried_once(
   config.lr_search.low, config.lr_search.high = 1e-3, 1.0001e-3
   tried = []
 
-  def probe(config, path, rate, mesh, what):
+  def probe(config, path, rate, program, what):
     tried.append(rate)
     metrics = {'validation_accuracy': 0.5, 'validation_loss': 1.0}
     return {'learning_rate': rate, **metrics, 'best_epoch': 1, 'note': ''}

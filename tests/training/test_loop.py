@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import functools
 import json
 import logging
 import re
@@ -14,7 +15,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import orbax.checkpoint as ocp
 import pytest
 import tiny
 from tensorboard.backend.event_processing import event_accumulator
@@ -28,7 +28,7 @@ from advspeech import (
   preemption,
   training,
 )
-from advspeech.training import log, loop, side_by_side
+from advspeech.training import log, loop, metrics, saving, side_by_side
 
 pytestmark = pytest.mark.usefixtures('shallow_networks')
 
@@ -38,39 +38,8 @@ def config():
   return tiny.get_config()
 
 
-def final_arrays(workdir):
-  """Returns every array of the last checkpoint, the optimiser's too."""
-  step = max(int(p.name) for p in (workdir / 'checkpoints').iterdir())
-  arrays = []
-  with ocp.PyTreeCheckpointer() as checkpointer:
-    for name in ('variables', 'optimizer'):
-      path = workdir / 'checkpoints' / str(step) / name
-      # As NumPy: wherever it was saved, by however many processes.
-      restore_args = jax.tree.map(
-        lambda _: ocp.RestoreArgs(restore_type=np.ndarray),
-        checkpointer.metadata(path).item_metadata.tree,
-      )
-      arrays.append(checkpointer.restore(path, restore_args=restore_args))
-  return arrays
-
-
-def records(workdir):
-  """Returns what was recorded, less what the clock decides."""
-  lines = (workdir / 'metrics.jsonl').read_text().splitlines()
-  return [
-    {k: v for k, v in json.loads(line).items() if k not in CLOCK}
-    for line in lines
-  ]
-
-
-def assert_same_bits(a, b):
-  """Compares all that two trainings left, but for the clock."""
-  jax.tree.map(np.testing.assert_array_equal, final_arrays(a), final_arrays(b))
-  assert records(a) == records(b)
-  assert (a / 'summary.json').read_text() == (b / 'summary.json').read_text()
-
-
-CLOCK = ('clips_per_s', 'seconds_left')
+# Of plain gradient descent the step is then the gradient.
+RATE, STILL = np.float32(1.0), np.float32(0.0)
 
 
 @pytest.fixture
@@ -109,8 +78,8 @@ def test_a_stopped_run_ends_with_the_same_bits(
   stop_at(0)
   resumed = tiny.run(config, tmp_path / 'stopped', model_name)
   assert straight == resumed
-  assert_same_bits(tmp_path / 'straight', tmp_path / 'stopped')
-  assert [r['epoch'] for r in records(tmp_path / 'stopped')] == [1, 2, 3]
+  tiny.assert_same_bits(tmp_path / 'straight', tmp_path / 'stopped')
+  assert [r['epoch'] for r in tiny.records(tmp_path / 'stopped')] == [1, 2, 3]
 
 
 OWN = 'tests.tiny_models:TinyModel'
@@ -127,7 +96,7 @@ def test_a_model_of_ones_own_resumes_its_dropout_bit_for_bit(
     tiny.run(config, tmp_path / 'stopped', OWN)
   stop_at(0)
   assert straight == tiny.run(config, tmp_path / 'stopped', OWN)
-  assert_same_bits(tmp_path / 'straight', tmp_path / 'stopped')
+  tiny.assert_same_bits(tmp_path / 'straight', tmp_path / 'stopped')
   loaded = checkpoint.load_classifier(str(tmp_path / 'straight'))
   assert (loaded.model.width, loaded.model.dropout) == (6, 0.5)
   assert loaded.metadata['model']['name'] == OWN
@@ -136,7 +105,7 @@ def test_a_model_of_ones_own_resumes_its_dropout_bit_for_bit(
 def test_every_step_and_every_seed_drops_others():
   model = models.create_model(OWN, 2, dropout=0.5, norm_axis='data')
   mesh = parallel.make_mesh(devices=jax.devices()[:2])
-  steps = training.make_steps(model, optax.sgd(0.0), tiny.TIME, mesh)
+  steps = training.make_steps(model, optax.identity(), tiny.TIME, mesh)
   batch = input_pipeline.step_arrays(
     next(input_pipeline.batches(tiny.SPLITS['test'], 8, mesh))
   )
@@ -144,7 +113,7 @@ def test_every_step_and_every_seed_drops_others():
   for seed in (0, 0, 1):
     state = steps.init(jax.random.key(seed))
     for _ in range(2):  # the weights stay as they are
-      state, sums = steps.train(state, batch)
+      state, sums = steps.train(state, batch, STILL)
       losses.append(float(sums['loss']))
   assert losses[:2] == losses[2:4]
   assert len({*losses}) == 4
@@ -161,15 +130,17 @@ class BatchNormed(nn.Module):
 
 
 def test_statistics_of_a_model_of_ones_own_are_those_of_all_devices():
-  model = models.create_model('test_train:BatchNormed', 2, norm_axis='data')
+  model = models.create_model('test_loop:BatchNormed', 2, norm_axis='data')
   batches, means = [], []
   for num in (1, 4):
     mesh = parallel.make_mesh(devices=jax.devices()[:num])
-    steps = training.make_steps(model, optax.sgd(0.0), tiny.TIME, mesh)
+    steps = training.make_steps(model, optax.identity(), tiny.TIME, mesh)
     split = tiny.SPLITS['test']
     batches.append(next(input_pipeline.batches(split, 8, mesh)))
     state, _ = steps.train(
-      steps.init(jax.random.key(0)), input_pipeline.step_arrays(batches[-1])
+      steps.init(jax.random.key(0)),
+      input_pipeline.step_arrays(batches[-1]),
+      STILL,
     )
     means.append(state.variables['batch_stats']['BatchNorm_0']['mean'])
   np.testing.assert_allclose(means[0], means[1], rtol=1e-5)
@@ -186,7 +157,7 @@ def test_clips_kept_on_the_devices_train_the_same_bits(
     tiny.run(config, tmp_path / 'device', 'wavernn')
   stop_at(0)
   tiny.run(config, tmp_path / 'device', 'wavernn')
-  assert_same_bits(tmp_path / 'host', tmp_path / 'device')
+  tiny.assert_same_bits(tmp_path / 'host', tmp_path / 'device')
 
 
 @pytest.mark.slow
@@ -220,7 +191,9 @@ def test_goes_on_with_another_number_of_devices(tmp_path, config, stop_at):
   moved = tiny.run(config, tmp_path / 'moved', mesh=mesh)
   assert moved['device']['num_devices'] == 2
   for a, b in zip(
-    records(tmp_path / 'straight'), records(tmp_path / 'moved'), strict=True
+    tiny.records(tmp_path / 'straight'),
+    tiny.records(tmp_path / 'moved'),
+    strict=True,
   ):
     # What the README promises.
     assert a['loss'] == pytest.approx(b['loss'], abs=0.02)
@@ -245,7 +218,7 @@ def test_members_side_by_side_end_with_the_bits_of_one_after_another(
     )
   assert summaries['beside'] == summaries['after']
   for seed in '012':
-    assert_same_bits(tmp_path / 'beside' / seed, tmp_path / 'after' / seed)
+    tiny.assert_same_bits(tmp_path / 'beside' / seed, tmp_path / 'after' / seed)
 
 
 @pytest.mark.slow
@@ -276,10 +249,10 @@ def num_exchanges(model_name, norm):
   model = models.create_model(
     model_name, 2, features=3, hidden_features=4, norm=norm, norm_axis='data'
   )
-  steps = training.make_steps(model, optax.adam(1e-3), tiny.TIME, mesh)
+  steps = training.make_steps(model, optax.scale_by_adam(), tiny.TIME, mesh)
   batch = next(input_pipeline.batches(tiny.SPLITS['train'], 8, mesh))
   compiled = steps.train.lower(
-    steps.init(jax.random.key(0)), input_pipeline.step_arrays(batch)
+    steps.init(jax.random.key(0)), input_pipeline.step_arrays(batch), RATE
   ).compile()
   # In a loop, one would be sent at every frame.
   for body in re.findall(r'body=%?([\w.-]+)', compiled.as_text()):
@@ -310,16 +283,16 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_float32(model_name):
     precision='bfloat16',
     norm_axis='data',
   )
-  steps = training.make_steps(model, optax.adam(1e-3), tiny.TIME, mesh)
+  steps = training.make_steps(model, optax.scale_by_adam(), tiny.TIME, mesh)
   batch = input_pipeline.step_arrays(
     next(input_pipeline.batches(tiny.SPLITS['train'], 8, mesh))
   )
   state = steps.init(jax.random.key(0))
-  text = str(jax.make_jaxpr(steps.train)(state, batch))
+  text = str(jax.make_jaxpr(steps.train)(state, batch, RATE))
   products = re.findall(r':(\w+)\[[^]]*\] = (?:conv_general|dot_gen)', text)
   assert products
   assert set(products) == {'bf16'}
-  state, sums = steps.train(state, batch)
+  state, sums = steps.train(state, batch, RATE)
   for x in jax.tree.leaves((state._replace(rng=None), sums)):
     assert x.dtype in (jnp.float32, jnp.int32)
 
@@ -380,15 +353,14 @@ def test_four_devices_compute_the_loss_and_gradient_of_one(config):
   model = models.create_model(
     'wavecnn', 2, features=3, hidden_features=4, norm_axis='data'
   )
-  # Plain gradient descent with rate 1: the step is the gradient.
   results = []
   for devices in (jax.devices(), jax.devices()[:1]):
     mesh = parallel.make_mesh(devices=devices)
-    steps = training.make_steps(model, optax.sgd(1.0), tiny.TIME, mesh)
+    steps = training.make_steps(model, optax.identity(), tiny.TIME, mesh)
     state = steps.init(jax.random.key(0))
     before = jax.tree.map(np.asarray, state.variables)
     placed = parallel.shard_batch(jax.tree.map(np.asarray, batch), mesh)
-    state, sums = steps.train(state, placed)
+    state, sums = steps.train(state, placed, RATE)
     change = jax.tree.map(
       lambda a, b: np.asarray(a) - b, state.variables, before
     )
@@ -408,7 +380,7 @@ def test_rows_that_are_not_valid_move_no_parameter():
   model = models.create_model(
     'wavecnn', 2, features=3, hidden_features=4, norm_axis='data'
   )
-  steps = training.make_steps(model, optax.sgd(1.0), tiny.TIME, mesh)
+  steps = training.make_steps(model, optax.identity(), tiny.TIME, mesh)
   batch = next(input_pipeline.batches(tiny.SPLITS['train'], 4, mesh))
   batch = jax.tree.map(np.asarray, input_pipeline.step_arrays(batch))
   filled = {
@@ -418,7 +390,9 @@ def test_rows_that_are_not_valid_move_no_parameter():
   }
   filled = {k: v.astype(batch[k].dtype) for k, v in filled.items()}
   results = [
-    steps.train(steps.init(jax.random.key(0)), parallel.shard_batch(rows, mesh))
+    steps.train(
+      steps.init(jax.random.key(0)), parallel.shard_batch(rows, mesh), RATE
+    )
     for rows in (batch, filled)
   ]
   (state, sums), (state_filled, sums_filled) = jax.device_get(results)
@@ -434,7 +408,7 @@ def test_rows_that_are_not_valid_move_no_parameter():
 def test_rows_that_are_not_valid_count_for_nothing_in_evaluation():
   mesh = parallel.make_mesh()
   model = models.create_model('wavernn', 2, features=3, hidden_features=4)
-  steps = training.make_steps(model, optax.sgd(1.0), tiny.TIME, mesh)
+  steps = training.make_steps(model, optax.identity(), tiny.TIME, mesh)
   variables = steps.init(jax.random.key(0)).variables
   split = tiny.SPLITS['test']
   whole = training.evaluate(steps.evaluate, variables, split, 24, mesh)
@@ -529,6 +503,17 @@ def test_a_front_end_that_is_not_there_is_asked_for(tmp_path):
     tiny.run(tiny.get_config(), tmp_path, 'wavernn_on_wavecnn')
 
 
+def test_a_front_end_whose_training_has_not_ended_is_refused(stopped, tmp_path):
+  unfinished = checkpoint.load_classifier(str(stopped / 'wavecnn-seed0'))
+  with pytest.raises(
+    errors.InputError,
+    match='of a trained wavecnn, got one in its epoch 2, whose training has',
+  ):
+    tiny.run(
+      tiny.get_config(), tmp_path, 'wavernn_on_wavecnn', frontend=unfinished
+    )
+
+
 def scripted(monkeypatch, accuracies):
   """Has every validation find the next of some accuracies."""
   found = iter(accuracies)
@@ -621,9 +606,9 @@ def test_the_throughput_is_that_of_training_steps_alone(
 ):
   now = [0.0]
   config.training.save_every_s = 4.0  # every second step, from the fifth on
-  monkeypatch.setattr(
-    loop, 'time', types.SimpleNamespace(monotonic=lambda: now[0])
-  )
+  clock = types.SimpleNamespace(monotonic=lambda: now[0])
+  for module in (loop, metrics, saving):
+    monkeypatch.setattr(module, 'time', clock)
 
   def takes(seconds, function):
     def slow(*args, **kwargs):
@@ -642,7 +627,11 @@ def test_the_throughput_is_that_of_training_steps_alone(
       save(self, step, *args, **kwargs),
     ),
   )
-  monkeypatch.setattr(loop._Run, '_compile', takes(1000, loop._Run._compile))
+  compiled = functools.cached_property(
+    takes(1000, training.Program.compiled.func)
+  )
+  compiled.__set_name__(training.Program, 'compiled')
+  monkeypatch.setattr(training.Program, 'compiled', compiled)
   # It comes before every step.
   monkeypatch.setattr(preemption, 'check', takes(2, preemption.check))
   tiny.run(config, tmp_path)
