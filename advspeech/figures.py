@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib import axes, figure, font_manager, lines, patches, ticker
 
 from advspeech import audio, preemption, registry, statistics, storage
-from advspeech.sweep import cells, tables
+from advspeech.sweep import named_attacks, tables
 
 logger = logging.getLogger(__name__)
 
@@ -99,6 +99,9 @@ def attack_title(name: str) -> str:
   """Returns what a figure calls an attack: 'APGD margin' for apgd_margin."""
   if name in tables.STRONGEST.values():
     return 'any of them' + (' in L2' if name == tables.STRONGEST['l2'] else '')
+  if registry.is_own(name):
+    base = name.removesuffix('-targeted')
+    return registry.title(base, {}) + (' targeted' if base != name else '')
   words = name.replace('-', '_').split('_')
   return ' '.join(w.upper() if w in _INITIALS else w for w in words)
 
@@ -197,7 +200,7 @@ def error_against_epsilon(
       _error_panel(panel, of_target, color=f'C{i}')
     seeds = sorted({row['seed'] for row in rows})
     attack = rows[0]['attack']
-    noise = control_title(cells.control_of(attack))
+    noise = control_title(named_attacks.control_of(attack))
     handles = [
       lines.Line2D([], [], color='0.2', label=attack_title(attack)),
       lines.Line2D([], [], color='0.2', linestyle='--', label=noise),
@@ -237,7 +240,7 @@ def error_by_class(rows: Sequence[Mapping[str, Any]]) -> figure.Figure:
       len(seeds), len(parts), sharex='col', sharey=True, squeeze=False
     )
     classes = list(json.loads(rows[0]['errors_by_class']))
-    noise = cells.control_of(rows[0]['attack'])
+    noise = named_attacks.control_of(rows[0]['attack'])
     for of_seed, seed in zip(grid, seeds, strict=True):
       for panel, part in zip(of_seed, parts, strict=True):
         panel.set_title(f'{_name(part[0]["target"])}, seed {seed}')
@@ -434,7 +437,7 @@ def _by_curve(rows):
   """Returns {(target, control): {epsilon: rows of the seeds}}."""
   curves: dict[tuple[str, str], dict[float, list[Any]]] = {}
   for row in rows:
-    if row['control'] in ('', cells.control_of(row['attack'])):
+    if row['control'] in ('', named_attacks.control_of(row['attack'])):
       points = curves.setdefault((row['target'], row['control']), {})
       points.setdefault(row['epsilon'], []).append(row)
   return curves
@@ -618,7 +621,7 @@ def _marker(seeds, seed):
 
 def _error_panel(panel, rows, color):
   seeds = sorted({row['seed'] for row in rows})
-  noise = cells.control_of(rows[0]['attack'])
+  noise = named_attacks.control_of(rows[0]['attack'])
   for control, style in (('', '-'), (noise, '--')):
     for seed in seeds:
       curve = [r for r in rows if (r['control'], r['seed']) == (control, seed)]

@@ -17,11 +17,11 @@ from advspeech import (
   checkpoint,
   decoding,
   errors,
-  features,
   figures,
   input_pipeline,
   parallel,
   preemption,
+  registry,
   storage,
   sweep,
 )
@@ -78,7 +78,7 @@ def attack(
     epsilons: Numbers or text with a unit; see `audio.parse_epsilon`. For an
       attack on features numbers in their unit.
     output: Folder to write to, such as `output_folder` names.
-    attack_name: One of `attacks.names()`, but for the universal ones.
+    attack_name: As a sweep names it, but for the universal ones.
     target: Class to reach; None to leave the label.
     label: True class; None for the model's own answer (paper, eq. 1).
     mask: What may be touched, as in `config.sweep.masks`.
@@ -361,16 +361,13 @@ def _attack(name, *, targeted):
   """
   suffix = '-targeted' if targeted else ''
   names = [n for n in attacks.names() if not n.startswith('universal')]
-  if name not in names:
-    raise errors.InputError(
-      f'--attack must be one of {", ".join(names)}, got {name!r}'
-    )
-  return attacks.make(
+  if not registry.is_own(name):
+    registry.resolve('--attack', name, dict.fromkeys(names))
+  return sweep.attack_by_name(
     name.removesuffix('-targeted') + suffix,
     num_steps=_NUM_STEPS,
     num_restarts=1,
     num_queries=_NUM_QUERIES,
-    representations=features.for_attacks(),
   )
 
 

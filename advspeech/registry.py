@@ -113,4 +113,4 @@ def title(name: str, builtin: Mapping[str, str]) -> str:
     found = getattr(resolve('a name', name, {}), 'title', last)
   except (errors.InputError, ImportError):
     return last  # a page is drawn elsewhere too
-  return found if isinstance(found, str) else last
+  return found if found and isinstance(found, str) else last

@@ -1,5 +1,6 @@
 """Attacks on any JAX classifier of audio: pure functions, no models inside."""
 
+from advspeech.attacks import conformance
 from advspeech.attacks.apgd import apgd
 from advspeech.attacks.constraints import add, band_weights
 from advspeech.attacks.controls import (
@@ -28,6 +29,7 @@ from advspeech.attacks.registry import (
   ON_FEATURES,
   Attack,
   Problem,
+  from_function,
   make,
   names,
   norm_of,
@@ -48,11 +50,13 @@ __all__ = [
   'apgd',
   'band_weights',
   'bim',
+  'conformance',
   'cross_entropy',
   'feature_fgsm',
   'feature_pgd',
   'fgm',
   'fgsm',
+  'from_function',
   'gaussian_like',
   'gradient_sign',
   'make',

@@ -90,6 +90,7 @@ class Attack(NamedTuple):
       max-norms of the change of these.
     counts: Steps, restarts and queries, of an iterative attack: what else tells
       it from others of its name.
+    title: What figures call it; '' for its name.
   """
 
   norm: str
@@ -101,6 +102,44 @@ class Attack(NamedTuple):
   prepare: Callable[[Problem], Any]
   apply: Callable[[Problem, Any, jax.Array], jax.Array]
   counts: tuple[int, ...] = ()
+  title: str = ''
+
+
+def from_function(
+  attack_fn: Callable[[Problem, jax.Array], jax.Array],
+  *,
+  norm: str = 'linf',
+  iterative: bool = False,
+  in_band: bool = False,
+  title: str = '',
+) -> Attack:
+  """Returns an attack of the user's own.
+
+  Args:
+    attack_fn: Maps (problem, radii [batch]) to adversarial audio [batch, time],
+      clip by clip, to be compiled.
+    norm: 'linf' or 'l2': what radii bound.
+    iterative: Whether it takes many gradients or queries, and so is made at
+      fewer epsilons.
+    in_band: Whether it keeps to `problem.band`.
+    title: What figures call it.
+  """
+
+  def apply(problem, nothing, radii):
+    del nothing
+    return attack_fn(problem, radii)
+
+  return Attack(
+    norm,
+    '',
+    iterative,
+    False,
+    in_band,
+    False,
+    _nothing,
+    apply,
+    title=title or getattr(attack_fn, 'title', ''),
+  )
 
 
 def names() -> tuple[str, ...]:

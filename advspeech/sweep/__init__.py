@@ -11,8 +11,6 @@ from advspeech.sweep.cells import (
   Member,
   absolute,
   check_mask,
-  control_of,
-  make_attack,
   parse_epsilons,
   plan,
   source_names,
@@ -34,6 +32,8 @@ from advspeech.sweep.examples import (
 from advspeech.sweep.examples import write as write_examples
 from advspeech.sweep.findings import findings
 from advspeech.sweep.masks import num_touched
+from advspeech.sweep.named_attacks import by_name as attack_by_name
+from advspeech.sweep.named_attacks import control_of, make_attack
 from advspeech.sweep.problem import signal_rms
 from advspeech.sweep.tables import (
   DIRECT_COLUMNS,
@@ -68,6 +68,7 @@ __all__ = [
   'Settings',
   'Sweep',
   'absolute',
+  'attack_by_name',
   'attacked_clips',
   'check_mask',
   'control_of',

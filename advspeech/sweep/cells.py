@@ -11,18 +11,15 @@ from advspeech import (
   audio,
   checkpoint,
   errors,
-  features,
   storage,
   transforms,
 )
-from advspeech.sweep import masks
+from advspeech.sweep import masks, named_attacks
 
 if TYPE_CHECKING:  # a bare accelerator machine need not have it
   import ml_collections
 
 CONTROLS = ('random_sign', 'gaussian', 'shuffled')
-# The one that is as large as an attack in the attack's own norm.
-_CONTROL_OF_NORM = {'linf': 'random_sign', 'l2': 'gaussian'}
 # Beyond it powers leave float32.
 _LARGEST_OF_FEATURES = 100.0
 
@@ -67,7 +64,7 @@ class Cell:
 
   Attributes:
     source: Index of the attacked member.
-    attack: One of `attacks.names()`.
+    attack: One of `attacks.names()`, or the user's own.
     mask: What may be touched, as `masks.parse` reads it.
     transform: What happens to clips before any model hears them, as
       `transforms.make` reads it; '' for nothing.
@@ -114,15 +111,6 @@ class Cell:
     return ' '.join(words)
 
 
-def control_of(attack: str) -> str:
-  """Returns the control of an attack's own size, one of `CONTROLS`.
-
-  Random signs have the max-norm of FGSM and its L2 norm too; beside an attack
-  in L2, whose few large samples set the max-norm, they are 20 dB louder.
-  """
-  return _CONTROL_OF_NORM[attacks.norm_of(attack)]
-
-
 def source_names(config: 'ml_collections.ConfigDict') -> tuple[str, ...]:
   """Returns the models that a sweep's attacks are made on."""
   return tuple(config.sweep.sources) or (config.source,)
@@ -146,7 +134,7 @@ def plan(
       continue
 
     def add(attack, mask, transform='', adaptive=False, i=i):
-      made = make_attack(config, attack)
+      made = named_attacks.make_attack(config, attack)
       epsilons = few if made.iterative else everywhere
       if made.unit:
         epsilons = parse_epsilons(sweep.feature_level.epsilons, made.unit)
@@ -163,27 +151,6 @@ def plan(
       for adaptive in (False, True):
         add(sweep.attacks[0], first, transform, adaptive)
   return cells
-
-
-def make_attack(
-  config: 'ml_collections.ConfigDict', name: str
-) -> attacks.Attack:
-  """Returns an attack by name, with the config's numbers of steps.
-
-  Raises:
-    errors.InputError: If the name is unknown.
-  """
-  settings = config.sweep.iterative
-  try:
-    return attacks.make(
-      name,
-      num_steps=settings.num_steps,
-      num_restarts=settings.num_restarts,
-      num_queries=settings.num_queries,
-      representations=features.for_attacks(),
-    )
-  except ValueError as e:
-    raise errors.InputError(f'config.sweep.attacks: {e}') from e
 
 
 def parse_epsilons(
@@ -236,9 +203,13 @@ def check_mask(attack: attacks.Attack, mask: str, num_samples: int) -> None:
       f'in all frequencies, got mask {mask}; leave out the band, or attack the '
       'waveform'
     )
+  what = (
+    'square cannot stay in a band, since the edges of its windows leak'
+    if attack.counts
+    else 'an attack of your own without in_band cannot stay in a band'
+  )
   raise errors.InputError(
-    'square cannot stay in a band, since the edges of its windows leak, got '
-    f'mask {mask}; leave out the band, or take apgd_margin'
+    f'{what}, got mask {mask}; leave out the band, or take apgd_margin'
   )
 
 
@@ -295,7 +266,7 @@ def validate(config: 'ml_collections.ConfigDict') -> None:
 
 def _validate_attacks(config):
   sweep = config.sweep
-  made = [make_attack(config, name) for name in sweep.attacks]
+  made = [named_attacks.make_attack(config, name) for name in sweep.attacks]
   if made[0].unit:
     raise errors.InputError(
       'config.sweep.attacks must begin with an attack on the waveform, the one '
