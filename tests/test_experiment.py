@@ -139,7 +139,11 @@ NOTHING = 'leaves nothing to attack'
     ('sweep.epsilons', (-0.1,), r'not negative.*got -0.1'),
     ('sweep.epsilons', (), 'must name at least one each'),
     ('sweep.epsilons', ('3db',), "such as '0.02', '0.04fs'.*got '3db'"),
-    ('sweep.attacks', ('fgsn',), "an attack must be one of fgsm, .*got 'fgsn'"),
+    (
+      'sweep.attacks',
+      ('fgsn',),
+      "sweep.attacks must be one of fgsm, .*got 'fgsn'",
+    ),
     ('sweep.attacks', ('fgsm', 'mel'), "universal, mfcc, .*got 'mel'"),
     ('sweep.attacks', ('mfcc',), 'must begin with an .* waveform.*got mfcc'),
     ('sweep.feature_level.epsilons', (), 'must name at least one'),
