@@ -106,6 +106,11 @@ def attack_title(name: str) -> str:
   return ' '.join(w.upper() if w in _INITIALS else w for w in words)
 
 
+def transform_title(name: str) -> str:
+  """Returns what a page calls a transform."""
+  return registry.title(name, {})
+
+
 def control_title(name: str) -> str:
   """Returns what noise a control is, and in what it is as large."""
   return {

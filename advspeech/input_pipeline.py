@@ -67,6 +67,11 @@ class Split:
     """[num_clips, 2] where recordings begin in their clips, and end."""
     return np.stack([self.starts, self.starts + self.num_samples], 1)
 
+  @functools.cached_property
+  def id_words(self) -> np.ndarray:
+    """[num_clips, 2] uint32 of each id; see the function of this name."""
+    return id_words(self.ids)
+
   def ids_sha256(self) -> str:
     """Returns the digest of the ids, in their order."""
     return hashlib.sha256('\n'.join(map(str, self.ids)).encode()).hexdigest()
@@ -220,8 +225,9 @@ def batches(
   """Yields every clip once, in batches of one fixed size.
 
   A batch has `audio` [batch, time] float32 in [0, 1], `label` [batch], `mask`
-  [batch, time] (1 on recorded samples) and `valid` [batch] (1 on real rows) on
-  the mesh, and `id`, the real rows' ids, on the host. The last batch is filled
+  [batch, time] (1 on recorded samples), `id_words` [batch, 2] and `valid`
+  [batch] (1 on real rows) on the mesh, and `id`, the real rows' ids, on the
+  host. The last batch is filled
   up with rows of silence, valid 0. A process reads its devices' clips alone.
 
   Args:
@@ -260,6 +266,7 @@ def _sent(split, rows, mesh):
         'start': np.where(real, split.starts[rows], 0),
         'num_samples': np.where(real, split.num_samples[rows], 0),
         'label': np.where(real, split.labels[rows], 0),
+        'id_words': np.where(real[:, None], split.id_words[rows], 0),
         'valid': real.astype(np.float32),
       },
       mesh,
@@ -291,6 +298,7 @@ def _gathered(split, table, mesh):
       'start': split.starts,
       'num_samples': split.num_samples,
       'label': split.labels,
+      'id_words': split.id_words,
     },
     mesh,
   )
@@ -306,9 +314,13 @@ def _gather_step(mesh):
   def gather(pcm, columns, table, step):
     rows = jax.lax.with_sharding_constraint(table[step], parallel.sharded(mesh))
     real = rows != _NONE
-    batch = jax.tree.map(lambda x: jnp.where(real, x[rows], 0), columns)
-    clips = jnp.where(real[:, None], pcm[rows], jnp.int16(0))
-    return {**batch, 'pcm': clips, 'valid': real.astype(jnp.float32)}
+
+    def of_rows(x):
+      is_real = real.reshape(-1, *(1,) * (x.ndim - 1))
+      return jnp.where(is_real, x[rows], jnp.zeros((), x.dtype))
+
+    batch = jax.tree.map(of_rows, {**columns, 'pcm': pcm})
+    return {**batch, 'valid': real.astype(jnp.float32)}
 
   copies = parallel.replicated(mesh)
   return jax.jit(
@@ -320,7 +332,7 @@ def _gather_step(mesh):
 
 def step_arrays(batch: Batch) -> Batch:
   """Returns what steps of training and evaluation take, all on the mesh."""
-  return {key: batch[key] for key in ('audio', 'label', 'valid')}
+  return {key: value for key, value in batch.items() if key != 'id'}
 
 
 def abstract_batch(
@@ -330,6 +342,8 @@ def abstract_batch(
   arrays = {
     'audio': ((batch_size, num_samples), np.float32),
     'label': ((batch_size,), np.int32),
+    'mask': ((batch_size, num_samples), np.float32),
+    'id_words': ((batch_size, 2), np.uint32),
     'valid': ((batch_size,), np.float32),
   }
   return parallel.abstract_sharded(arrays, mesh)
@@ -341,12 +355,13 @@ def epoch_order(num_clips: int, seed: int, epoch: int) -> np.ndarray:
 
 
 @jax.jit
-def _decode(pcm, start, num_samples, label, valid):
+def _decode(pcm, start, num_samples, label, id_words, valid):
   time = jnp.arange(pcm.shape[1])[None] - start[:, None]
   mask = (time >= 0) & (time < num_samples[:, None])
   return {
     'audio': audio.from_pcm(pcm),
     'label': label,
     'mask': mask.astype(jnp.float32),
+    'id_words': id_words,
     'valid': valid,
   }

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import buffer_callback
 
-from advspeech import errors
+from advspeech import errors, registry
 from advspeech.audio import FULL_SCALE_PER_UNIT, SAMPLE_RATE_HZ, SILENCE
 
 # Transition of 3.3 / 255 of the sampling rate, 207 Hz; stop band at -53 dB.
@@ -75,12 +75,16 @@ def make(name: str) -> Transform:
   scipy.signal.resample_poly does. Codecs are libsndfile's.
 
   Args:
-    name: One of LEGAL_FORMS, with other numbers as wanted.
+    name: One of LEGAL_FORMS, with other numbers as wanted, or
+      `package.module:attribute`: a `Transform`, or what one's `apply` is, to be
+      followed by its own gradient.
 
   Raises:
-    errors.InputError: If the name or its number is not legal, or this
-      libsndfile lacks the codec.
+    errors.InputError: If the name or its number is not legal, this libsndfile
+      lacks the codec, or what it names is no transform.
   """
+  if registry.is_own(name):
+    return _own(name)
   for pattern, build in _BUILDERS.items():
     match = re.fullmatch(pattern, name)
     transform = build(name, *match.groups()) if match else None
@@ -95,8 +99,31 @@ def make(name: str) -> Transform:
   raise errors.InputError(
     f'a transform must be one of {LEGAL_FORMS}, with rising cut-offs below '
     f'{SAMPLE_RATE_HZ // 2} Hz, a rate in whole kHz and 2 to 15 bits, got '
-    f'{name!r}'
+    f'{name!r}; your own is written package.module:function'
   )
+
+
+def _own(name):
+  """Returns a transform of the user's own, once it was tried on shapes."""
+  found = registry.resolve('a transform', name, {})
+  if isinstance(found, Transform):
+    transform = dataclasses.replace(found, name=name)
+  elif callable(found):
+    transform = Transform(name, found, found)
+  else:
+    raise errors.InputError(
+      'a transform must be a function of (audio, keys, mask) or a '
+      f'transforms.Transform, got {found!r} for {name}'
+    )
+  audio = jax.ShapeDtypeStruct((2, SAMPLE_RATE_HZ), jnp.float32)
+  keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0)))
+  out = jax.eval_shape(transform.apply, audio, keys, audio)
+  if (out.shape, out.dtype) != (audio.shape, audio.dtype):
+    raise errors.InputError(
+      f'a transform must return clips as it is given, float32{audio.shape} for '
+      f'two of them, got {out.dtype}{out.shape} from {name}'
+    )
+  return transform
 
 
 def available_codecs() -> tuple[str, ...]:

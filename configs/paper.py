@@ -94,6 +94,9 @@ def get_config() -> ml_collections.ConfigDict:
         'learning_rate': 1e-3,
         # The rate falls smoothly to this share of itself.
         'decay_factor': 0.1,
+        # What is done to clips in every step, drawn anew: a transform's name,
+        # such as 'noise20db', or your own as 'package.module:function'.
+        'augmentation': '',
         # Of its computation: 'float32', 'tf32' or 'bfloat16'; parameters and
         # loss are float32 in all.
         'precision': 'float32',
@@ -139,8 +142,9 @@ def get_config() -> ml_collections.ConfigDict:
         # '0.5-1.5s', '300-3400hz', joined by +. Every attack is made with the
         # first, the first attack on `source` with the others too.
         'masks': ('all',),
-        # What comes between attack and judgement, such as 'lowpass4000': the
-        # first attack on `source` is made without and with knowledge of each.
+        # What comes between attack and judgement, such as 'lowpass4000', or
+        # your own as 'package.module:function': the first attack on `source`
+        # is made without and with knowledge of each.
         'transforms': (),
         # Folders of other trained models that judge too, and may be sources.
         'checkpoints': (),

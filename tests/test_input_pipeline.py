@@ -87,7 +87,7 @@ def test_batches_lie_sharded_over_the_mesh(split):
   mesh = parallel.make_mesh()
   batch = next(input_pipeline.batches(split, 8, mesh))
   assert mesh.size == 4
-  for key in ('audio', 'label', 'mask', 'valid'):
+  for key in ('audio', 'label', 'mask', 'id_words', 'valid'):
     shards = batch[key].addressable_shards
     assert len({shard.device for shard in shards}) == 4
     assert shards[0].data.shape[0] == 2
@@ -132,11 +132,11 @@ def test_the_three_sources_give_identical_batches(num_devices, num_clips):
     for source in SOURCES
   ]
   for batches in zip(*epochs, strict=True):
-    for key in ('audio', 'label', 'mask', 'valid', 'id'):
+    for key in ('audio', 'label', 'mask', 'id_words', 'valid', 'id'):
       for batch in batches:
         np.testing.assert_array_equal(batch[key], batches[0][key])
         assert batch[key].dtype == batches[0][key].dtype
-    for key in ('audio', 'label', 'mask', 'valid'):
+    for key in ('audio', 'label', 'mask', 'id_words', 'valid'):
       for batch in batches:
         assert batch[key].sharding.is_equivalent_to(
           parallel.sharded(mesh), batch[key].ndim

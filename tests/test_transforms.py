@@ -293,3 +293,49 @@ def test_a_codec_that_is_not_there_is_named(monkeypatch):
   transforms.make.cache_clear()
   with pytest.raises(errors.InputError, match='cannot write mp3, only vorbis'):
     transforms.make('mp3')
+
+
+def halved(audio, keys, mask):
+  del keys, mask
+  return 0.25 + audio / 2
+
+
+ROUNDED = transforms.Transform(
+  'any name',
+  lambda audio, keys, mask: jnp.round(audio * 8) / 8,
+  lambda audio, keys, mask: audio,
+)
+
+
+def shortened(audio, keys, mask):
+  return audio[:, 1:]
+
+
+def test_a_transform_of_ones_own_is_followed_by_its_gradient():
+  made = transforms.make('test_transforms:halved')
+  assert made is transforms.make('test_transforms:halved')
+  clips, keys = jnp.full((2, 4), 0.75), jax.random.split(jax.random.key(0))
+  assert made.name == 'test_transforms:halved'
+  np.testing.assert_array_equal(made.apply(clips, keys, clips), 0.625)
+  slope = jax.grad(lambda x: made.straight_through(x, keys, x).sum())(clips)
+  np.testing.assert_array_equal(slope, 0.5)
+  made = transforms.make('test_transforms:ROUNDED')
+  assert made.name == 'test_transforms:ROUNDED'
+  slope = jax.grad(lambda x: made.straight_through(x, keys, x).sum())(clips)
+  np.testing.assert_array_equal(slope, 1)
+
+
+@pytest.mark.parametrize(
+  ('name', 'message'),
+  [
+    (
+      'shortened',
+      r'float32\(2, 16000\) for two of them, got float32\(2, 15999',
+    ),
+    ('np', 'must be a function of .* got <module'),
+    ('absent', 'has no absent; it has'),
+  ],
+)
+def test_what_is_no_transform_is_refused(name, message):
+  with pytest.raises(errors.InputError, match=message):
+    transforms.make(f'test_transforms:{name}')

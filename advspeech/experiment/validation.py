@@ -18,6 +18,7 @@ from advspeech import (
   sweep,
   tasks,
   training,
+  transforms,
 )
 from advspeech.experiment.folder import STUDIES
 from advspeech.models import frontend
@@ -82,6 +83,7 @@ TEXTS = (
   'corpus.channels',
   'data_dir',
   'split.session',
+  'training.augmentation',
   'split.by',
 )
 
@@ -124,6 +126,8 @@ def validate(config: ml_collections.ConfigDict) -> None:
       f'{section}.precision', config[section].precision, models.PRECISIONS
     )
   _check_models(config)
+  if config.training.augmentation:
+    transforms.make(config.training.augmentation)
   check_choice('source', config.source, config.models)
   for seed in config.seeds:
     if type(seed) is not int or not 0 <= seed < 2**32:

@@ -19,6 +19,7 @@ from advspeech.studies.gradients import analysis
 from advspeech.sweep import engine
 from advspeech.training import (
   abstract_rate,
+  augmentation,
   base_name,
   decay,
   describe,
@@ -205,7 +206,12 @@ def _steps(run, model_name, mesh):
   # How many steps there are is but a constant of the program.
   schedule = decay(run.config.training.decay_factor, num_steps=1)
   return make_steps(
-    model, optax.scale_by_adam(), run.clip_samples, mesh, schedule
+    model,
+    optax.scale_by_adam(),
+    run.clip_samples,
+    mesh,
+    schedule,
+    augmentation(run.config.training),
   )
 
 

@@ -134,6 +134,7 @@ def render(template: str, folder: str, **context: Any) -> str:
     by_class=sections.by_class,
     title=figures.title,
     attack=figures.attack_title,
+    transform=figures.transform_title,
     control=figures.control_title,
     member=gradient_study.member_title,
     representation=feature_study.representation_title,

@@ -11,7 +11,7 @@ from advspeech.training.model import (
   make_model,
   model_options,
 )
-from advspeech.training.program import Program
+from advspeech.training.program import Program, augmentation
 from advspeech.training.step import (
   abstract_rate,
   decay,
@@ -23,6 +23,7 @@ __all__ = [
   'NAMES',
   'Program',
   'abstract_rate',
+  'augmentation',
   'base_name',
   'check_frontend',
   'decay',

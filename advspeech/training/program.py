@@ -10,9 +10,19 @@ import numpy as np
 import optax
 from jax import sharding
 
-from advspeech import input_pipeline, parallel
+from advspeech import input_pipeline, parallel, transforms
 from advspeech.training.model import make_model
 from advspeech.training.step import Steps, abstract_rate, decay, make_steps
+
+
+def augmentation(settings: Mapping[str, Any]) -> transforms.Apply | None:
+  """Returns what is done to clips that are trained on; None for nothing.
+
+  Args:
+    settings: `config.training`.
+  """
+  name = settings['augmentation']
+  return transforms.make(name).apply if name else None
 
 
 class Program:
@@ -56,6 +66,7 @@ class Program:
       self._clip_samples,
       mesh,
       self._schedule,
+      augmentation(settings),
     )
     self.init = self._steps.init
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 from jax import sharding
 
-from advspeech import audio, models, parallel
+from advspeech import audio, models, parallel, transforms
 from advspeech.attacks import losses
 
 
@@ -60,6 +60,7 @@ def make_steps(
   clip_samples: int,
   mesh: sharding.Mesh,
   schedule: optax.Schedule | None = None,
+  augment: transforms.Apply | None = None,
 ) -> Steps:
   """Returns init, train and evaluate steps, compiled for the mesh.
 
@@ -67,8 +68,9 @@ def make_steps(
   for one device's rows, with one sum over all devices at its end: left to the
   partitioner, the gradient of the LSTM's kernel is summed over devices at
   every frame of the backward loop. Batch norm's statistics are those of the
-  global batch. Dropout draws from (seed, step, device): the same after a
-  restart, other draws on another number of devices.
+  global batch. Dropout draws from (seed, step, device), augmentation from
+  (seed, utterance id, step): both are the same after a restart, and the latter
+  on any number of devices.
 
   Args:
     model: Unbound, as `models.create_model` makes it for norm_axis 'data'.
@@ -78,10 +80,18 @@ def make_steps(
     mesh: Where to run.
     schedule: Maps the number of steps done to what is left of the rate; all of
       it at every step if None.
+    augment: Maps audio [batch, time], keys [batch] and mask [batch, time] to
+      what is trained on; None for the clips as they are.
   """
   copies, rows = parallel.replicated(mesh), parallel.sharded(mesh)
   train = jax.shard_map(
-    functools.partial(_train_step, model, tx, schedule or (lambda step: 1.0)),
+    functools.partial(
+      _train_step,
+      model,
+      tx,
+      schedule or (lambda step: 1.0),
+      augment,
+    ),
     mesh=mesh,
     in_specs=(copies.spec, rows.spec, copies.spec),
     out_specs=copies.spec,
@@ -130,19 +140,24 @@ def _init(model, tx, clip_samples, key):
   return TrainState(jnp.zeros((), jnp.int32), variables, opt_state, rng)
 
 
-def _train_step(model, tx, schedule, state, batch, learning_rate):
+def _train_step(model, tx, schedule, augment, state, batch, learning_rate):
   """Returns the next state and the sums, for one device's rows."""
   valid = batch['valid']
-  key = jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
+  key = jax.random.wrap_key_data(state.rng)
+  of_dropout, of_clips = (jax.random.fold_in(key, i) for i in range(2))
+  clips = batch['audio']
+  if augment:
+    keys = _clip_keys(of_clips, batch['id_words'], state.step)
+    clips = augment(clips, keys, batch['mask'])
   others = [name for name in state.variables if name != 'params']
 
   def loss_fn(params):
     logits, updates = model.apply(
       {**state.variables, 'params': params},
-      batch['audio'],
+      clips,
       train=True,
       valid=valid,
-      rngs={'dropout': jax.random.fold_in(key, jax.lax.axis_index('data'))},
+      rngs={'dropout': _device_key(of_dropout, state.step)},
       mutable=others,
     )
     loss = losses.cross_entropy(logits, batch['label'])
@@ -166,6 +181,23 @@ def _train_step(model, tx, schedule, state, batch, learning_rate):
     state.rng,
   )
   return state, {**sums, 'grad_norm': optax.tree.norm(grads)}
+
+
+def _device_key(key, step):
+  """Returns a key of this step on this device."""
+  return jax.random.fold_in(
+    jax.random.fold_in(key, step), jax.lax.axis_index('data')
+  )
+
+
+def _clip_keys(key, id_words, step):
+  """Returns a key of this step for each clip, [batch], on any device."""
+
+  def of_clip(words):
+    numbers = (words[0], words[1], step)
+    return functools.reduce(jax.random.fold_in, numbers, key)
+
+  return jax.vmap(of_clip)(id_words)
 
 
 def _averaged(x):

@@ -102,6 +102,45 @@ def test_a_model_of_ones_own_resumes_its_dropout_bit_for_bit(
   assert loaded.metadata['model']['name'] == OWN
 
 
+def shout(audio, keys, mask):
+  """Recorded samples a random bit louder, as loud for a clip on any device."""
+  gain = jax.vmap(lambda key: jax.random.uniform(key, (1,)))(keys)
+  return audio + mask * gain * 0.1 * (audio - 0.5)
+
+
+def test_an_augmentation_of_ones_own_is_the_same_on_any_devices(
+  tmp_path, config, stop_at
+):
+  config.training.augmentation = 'test_loop:shout'
+  config.training.num_epochs = 2
+  straight = tiny.run(config, tmp_path / 'straight', OWN)
+  stop_at(4)
+  with pytest.raises(preemption.Stopped):
+    tiny.run(config, tmp_path / 'stopped', OWN)
+  stop_at(0)
+  assert straight == tiny.run(config, tmp_path / 'stopped', OWN)
+  tiny.assert_same_bits(tmp_path / 'straight', tmp_path / 'stopped')
+  config.training.augmentation = ''
+  assert tiny.run(config, tmp_path / 'plain', OWN) != straight
+  losses = []
+  split = tiny.SPLITS['test']
+  model = models.create_model(OWN, 2, norm_axis='data')
+  for num in (1, 4):
+    mesh = parallel.make_mesh(devices=jax.devices()[:num])
+    steps = training.make_steps(
+      model, optax.identity(), tiny.TIME, mesh, augment=shout
+    )
+    state = steps.init(jax.random.key(0))
+    for _ in range(2):  # weights stay, clips are drawn anew
+      batch = next(input_pipeline.batches(split, 8, mesh))
+      state, sums = steps.train(
+        state, input_pipeline.step_arrays(batch), jnp.float32(0)
+      )
+      losses.append(float(sums['loss']))
+  np.testing.assert_allclose(losses[:2], losses[2:], rtol=1e-6)
+  assert losses[0] != losses[1]
+
+
 def test_every_step_and_every_seed_drops_others():
   model = models.create_model(OWN, 2, dropout=0.5, norm_axis='data')
   mesh = parallel.make_mesh(devices=jax.devices()[:2])
