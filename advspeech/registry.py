@@ -35,9 +35,9 @@ def resolve(kind: str, name: str, builtin: Mapping[str, Any]) -> Any:
   if name in builtin:
     return builtin[name]
   if not is_own(name):
+    choices = f'one of {", ".join(builtin)}, or your own as ' if builtin else ''
     raise errors.InputError(
-      f'{kind} must be one of {", ".join(builtin)}, or your own as '
-      f'package.module:attribute, got {name!r}'
+      f'{kind} must be {choices}package.module:attribute, got {name!r}'
     )
   module_name, _, attribute = name.partition(_MARK)
   if not attribute.isidentifier():

@@ -148,6 +148,9 @@ def get_config() -> ml_collections.ConfigDict:
         'transforms': (),
         # Folders of other trained models that judge too, and may be sources.
         'checkpoints': (),
+        # The same of functions from audio to logits that are no models of
+        # ours, as 'package.module:function'.
+        'victims': (),
         # Of attacks with steps or queries; epsilons () are those above.
         'iterative': {
           'epsilons': (),

@@ -111,6 +111,15 @@ def _members(config, workdir, corpus, task, split):
     check_clips(path, metadata, config)
     labels = labels_of(metadata, corpus, split)
     members.append(sweep.Member(path, metadata['seed'], classifier, labels))
+  for name in config.sweep.victims:
+    victim = sweep.load_victim(
+      name,
+      task=config.task,
+      classes=task.classes,
+      num_samples=split.pcm.shape[1],
+    )
+    labels = labels_of(victim.metadata, corpus, split)
+    members.append(sweep.Member(name, 0, victim, labels))
   return members
 
 

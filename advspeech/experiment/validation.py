@@ -76,6 +76,7 @@ NAME_LISTS = (
   'sweep.masks',
   'sweep.sources',
   'sweep.transforms',
+  'sweep.victims',
 )
 TEXTS = (
   'corpus.folder',

@@ -489,7 +489,8 @@ def privacy(run: run_lib.Run) -> claim.Claim:
     and row['epsilon'] > 0
     and run.tasks.get(row['target'], {}).get('task', run.task) != run.task
   ]
-  titles = storage.distinct_ends({row['target'] for row in run.others})
+  ends = storage.distinct_ends({row['target'] for row in run.others})
+  titles = {target: figures.title(end) for target, end in ends.items()}
   keys = ('target', 'target_seed', 'seed')
   for (target, _, seed), rows in storage.grouped(others, keys).items():
     judge = run.tasks[target]
@@ -519,7 +520,8 @@ def privacy(run: run_lib.Run) -> claim.Claim:
     claim.verdict(answers),
     words
     or [
-      'No model of another task judged; name one in config.sweep.checkpoints.'
+      'No model of another task judged; name one in config.sweep.checkpoints '
+      'or config.sweep.victims.'
     ],
     rule,
   )

@@ -50,6 +50,7 @@ from advspeech.sweep.tables import (
   sweep_rows,
   transform_rows,
 )
+from advspeech.sweep.victims import load as load_victim
 from advspeech.sweep.work import Sweep, run
 
 __all__ = [
@@ -76,6 +77,7 @@ __all__ = [
   'epsilon_columns',
   'findings',
   'judge',
+  'load_victim',
   'make_attack',
   'make_settings',
   'minimal_rows',

@@ -11,10 +11,11 @@ from advspeech import (
   audio,
   checkpoint,
   errors,
+  registry,
   storage,
   transforms,
 )
-from advspeech.sweep import masks, named_attacks
+from advspeech.sweep import masks, named_attacks, victims
 
 if TYPE_CHECKING:  # a bare accelerator machine need not have it
   import ml_collections
@@ -43,6 +44,29 @@ class Member:
   classifier: checkpoint.Classifier
   labels: np.ndarray
   wanted: np.ndarray | None = None
+
+  @classmethod
+  def from_function(
+    cls,
+    name: str,
+    logits_fn: victims.LogitsFn,
+    classes: Sequence[str],
+    labels: np.ndarray,
+    *,
+    seed: int = 0,
+  ) -> 'Member':
+    """Returns a victim that is no module, as source and target.
+
+    Args:
+      name: What the user calls it.
+      logits_fn: Maps audio [batch, time] in [0, 1] to logits [batch, classes],
+        clip by clip; JAX must be able to trace and to differentiate it.
+      classes: Names of the logits.
+      labels: [num_clips] int32 classes of the clips, -1 for none.
+      seed: That random draws come from.
+    """
+    classifier = victims.classifier_of(name, logits_fn, classes, seed=seed)
+    return cls(name, seed, classifier, np.asarray(labels, np.int32))
 
   @property
   def num_classes(self) -> int:
@@ -248,8 +272,11 @@ def validate(config: 'ml_collections.ConfigDict') -> None:
     ('transforms', transforms.make),
     ('sources', str),
     ('checkpoints', storage.canonical),
+    ('victims', str),
   ):
     errors.check_distinct(f'config.sweep.{key}', sweep[key], meaning)
+  for name in sweep.victims:
+    registry.resolve('config.sweep.victims', name, {})
   for name in sweep.checkpoints:
     if name in config.models:
       raise errors.InputError(
@@ -257,10 +284,10 @@ def validate(config: 'ml_collections.ConfigDict') -> None:
         f'run is named; write ./{name}'
       )
   for name in sweep.sources:
-    if name not in (*config.models, *sweep.checkpoints):
+    if name not in (*config.models, *sweep.checkpoints, *sweep.victims):
       raise errors.InputError(
-        'config.sweep.sources must be among config.models and '
-        f'config.sweep.checkpoints, got {name!r}'
+        'config.sweep.sources must be among config.models, '
+        f'config.sweep.checkpoints and config.sweep.victims, got {name!r}'
       )
 
 
