@@ -30,6 +30,7 @@ setuptools.setup(
   package_data={
     'advspeech': ['*.mplstyle'],
     'advspeech.report': ['templates/*'],
+    'advspeech.studies': ['*/section.html.j2'],
   },
   install_requires=[
     'absl-py>=2.1',

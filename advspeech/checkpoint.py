@@ -29,7 +29,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
-from advspeech import buckets, errors, models, parallel, storage
+from advspeech import audio, buckets, errors, models, parallel, storage
 
 logger = logging.getLogger(__name__)
 
@@ -594,3 +594,33 @@ def _best(workdir, folder):
       best,
     )
   return best
+
+
+def check_clips(
+  path: str, metadata: Mapping[str, Any], *, clip_s: float, clip: Any
+) -> None:
+  """Refuses a model that was trained on clips of another shape or level.
+
+  Args:
+    path: Of the model.
+    metadata: Its own.
+    clip_s: Length of the clips that it is to judge.
+    clip: `config.clip` of these.
+
+  Raises:
+    errors.InputError: If length, padding, cut or level differ.
+  """
+  found = {
+    'clip_s': metadata['clip_samples'] / audio.SAMPLE_RATE_HZ,
+    **{f'clip.{key}': value for key, value in metadata['clip'].items()},
+  }
+  expected = {
+    'clip_s': round(clip_s * audio.SAMPLE_RATE_HZ) / audio.SAMPLE_RATE_HZ,
+    **{f'clip.{key}': value for key, value in clip.items()},
+  }
+  for key, value in expected.items():
+    if found[key] != value:
+      raise errors.InputError(
+        f'{path} was trained with {key} {found[key]}, the config says {value}; '
+        'name a model of the same clips'
+      )

@@ -67,11 +67,23 @@ def get_config() -> ml_collections.ConfigDict:
       # Beside the sweep: 'gradients' (Figure 5, equations 3 to 5 and 8 to 12)
       # and 'features' (equations 6 and 7).
       'studies': ('gradients',),
-      # Clips that input gradients are studied on, evenly spread over the split
-      # (-1: all), and those of them whose state Jacobians and accumulation are
-      # taken, hundreds of gradients each; a mean of fewer than 12 gets no
-      # interval.
-      'gradients': {'num_clips': -1, 'num_studied': 32},
+      'gradients': {
+        # Clips that input gradients are studied on, evenly spread over the
+        # split (-1: all), and those of them whose state Jacobians and
+        # accumulation are taken, hundreds of gradients each; a mean of fewer
+        # than 12 gets no interval.
+        'num_clips': -1,
+        'num_studied': 32,
+        # 'train', 'validation' or 'test'.
+        'split': 'test',
+        # Ids of clips whose gradients are drawn; () is the first.
+        'examples': (),
+        # Folders of trained models, of this run or others; () is all of this.
+        'checkpoints': (),
+      },
+      # Clips of the test split, evenly spread over it (-1: all), clips at a
+      # time, and those of them that STOI and PESQ score, seconds a clip.
+      'features': {'num_clips': 96, 'batch_size': 16, 'num_scored': -1},
       # One pair of models a seed ("We perform the attack twice").
       'seeds': (0, 1),
       'model': {

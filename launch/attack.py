@@ -52,7 +52,9 @@ def main():
   if not _AUDIO.value:
     from advspeech import experiment
 
-    experiment.run_attack(command.CONFIG.value, command.workdir())
+    experiment.attack(
+      experiment.Run.open(command.CONFIG.value, command.workdir())
+    )
     return
   from advspeech import errors, recording, storage
 

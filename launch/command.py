@@ -275,12 +275,15 @@ def _expand_paths(config) -> None:
       )
   if config.data_dir:
     config.data_dir = storage.given_path('--config.data_dir', config.data_dir)
-  given = [str(path) for path in config.sweep.checkpoints]
   expanded = {
-    path: storage.given_path('--config.sweep.checkpoints', path)
-    for path in given
+    path: storage.given_path(f'--config.{section}.checkpoints', path)
+    for section in ('sweep', 'gradients')
+    for path in map(str, config[section].checkpoints)
   }
-  config.sweep.checkpoints = tuple(expanded[path] for path in given)
+  for section in ('sweep', 'gradients'):
+    config[section].checkpoints = tuple(
+      expanded[str(path)] for path in config[section].checkpoints
+    )
   config.sweep.sources = tuple(
     expanded.get(source, source) for source in config.sweep.sources
   )

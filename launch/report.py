@@ -21,9 +21,9 @@ def main():
 
   if _COMPARE.value:
     folders = [storage.given_path('--compare', x) for x in command.arguments()]
-    page = experiment.run_comparison(command.workdir('runs'), folders)
+    page = experiment.compare(command.workdir('runs'), folders)
   else:
-    page = experiment.run_report(command.workdir())
+    page = experiment.write_page(command.workdir())
   command.tell(page)
 
 

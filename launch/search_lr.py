@@ -12,10 +12,8 @@ _MODEL = flags.DEFINE_multi_string(
 def main():
   from advspeech import experiment
 
-  rates = experiment.run_lr_search(
-    command.CONFIG.value, command.workdir(), _MODEL.value
-  )
-  for name, rate in rates.items():
+  run = experiment.Run.open(command.CONFIG.value, command.workdir())
+  for name, rate in experiment.search_rates(run, _MODEL.value).items():
     command.tell(f'{name} {rate:g}')
 
 

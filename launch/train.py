@@ -15,9 +15,8 @@ _SEED = flags.DEFINE_multi_integer(
 def main():
   from advspeech import experiment
 
-  experiment.run_training(
-    command.CONFIG.value, command.workdir(), _MODEL.value, _SEED.value
-  )
+  run = experiment.Run.open(command.CONFIG.value, command.workdir())
+  experiment.train(run, _MODEL.value, _SEED.value)
 
 
 if __name__ == '__main__':

@@ -5,7 +5,8 @@ import json
 import numpy as np
 
 from advspeech import audio, statistics, storage
-from advspeech.studies import features as feature_study
+from advspeech.studies.features import norms
+from advspeech.studies.features import tables as feature_tables
 from advspeech.studies.gradients import tables as gradient_tables
 from advspeech.sweep import examples, tables
 from configs import quickstart
@@ -385,13 +386,13 @@ def write_everything_else(folder, classes=CLASSES):
       }
     )
   )
-  write_gradients(folder / 'gradients')
-  write_features(folder / 'features')
+  write_gradients(folder / 'studies' / 'gradients')
+  write_features(folder / 'studies' / 'features')
 
 
 def write_gradients(folder):
   """Writes tables of a study of gradients over three clips."""
-  folder.mkdir()
+  folder.mkdir(parents=True)
   names = ['wavecnn-seed0', 'wavernn-seed0']
   (folder / 'settings.json').write_text(
     json.dumps({'names': names, 'num_studied': 3})
@@ -547,7 +548,7 @@ def write_features(folder):
   """Writes tables of a feature-level study, and one clip's sounds."""
   (folder / 'audio').mkdir(parents=True)
   point = {
-    **dict.fromkeys(feature_study.BUDGET_COLUMNS, 0.1),
+    **dict.fromkeys(feature_tables.BUDGET_COLUMNS, 0.1),
     'task': 'gender',
     'seed': 0,
     'source': 'wavecnn',
@@ -578,15 +579,15 @@ def write_features(folder):
   ]
   budgets += [{**b, 'budget': 4.0} for b in budgets if b['kind'] == 'epsilon']
   storage.write_table(
-    folder / 'budgets.csv', feature_study.BUDGET_COLUMNS, budgets
+    folder / 'budgets.csv', feature_tables.BUDGET_COLUMNS, budgets
   )
   storage.write_table(
     folder / 'equal_size.csv',
-    feature_study.EQUAL_COLUMNS,
+    feature_tables.EQUAL_COLUMNS,
     [
       {
-        **dict.fromkeys(feature_study.EQUAL_COLUMNS, 0.1),
-        **{key: b[key] for key in feature_study.EQUAL_COLUMNS if key in b},
+        **dict.fromkeys(feature_tables.EQUAL_COLUMNS, 0.1),
+        **{key: b[key] for key in feature_tables.EQUAL_COLUMNS if key in b},
         'difference': 0.25,
       }
       for b in budgets
@@ -595,10 +596,10 @@ def write_features(folder):
   )
   storage.write_table(
     folder / 'equal_error.csv',
-    feature_study.EQUAL_ERROR_COLUMNS,
+    feature_tables.EQUAL_ERROR_COLUMNS,
     [
       {
-        **{k: b[k] for k in feature_study.EQUAL_ERROR_COLUMNS if k in b},
+        **{k: b[k] for k in feature_tables.EQUAL_ERROR_COLUMNS if k in b},
         **{'error_rate': 0.25, 'snr_db': snr_db, 'ci_low': low, 'ci_high': 9.0},
         'note': note,
       }
@@ -613,20 +614,20 @@ def write_features(folder):
   )
   storage.write_table(
     folder / 'norms_examples.csv',
-    feature_study.NORM_EXAMPLE_COLUMNS,
+    norms.NORM_EXAMPLE_COLUMNS,
     [
       {
-        **dict.fromkeys(feature_study.NORM_EXAMPLE_COLUMNS, 0.5),
+        **dict.fromkeys(norms.NORM_EXAMPLE_COLUMNS, 0.5),
         **{'representation': 'mfcc13_griffin_lim', 'small_id': '<b>clip</b>'},
       }
     ],
   )
   storage.write_table(
     folder / 'norms.csv',
-    feature_study.NORM_COLUMNS,
+    norms.NORM_COLUMNS,
     [
       {
-        **dict.fromkeys(feature_study.NORM_COLUMNS, 1.0 + i),
+        **dict.fromkeys(norms.NORM_COLUMNS, 1.0 + i),
         'task': 'gender',
         'representation': 'mfcc13_griffin_lim',
       }

@@ -419,9 +419,7 @@ def test_a_path_that_is_misread_is_refused_before_any_work(
   for use in (
     checkpoint.Checkpoints,
     checkpoint.load_classifier,
-    lambda path: experiment.run_training(paper.get_config(), path),
-    lambda path: experiment.run_lr_search(paper.get_config(), path),
-    lambda path: experiment.run_attack(paper.get_config(), path),
+    lambda path: experiment.Run.open(paper.get_config(), path),
     lambda path: experiment.reproduce(paper.get_config(), path),
   ):
     with pytest.raises(

@@ -135,7 +135,7 @@ def test_two_processes_end_with_the_tables_of_one(espeak_dir, tmp_path):
   assert one == two
   for name in ('clips', 'fidelity', 'summary'):
     first, second = (
-      (tmp_path / folder / 'gradients' / f'{name}.csv').read_text()
+      (tmp_path / folder / 'studies' / 'gradients' / f'{name}.csv').read_text()
       for folder in ('one', 'two')
     )
     assert first == second, name

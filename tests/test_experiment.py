@@ -18,11 +18,11 @@ from advspeech import (
   input_pipeline,
   parallel,
   report,
+  studies,
   sweep,
 )
-from advspeech.experiment import attack, data, training, validation
-from advspeech.experiment import studies as studies_stage
-from advspeech.studies import gradients as gradient_study
+from advspeech.experiment import attacking, data, stages, validation
+from advspeech.studies.gradients import tables
 from advspeech.training import rate_search
 from configs import (
   crema_d,
@@ -155,7 +155,10 @@ NOTHING = 'leaves nothing to attack'
     ('sweep.masks', ('3-1s',), "a mask must be all, .*got '3-1s'"),
     ('sweep.transforms', ('echo',), "a transform must be one of .*got 'echo'"),
     ('sweep.sources', ('wavenet',), "must be among config.models.*'wavenet'"),
-    ('studies', ('gradient',), "one of gradients, features, got 'gradient'"),
+    ('studies', ('gradient',), "one of gradients, features, or .*'gradient'"),
+    ('gradients.split', 'dev', "one of train, validation, test, got 'dev'"),
+    ('gradients.examples', ('a', 'a'), f'gradients.examples {TWICE}'),
+    ('gradients.checkpoints', ('a/b', 'a/b/'), f'checkpoints {TWICE}'),
     ('models', ('wavernn_on_wavecnn',), 'needs wavecnn beside it'),
     ('clip.pad', 'left', 'must be one of end, center, front, got'),
     ('clip.cut', 'end', 'must be one of start, center, got'),
@@ -207,6 +210,9 @@ NUMBERS = {
   'sweep.epsilon_devices': ((1, 8), (0, -1, 2.0)),
   'sweep.num_examples': ((0, 5, -1), (-2, 4.0)),
   'sweep.num_quality_clips': ((0, 5, -1), (-2, 4.0)),
+  'features.num_clips': ((1, -1), (0, -2, 4.0)),
+  'features.batch_size': ((1, 65536), (0, -8, 8.0)),
+  'features.num_scored': ((0, 5, -1), (-2, 4.0)),
 }
 NO_NUMBERS = (float('nan'), float('inf'), -float('inf'), True, '1', None)
 
@@ -365,7 +371,7 @@ def test_a_source_of_another_task_needs_a_label_for_every_clip():
       if told
       else contextlib.nullcontext()
     ):
-      attack.check_sources(config, cells, members, ['female', 'male'])
+      attacking.check_sources(config, cells, members, ['female', 'male'])
 
 
 def test_epsilons_of_features_are_for_attacks_on_features():
@@ -404,42 +410,42 @@ def test_a_split_by_group_is_by_what_a_corpus_says_of_clips():
 
 def test_a_folder_belongs_to_the_config_that_made_it(tmp_path):
   config = quickstart.get_config()
-  experiment.claim_workdir(config, str(tmp_path))
+  experiment.Run.open(config, str(tmp_path))
   config.training.learning_rate /= 10  # nothing was trained yet
-  experiment.claim_workdir(config, str(tmp_path))
+  experiment.Run.open(config, str(tmp_path))
   (tmp_path / 'wavecnn-seed0' / 'checkpoints' / '1').mkdir(parents=True)
-  experiment.claim_workdir(config, str(tmp_path))
+  experiment.Run.open(config, str(tmp_path))
   epochs = config.training.num_epochs
   config.training.num_epochs += 1
   with pytest.raises(
     errors.InputError,
     match=rf'another config \(training.num_epochs is {epochs} there and '
-    rf'{epochs + 1} now\); use',
+    rf'{epochs + 1} now\); use another --workdir or remove \S*/wavecnn-seed0$',
   ):
-    experiment.claim_workdir(config, str(tmp_path))
+    experiment.Run.open(config, str(tmp_path))
 
 
 def test_another_sweep_needs_no_other_folder_until_it_was_run(tmp_path):
   config = quickstart.get_config()
-  experiment.claim_workdir(config, str(tmp_path))
+  experiment.Run.open(config, str(tmp_path))
   config.sweep.epsilons = (0.0, 0.5)
-  experiment.claim_workdir(config, str(tmp_path))
+  experiment.Run.open(config, str(tmp_path))
   assert json.loads((tmp_path / 'config.json').read_text())['sweep'][
     'epsilons'
   ] == [0.0, 0.5]
   (tmp_path / 'attack').mkdir()
   (tmp_path / 'attack' / 'seed0.npz').touch()
   config.sweep.epsilons = (0.0, 0.7)
-  with pytest.raises(errors.InputError, match=r'attack to attack again$'):
-    experiment.claim_workdir(config, str(tmp_path))
+  with pytest.raises(errors.InputError, match=r'or remove \S*/attack$'):
+    experiment.Run.open(config, str(tmp_path))
 
 
 def test_where_the_data_lies_is_no_other_config(tmp_path):
   config = quickstart.get_config()
-  experiment.claim_workdir(config, str(tmp_path))
+  experiment.Run.open(config, str(tmp_path))
   config.data_dir = '/elsewhere'
   config.corpus.folder = '/mnt/ravdess'
-  experiment.claim_workdir(config, str(tmp_path))
+  experiment.Run.open(config, str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -453,19 +459,19 @@ def test_where_the_data_lies_is_no_other_config(tmp_path):
 def test_config_json_says_what_was_run_last(tmp_path, key, value, caplog):
   """Also where no result depends on it; the page that showed it is removed."""
   config = quickstart.get_config()
-  experiment.claim_workdir(config, str(tmp_path))
+  experiment.Run.open(config, str(tmp_path))
   (tmp_path / 'wavecnn-seed0' / 'checkpoints' / '1').mkdir(parents=True)
   (tmp_path / 'attack').mkdir()
   (tmp_path / 'attack' / 'sweep.csv').touch()
   page = tmp_path / 'report' / 'index.html'
   page.parent.mkdir()
   page.touch()
-  experiment.claim_workdir(config, str(tmp_path))
+  experiment.Run.open(config, str(tmp_path))
   assert page.exists()
   config.update_from_flattened_dict({key: value})
   with caplog.at_level(logging.INFO, 'advspeech'):
-    experiment.claim_workdir(config, str(tmp_path))
-    experiment.claim_workdir(config, str(tmp_path))
+    experiment.Run.open(config, str(tmp_path))
+    experiment.Run.open(config, str(tmp_path))
   found = json.loads((tmp_path / 'config.json').read_text())
   assert found == json.loads(json.dumps(config.to_dict()))
   assert not page.exists()
@@ -610,7 +616,7 @@ def test_a_model_that_is_not_trained_to_its_end_is_not_attacked(tmp_path):
   with pytest.raises(
     errors.InputError, match=r'wavecnn-seed0 is not trained to its end; run'
   ):
-    experiment.run_attack(config, str(tmp_path))
+    experiment.attack(experiment.Run.open(config, str(tmp_path)))
 
 
 def test_both_batch_sizes_are_checked_before_any_work(tmp_path):
@@ -627,39 +633,55 @@ def test_a_run_is_complete_with_its_studies(tmp_path, monkeypatch):
   """What is there is not made again, and the page is drawn after the rest."""
   done = []
 
-  def stage(name, *leaves):
+  def leave(name, *leaves):
     def run(*args):
       done.append(name)
       for path in leaves:
-        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text('')
 
-    monkeypatch.setattr(experiment, name, run)
+    return run
 
-  stage('prepare')
-  stage('run_training')
-  stage('run_attack', 'attack/sweep.csv')
-  stage('run_gradients', 'gradients/summary.csv')
-  stage('run_features', 'features/budgets.csv')
-  stage('run_report', 'report/index.html')
+  for name in studies.NAMES:
+    study = studies.resolve(name)
+    path = f'studies/{name}/{study.table}'
+    monkeypatch.setattr(study, 'run', leave(name, path))
+    monkeypatch.setattr(study, 'figures', lambda results: [])
+  data = types.SimpleNamespace(task=types.SimpleNamespace(classes=('a', 'b')))
+  monkeypatch.setattr(experiment.Run, 'data', data)
+  for name, *leaves in (
+    ('train', 'wavecnn-seed0/summary.json', 'wavernn-seed0/summary.json'),
+    ('attack', 'attack/sweep.csv'),
+    ('write_page', 'report/index.html'),
+  ):
+    monkeypatch.setattr(stages, name, leave(name, *leaves))
+  prepared = []
+  monkeypatch.setattr(stages.data, 'is_prepared', lambda config: bool(prepared))
+  monkeypatch.setattr(
+    stages.data, 'prepare', lambda *_: prepared.append(done.append('prepare'))
+  )
   config = quickstart.get_config()
-  stages = ['prepare', 'run_training', 'run_attack', 'run_report']
-  for studies, expected in (
-    ((), stages),
-    (('gradients',), [*stages[:3], 'run_gradients', 'run_report']),
+  config.seeds = (0,)
+  for names, expected in (
+    ((), ['prepare', 'train', 'attack', 'write_page']),
+    # The page does not show it yet.
+    (('gradients',), ['gradients', 'write_page']),
     (('gradients',), []),
-    (
-      ('gradients', 'features'),
-      [*stages[:3], 'run_gradients', 'run_features', 'run_report'],
-    ),
+    (('gradients', 'features'), ['features', 'write_page']),
     # The page shows another study less; what is there is not made again.
-    (('features',), [*stages[:3], 'run_features', 'run_report']),
+    (('features',), ['write_page']),
     (('features',), []),
   ):
-    config.studies = studies
+    config.studies = names
     done.clear()
     experiment.reproduce(config, str(tmp_path))
     assert done == expected
+  prepared.clear()  # a corpus that is gone is not missed
+  experiment.reproduce(config, str(tmp_path))
+  assert done == []
+  (tmp_path / 'attack' / 'sweep.csv').unlink()
+  experiment.reproduce(config, str(tmp_path))
+  assert done[:2] == ['prepare', 'attack']
 
 
 def test_studies_are_refused_before_any_work(tmp_path, monkeypatch):
@@ -670,7 +692,7 @@ def test_studies_are_refused_before_any_work(tmp_path, monkeypatch):
     experiment.reproduce(config, str(tmp_path / 'run'))
   config.studies = ('features',)
   monkeypatch.setattr(parallel, 'is_distributed', lambda: True)
-  with pytest.raises(errors.InputError, match='study for one process'):
+  with pytest.raises(errors.InputError, match='one device of one process'):
     experiment.reproduce(config, str(tmp_path / 'run'))
   assert not (tmp_path / 'run').exists()
 
@@ -682,16 +704,15 @@ def test_epsilons_that_differ_from_clip_to_clip_are_no_radii_of_a_study():
 
 
 def test_a_model_or_seed_of_no_config_is_refused(tmp_path):
-  config = quickstart.get_config()
+  run = experiment.Run.open(quickstart.get_config(), str(tmp_path))
   with pytest.raises(errors.InputError, match='one of wavecnn, wavernn'):
-    experiment.run_training(config, str(tmp_path), ['wavenet'])
+    experiment.train(run, ['wavenet'])
   with pytest.raises(errors.InputError, match=r'one of 0, 1 \(config.seeds\)'):
-    experiment.run_training(config, str(tmp_path), None, [7])
+    experiment.train(run, None, [7])
 
 
 def test_models_of_one_name_are_all_studied(tmp_path, monkeypatch):
   config = paper.get_config()
-  task = types.SimpleNamespace(classes=('female', 'male'))
   metadata = {
     'task': 'gender',
     'classes': ['female', 'male'],
@@ -699,29 +720,25 @@ def test_models_of_one_name_are_all_studied(tmp_path, monkeypatch):
     'clip': config.clip.to_dict(),
   }
   monkeypatch.setattr(
-    studies_stage, 'load', lambda c: (None, task, {'test': []})
-  )
-  monkeypatch.setattr(
     checkpoint,
     'load_classifier',
     lambda path, precision: checkpoint.Classifier(None, path, metadata, 1),
   )
   studied = {}
   monkeypatch.setattr(
-    gradient_study,
-    'write',
-    lambda folder, found, *_, **__: studied.update(found),
+    tables, 'write', lambda folder, found, *_, **__: studied.update(found)
   )
-  monkeypatch.setattr(gradient_study, 'draw', lambda folder: None)
   paths = [str(tmp_path / name / 'run' / 'm') for name in 'xyz']
-  experiment.run_gradients(config, str(tmp_path), checkpoints=paths)
+  config.gradients.checkpoints = tuple(paths)
+  run = types.SimpleNamespace(
+    config=config,
+    classes=('female', 'male'),
+    data=types.SimpleNamespace(splits={'test': []}),
+  )
+  studies.resolve('gradients').run(run, str(tmp_path))
   assert {name: c.variables for name, c in studied.items()} == dict(
     zip(('x/run/m', 'y/run/m', 'z/run/m'), paths, strict=True)
   )
-  with pytest.raises(errors.InputError, match='--checkpoint must name every'):
-    experiment.run_gradients(
-      config, str(tmp_path), checkpoints=[paths[0], f'{paths[0]}/']
-    )
 
 
 def test_a_rate_is_searched_for_every_architecture(tmp_path, monkeypatch):
@@ -737,14 +754,16 @@ def test_a_rate_is_searched_for_every_architecture(tmp_path, monkeypatch):
     return 1e-3, rows
 
   monkeypatch.setattr(rate_search, 'search', search)
-  monkeypatch.setattr(
-    training, 'load', lambda *_: (None, types.SimpleNamespace(classes=()), {})
+  data = types.SimpleNamespace(
+    task=types.SimpleNamespace(classes=()), splits={}
   )
+  monkeypatch.setattr(experiment.Run, 'data', data)
   (tmp_path / 'lr_search').mkdir()
   asked = ['wavernn_on_wavecnn']
-  found = experiment.run_lr_search(config, str(tmp_path), asked)
+  run = experiment.Run.open(config, str(tmp_path))
+  found = experiment.search_rates(run, asked)
   assert found == {'wavernn': 1e-3}
-  found = experiment.run_lr_search(config, str(tmp_path))
+  found = experiment.search_rates(run)
   assert found == {'wavecnn': 1e-3, 'wavernn': 1e-3}
   assert searched == ['wavernn', 'wavecnn']
   with pytest.raises(
@@ -752,20 +771,19 @@ def test_a_rate_is_searched_for_every_architecture(tmp_path, monkeypatch):
     match=r'--model must be one of wavecnn, wavernn_on_wavecnn '
     r'\(config.models\), got wavernn; name one',
   ):
-    experiment.run_lr_search(config, str(tmp_path), ['wavernn'])
+    experiment.search_rates(run, ['wavernn'])
 
 
 def test_a_front_end_is_taken_from_a_training_that_ended(tmp_path):
   config = quickstart.get_config()
   config.models = (*config.models, 'wavernn_on_wavecnn')
+  run = experiment.Run.open(config, str(tmp_path))
   # Begun, but not ended.
   (tmp_path / 'wavecnn-seed0' / 'checkpoints' / '1').mkdir(parents=True)
   for use in (
-    lambda: experiment.run_training(
-      config, str(tmp_path), ['wavernn_on_wavecnn'], [0]
-    ),
-    lambda: training.load_trained(config, str(tmp_path), 'wavecnn', 0, ()),
-    lambda: experiment.run_gradients(config, str(tmp_path)),
+    lambda: experiment.train(run, ['wavernn_on_wavecnn'], [0]),
+    lambda: run.classifier('wavecnn', 0),
+    lambda: experiment.attack(run),
   ):
     with pytest.raises(
       errors.InputError,
@@ -791,22 +809,15 @@ def test_a_front_end_that_was_trained_anew_is_no_shared_one(
     return checkpoint.Classifier(None, variables, metadata, 1)
 
   monkeypatch.setattr(checkpoint, 'load_classifier', load_classifier)
-  load = functools.partial(training.load_trained, config, str(tmp_path))
-  assert load('wavernn_on_wavecnn', 0, ('a', 'b'))
+  data = types.SimpleNamespace(task=types.SimpleNamespace(classes=('a', 'b')))
+  monkeypatch.setattr(experiment.Run, 'data', data)
+  run = experiment.Run.open(config, str(tmp_path))
+  assert run.classifier('wavernn_on_wavecnn', 0)
   weights['wavecnn'] = 1.5
-  assert load('wavecnn', 0, ('a', 'b'))
+  run = experiment.Run.open(config, str(tmp_path))
+  assert run.classifier('wavecnn', 0)
   with pytest.raises(errors.InputError, match='has another front end than wav'):
-    load('wavernn_on_wavecnn', 0, ('a', 'b'))
-
-
-def test_a_features_study_is_refused_to_several_processes(
-  tmp_path, monkeypatch
-):
-  monkeypatch.setattr(parallel, 'is_distributed', lambda: True)
-  with pytest.raises(errors.InputError, match='start it as one'):
-    experiment.run_features(
-      quickstart.get_config(), str(tmp_path), str(tmp_path), None
-    )
+    run.classifier('wavernn_on_wavecnn', 0)
 
 
 def test_a_report_before_the_attack_says_what_to_run(tmp_path):
@@ -816,18 +827,18 @@ def test_a_report_before_the_attack_says_what_to_run(tmp_path):
 
 def test_config_json_is_the_config(tmp_path):
   config = quickstart.get_config()
-  experiment.claim_workdir(config, str(tmp_path))
+  experiment.Run.open(config, str(tmp_path))
   saved = json.loads((tmp_path / 'config.json').read_text())
   assert saved['training']['num_epochs'] == config.training.num_epochs
 
 
 def test_more_models_and_seeds_may_come_to_a_trained_folder(tmp_path):
   config = quickstart.get_config()
-  experiment.claim_workdir(config, str(tmp_path))
+  experiment.Run.open(config, str(tmp_path))
   (tmp_path / 'wavecnn-seed0' / 'checkpoints' / '1').mkdir(parents=True)
   config.models = (*config.models, 'wavernn_on_wavecnn')
   config.seeds = (0, 1, 2)
-  experiment.claim_workdir(config, str(tmp_path))
+  experiment.Run.open(config, str(tmp_path))
   saved = json.loads((tmp_path / 'config.json').read_text())
   assert saved['seeds'] == [0, 1, 2]
 
@@ -840,7 +851,7 @@ def test_a_model_of_another_task_gets_its_own_labels_where_it_has_any():
     emotion=np.array(['sad', 'angry', 'happy', 'angry']),
   )
   split = types.SimpleNamespace(ids=np.array(['d', 'c', 'a']))
-  labels = attack.labels_of(
+  labels = attacking.labels_of(
     {'task': 'emotion', 'classes': ['angry', 'sad']}, corpus, split
   )
   assert labels.tolist() == [0, -1, 1]
@@ -869,13 +880,16 @@ def test_a_model_is_asked_in_the_classes_it_was_trained_with(
   )
   split = types.SimpleNamespace(ids=np.array(['d', 'c', 'a']))
   metadata = {'task': task, 'classes': classes}
-  assert attack.labels_of(metadata, corpus, split).tolist() == labels
+  assert attacking.labels_of(metadata, corpus, split).tolist() == labels
 
 
 def test_a_model_of_other_clips_is_refused():
   config = paper.get_config()
   metadata = {'clip_samples': 96_000, 'clip': config.clip.to_dict()}
-  validation.check_clips('runs/a', metadata, config)
+  check = functools.partial(
+    checkpoint.check_clips, 'runs/a', clip_s=config.clip_s, clip=config.clip
+  )
+  check(metadata)
   for change, told in (
     ({'clip_samples': 48_000}, 'runs/a was trained with clip_s 3.0, .* 6.0;'),
     (
@@ -884,7 +898,7 @@ def test_a_model_of_other_clips_is_refused():
     ),
   ):
     with pytest.raises(errors.InputError, match=told):
-      validation.check_clips('runs/a', {**metadata, **change}, config)
+      check({**metadata, **change})
 
 
 def test_an_audit_says_what_is_in_each_split_and_what_is_not(caplog):

@@ -27,8 +27,7 @@ LAUNCHERS = (
   'search_lr',
   'train',
   'attack',
-  'gradients',
-  'features',
+  'study',
   'report',
   'reproduce',
 )
@@ -117,41 +116,35 @@ def test_studies_of_a_trained_run_become_part_of_its_page(tiny, tmp_path):
   shutil.copytree(tiny[0], run)
   args = (*tiny[1][:-1], f'--workdir={run}')
   both = "--config.studies=('gradients', 'features')"
+  settings = (
+    '--config.gradients.num_studied=2',
+    f'--config.gradients.checkpoints={run}/wavecnn-seed0,',
+    '--config.features.num_clips=2',
+    '--config.features.batch_size=2',
+    '--config.features.num_scored=1',
+  )
   for name, *more in (
-    (
-      'gradients',
-      '--config.gradients.num_studied=2',
-      '--config.sweep.epsilons=(0.0, 0.02, "20dbsnr")',
-      f'--checkpoint={run}/wavecnn-seed0',
-      f'--checkpoint={run}/wavernn-seed0',
-    ),
-    (
-      'features',
-      '--num_clips=2',
-      '--batch_size=2',
-      '--num_scored=1',
-      '--config.seeds=(0,)',
-    ),
+    ('study', 'gradients', 'features'),
     # There is nothing to train, but from now on it is a run of both.
     ('train', both),
     ('report',),
   ):
-    done = launch(name, *args, *more, start=SHALLOW)
+    done = launch(name, *args, *settings, *more, start=SHALLOW)
     assert done.returncode == 0, (name, done.stderr)
     assert 'Traceback' not in done.stderr
-  # Nor to study: it would be refused, as settings are others than those above.
+  # Nor to study.
   before = modified(run)
-  done = launch('reproduce', *args, both, start=SHALLOW)
+  done = launch('reproduce', *args, *settings, both, start=SHALLOW)
   assert done.returncode == 0, done.stderr
   assert modified(run) == before
-  assert len(table(run / 'gradients' / 'clips.csv')) > 2
-  assert {row['seed'] for row in table(run / 'features' / 'budgets.csv')} == {
-    '0'
-  }
+  assert len(table(run / 'studies' / 'gradients' / 'clips.csv')) > 2
+  budgets = table(run / 'studies' / 'features' / 'budgets.csv')
+  assert {row['num_clips'] for row in budgets} == {'2'}
   page = (run / 'report' / 'index.html').read_text()
   assert 'was not run' not in page
-  for name in ('gradients-accumulation', 'features-error_against_snr-seed0'):
-    assert f'href="{name}.svg"' in page
+  for name in ('gradients/accumulation', 'features/error_against_snr-seed0'):
+    assert f'href="../studies/{name}.svg"' in page
+    assert (run / 'studies' / f'{name}.svg').exists()
 
 
 @pytest.mark.slow
@@ -356,8 +349,13 @@ def test_a_wrong_argument_gets_one_sentence(tmp_path, arg, match):
     ('attack', ['--epsilons='], 'must name one at least'),
     ('attack', ['--checkpoint=az://b'], '--checkpoint must be a path'),
     ('attack', ['--output=~nobody-here/x'], 'that home folder is not known'),
-    ('gradients', ['--checkpoint=az://b'], '--checkpoint must be a path'),
-    ('features', ['--models=az://b'], '--models must be a path'),
+    (
+      'study',
+      ['gradients', '--config.gradients.checkpoints=az://b'],
+      '--config.gradients.checkpoints must be a path',
+    ),
+    ('study', [], 'name a study, one of gradients, features or your own'),
+    ('study', ['noise'], 'a study must be one of gradients, features, or your'),
     ('benchmark', ['--output=gs://b/x.json'], '--output must be a path'),
     (
       'local',

@@ -11,7 +11,6 @@ import types
 import pytest
 
 from advspeech import errors, experiment, ownership
-from advspeech.experiment import training
 from configs import quickstart
 
 TASK = types.SimpleNamespace(classes=('female', 'male'))
@@ -48,9 +47,13 @@ def holder_of():
     process.wait()
 
 
+def attack_first(config, workdir):
+  experiment.attack(experiment.Run.open(config, workdir))
+
+
 def train_first(config, workdir):
   config.training.side_by_side = False
-  experiment.run_training(config, workdir)
+  experiment.train(experiment.Run.open(config, workdir))
 
 
 def test_a_second_program_is_told_who_writes_and_a_dead_ones_place_is_free(
@@ -75,12 +78,13 @@ def test_a_second_program_is_told_who_writes_and_a_dead_ones_place_is_free(
 
 @pytest.mark.parametrize(
   ('stage', 'part'),
-  [(experiment.run_attack, 'attack'), (train_first, 'wavecnn-seed0')],
+  [(attack_first, 'attack'), (train_first, 'wavecnn-seed0')],
 )
 def test_every_stage_holds_what_it_writes(
   tmp_path, monkeypatch, holder_of, stage, part
 ):
-  monkeypatch.setattr(training, 'load', lambda *_: (None, TASK, {}))
+  data = types.SimpleNamespace(corpus=None, task=TASK, splits={})
+  monkeypatch.setattr(experiment.Run, 'data', data)
   holder_of(tmp_path / part)
   with pytest.raises(errors.InputError, match=rf'{part} is being written by'):
     stage(quickstart.get_config(), str(tmp_path))

@@ -553,7 +553,6 @@ def reproduced(monkeypatch, tmp_path):
   called = []
   experiment = types.ModuleType('advspeech.experiment')
   experiment.validate = lambda config: None
-  experiment.page_path = lambda workdir: f'{workdir}/page'
   experiment.reproduce = lambda *args: called.append((os.getcwd(), *args))
   monkeypatch.setitem(sys.modules, 'advspeech.experiment', experiment)
   monkeypatch.setattr(advspeech, 'experiment', experiment, raising=False)
@@ -596,7 +595,7 @@ def test_ray_calls_the_library_on_the_workers(
     'storage_path': f'{workdir}-ray',
     'failure_config': {'max_failures': 2},
   }
-  assert capsys.readouterr().out == f'{workdir}/page\n'
+  assert capsys.readouterr().out == f'{workdir}/report/index.html\n'
 
 
 def test_ray_workers_that_are_not_joined_do_not_train(monkeypatch, reproduced):

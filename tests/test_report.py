@@ -16,24 +16,24 @@ import soundfile
 
 from advspeech import (
   audio,
+  claim,
   errors,
   models,
   provenance,
   report,
   storage,
+  studies,
 )
 from advspeech.report import (
   architecture,
-  claim,
   comparison,
   players,
   sections,
-  study_claims,
   sweep_claims,
 )
 from advspeech.report import run as run_lib
-from advspeech.studies import features as feature_study
-from advspeech.studies import gradients as gradient_study
+from advspeech.studies.features import claims as feature_claims
+from advspeech.studies.gradients import claims as gradient_claims
 from configs import paper
 
 
@@ -429,7 +429,7 @@ def test_one_step_is_held_against_the_bound_of_equation_10(
 ):
   run = read(tmp_path)
   runs.write_everything_else(tmp_path / 'run')
-  path = tmp_path / 'run' / 'gradients' / 'summary.csv'
+  path = tmp_path / 'run' / 'studies' / 'gradients' / 'summary.csv'
   rows = [
     runs.estimate(
       *('jacobians', model, training, f'one_step_{what}'), *interval
@@ -441,7 +441,7 @@ def test_one_step_is_held_against_the_bound_of_equation_10(
     for what in ('median', 'max')
   ]
   storage.write_table(path, tuple(rows[0]), rows)
-  found = study_claims.one_step(run)
+  found = gradient_claims.one_step(run.studies['gradients'])
   assert found.verdict == verdict
   assert found.found[0].startswith(
     'WaveRNN, seed 0 (trained): bound 1; largest step of a clip '
@@ -718,10 +718,19 @@ def test_a_jump_does_not_depend_on_how_fine_the_grid_is(
 def test_studies_decide_on_their_intervals(tmp_path):
   run = read(tmp_path, clip_s=6.0)
   runs.write_everything_else(tmp_path / 'run')
-  assert study_claims.accumulation(run).verdict == claim.CONFIRMED
-  assert study_claims.vanishing(run).verdict == claim.CONFIRMED
-  assert study_claims.early_gradient(run).verdict == claim.CONFIRMED
-  found = study_claims.conversion(run)
+  assert (
+    gradient_claims.accumulation(run.studies['gradients']).verdict
+    == claim.CONFIRMED
+  )
+  assert (
+    gradient_claims.vanishing(run.studies['gradients']).verdict
+    == claim.CONFIRMED
+  )
+  assert (
+    gradient_claims.early_gradient(run.studies['gradients']).verdict
+    == claim.CONFIRMED
+  )
+  found = feature_claims.conversion(run.studies['features'])
   assert found.verdict == claim.CONFIRMED
   assert found.found[1] == (
     'MFCC, Griffin-Lim, gradient through features, seed 0: '
@@ -740,14 +749,14 @@ def test_studies_decide_on_their_intervals(tmp_path):
 def test_conversion_is_decided_by_intervals(tmp_path, shares, verdict):
   run = read(tmp_path)
   runs.write_everything_else(tmp_path / 'run')
-  path = tmp_path / 'run' / 'features' / 'budgets.csv'
+  path = tmp_path / 'run' / 'studies' / 'features' / 'budgets.csv'
   rows = storage.read_table(path)
   for row in rows:
     row['conversion_larger'] = shares[
       not row['representation'].startswith('mfcc')
     ]
   storage.write_table(path, tuple(rows[0]), rows)
-  assert study_claims.conversion(run).verdict == verdict
+  assert feature_claims.conversion(run.studies['features']).verdict == verdict
 
 
 @pytest.mark.parametrize(
@@ -764,8 +773,8 @@ def test_a_gradient_vanishes_in_a_wavernn_that_learned_and_no_wavecnn(
   tmp_path, cnn, rnn, error_rate, verdict
 ):
   run = read(tmp_path, clip_s=6.0)
-  folder = tmp_path / 'run' / 'gradients'
-  folder.mkdir()
+  folder = tmp_path / 'run' / 'studies' / 'gradients'
+  folder.mkdir(parents=True)
   shares = {'wavecnn-seed0': cnn, 'wavernn-seed0': rnn}
   for name, table in (
     (
@@ -800,10 +809,13 @@ def test_a_gradient_vanishes_in_a_wavernn_that_learned_and_no_wavecnn(
     ),
   ):
     storage.write_table(folder / f'{name}.csv', tuple(table[0]), table)
-  assert study_claims.early_gradient(run).verdict == verdict
+  found = gradient_claims.early_gradient(run.studies['gradients'])
+  assert found.verdict == verdict
   # The claim is about six seconds.
-  shorter = dataclasses.replace(run, config={**run.config, 'clip_s': 1.6})
-  found = study_claims.early_gradient(shorter)
+  shorter = dataclasses.replace(
+    run.studies['gradients'], config={**run.config, 'clip_s': 1.6}
+  )
+  found = gradient_claims.early_gradient(shorter)
   assert found.verdict == claim.NOT_TESTED
   assert found.found == [
     'It is about clips of 6 s; those of this run have 1.6 s.'
@@ -813,27 +825,27 @@ def test_a_gradient_vanishes_in_a_wavernn_that_learned_and_no_wavecnn(
 def test_the_early_share_is_shown_with_its_spread(tmp_path):
   run = read(tmp_path, clip_s=6.0)
   runs.write_everything_else(tmp_path / 'run')
-  path = tmp_path / 'run' / 'gradients' / 'clips.csv'
+  path = tmp_path / 'run' / 'studies' / 'gradients' / 'clips.csv'
   rows = storage.read_table(path)
   shares = iter([0.01, 0.02, 0.03, 0.9] * len(rows))
   rows = [{**row, 'early_l1_share': next(shares)} for row in rows]
   storage.write_table(path, tuple(rows[0]), rows)
-  found = study_claims.early_gradient(run).found
+  found = gradient_claims.early_gradient(run.studies['gradients']).found
   assert all('quartiles' in x and 'clips below the limit' in x for x in found)
 
 
 def test_headings_say_what_the_table_of_gradients_is_of(tmp_path):
   run = read(tmp_path)
   runs.write_everything_else(tmp_path / 'run')
-  path = tmp_path / 'run' / 'gradients' / 'summary.csv'
+  path = tmp_path / 'run' / 'studies' / 'gradients' / 'summary.csv'
   row = runs.estimate('clips', 'wavecnn-seed0', 'start, all', '', 0.5, 0.4, 0.6)
   rows = [
     {**row, 'statistic': statistic, 'of': of}
     for statistic, of in (('early_l1_share', 'mean'), ('index_50', 'median'))
   ]
   storage.write_table(path, tuple(row), rows)
-  estimates = sections.gradient_estimates(run)
-  assert sections.gradient_headings(estimates) == [
+  shown = studies.resolve('gradients').section(run.studies['gradients'])
+  assert shown.context['headings'] == [
     'L1 norm in the first 5/8, % (mean)',
     'energy on padding, %',
     'exact zeros, %',
@@ -844,7 +856,7 @@ def test_headings_say_what_the_table_of_gradients_is_of(tmp_path):
 def test_an_influence_that_hardly_falls_does_not_vanish(tmp_path):
   run = read(tmp_path)
   runs.write_everything_else(tmp_path / 'run')
-  path = tmp_path / 'run' / 'gradients' / 'summary.csv'
+  path = tmp_path / 'run' / 'studies' / 'gradients' / 'summary.csv'
   for low, high, verdict in (
     (0.0001, 0.01, claim.REFUTED),
     # One halving in the clip of a second: half of it is left.
@@ -861,7 +873,7 @@ def test_an_influence_that_hardly_falls_does_not_vanish(tmp_path):
     )
     plain = {**row, 'model': 'wavernn_tanh-seed0', 'ci_low': 8, 'ci_high': 9}
     storage.write_table(path, tuple(row), [row, lstm, plain])
-    found = study_claims.vanishing(run)
+    found = gradient_claims.vanishing(run.studies['gradients'])
     assert found.verdict == verdict
     assert len(found.found) == 1  # the plain RNN is none of the claim's
 
@@ -881,7 +893,7 @@ def test_accumulation_is_of_length_and_rate_not_of_random_samples(
 ):
   run = read(tmp_path)
   runs.write_everything_else(tmp_path / 'run')
-  path = tmp_path / 'run' / 'gradients' / 'summary.csv'
+  path = tmp_path / 'run' / 'studies' / 'gradients' / 'summary.csv'
   rows = []
   for varied, (low, high) in (
     ('rate', rate),
@@ -896,7 +908,7 @@ def test_accumulation_is_of_length_and_rate_not_of_random_samples(
       )
       rows.append({**row, 'num_clips': 14, 'num_left_out': 2})
   storage.write_table(path, tuple(rows[0]), rows)
-  found = study_claims.accumulation(run)
+  found = gradient_claims.accumulation(run.studies['gradients'])
   assert found.verdict == verdict
   assert len(found.found) == 4
   assert not [line for line in found.found if 'nan' in line]
@@ -912,9 +924,9 @@ def test_accumulation_is_of_length_and_rate_not_of_random_samples(
 def read_all(folder):
   """Reads what a page is made of, and draws nothing."""
   run = run_lib.read(folder)
-  study_claims.vanishing(run)
-  gradient_study.plans(run.path('gradients'))
-  feature_study.plans(run.path('features'))
+  gradient_claims.vanishing(run.studies['gradients'])
+  for name, results in run.studies.items():
+    studies.resolve(name).figures(results)
 
 
 @pytest.mark.parametrize(
@@ -923,8 +935,9 @@ def read_all(folder):
     *('config.json', 'data.json', 'wavecnn-seed0/summary.json'),
     *('attack/sweep.csv', 'attack/checks.json', 'attack/examples.json'),
     *('attack/quality.csv', 'attack/transforms.csv'),
-    *('gradients/summary.csv', 'gradients/fgsm.csv', 'gradients/settings.json'),
-    *('features/budgets.csv', 'features/norms.csv', 'features/examples.json'),
+    *('studies/gradients/summary.csv', 'studies/gradients/fgsm.csv'),
+    *('studies/gradients/settings.json', 'studies/features/budgets.csv'),
+    *('studies/features/norms.csv', 'studies/features/examples.json'),
   ],
 )
 def test_a_page_names_the_file_that_is_not_what_it_was(tmp_path, name):
@@ -964,11 +977,11 @@ def test_a_page_is_drawn_of_studies_that_found_nothing_but_zeros(tmp_path):
   folder = runs.write(tmp_path / 'run', clip_s=6.0)
   runs.write_everything_else(tmp_path / 'run')
   for study, values in NOTHING.items():
-    for path in (tmp_path / 'run' / study).glob('*.csv'):
+    for path in (tmp_path / 'run' / 'studies' / study).glob('*.csv'):
       rows = storage.read_table(path)
       rows = [{k: values.get(k, v) for k, v in row.items()} for row in rows]
       storage.write_table(path, tuple(rows[0]), rows)
-  for path in (tmp_path / 'run' / 'gradients').glob('*.npz'):
+  for path in (tmp_path / 'run' / 'studies' / 'gradients').glob('*.npz'):
     with np.load(path) as found:
       arrays = dict(found)
     for name in arrays.keys() & {'gradient', 'profile'}:
@@ -978,11 +991,11 @@ def test_a_page_is_drawn_of_studies_that_found_nothing_but_zeros(tmp_path):
   assert not re.search(r'\bnan\b', page)
   run = run_lib.read(folder)
   for make in (
-    study_claims.early_gradient,
-    study_claims.vanishing,
-    study_claims.accumulation,
+    gradient_claims.early_gradient,
+    gradient_claims.vanishing,
+    gradient_claims.accumulation,
   ):
-    found = make(run)
+    found = make(run.studies['gradients'])
     assert found.verdict == claim.NOT_SHOWN
     assert 'not defined for any clip' in found.found[0]
 
@@ -1156,11 +1169,14 @@ def test_scores_that_are_not_defined_are_counted_out(tmp_path):
 
 def test_attacks_on_features_are_compared_at_equal_size_and_error(tmp_path):
   run = read(tmp_path)
-  assert not sections.equal_errors(run) + sections.contradicting_sizes(run)
+  study, results = studies.resolve('features'), run.studies['features']
+  before = study.section(results).context
+  assert not before['equal_errors'] + before['contradicting_sizes']
   runs.write_everything_else(tmp_path / 'run')
   with open(report.write(run.folder), encoding='utf-8') as file:
     page = file.read()
   assert '8.0 [7.0, 9.0]' in page
   assert '<td class="text">not reached</td>' in page
   assert '<bdi>&lt;b&gt;clip&lt;/b&gt;</bdi>' in page
-  assert {row['kind'] for row in sections.feature_comparison(run)} == {'snr'}
+  shown = study.section(results).context
+  assert {row['kind'] for row in shown['comparison']} == {'snr'}

@@ -66,8 +66,8 @@ def full(full_folder):
 
 def test_every_stage_that_was_not_run_is_named_with_how_to_run_it(plain):
   for words in (
-    'python -m launch.gradients',
-    'python -m launch.features',
+    'python -m launch.study gradients',
+    'python -m launch.study features',
     'config.sweep.transforms',
     'config.sweep.masks',
     'config.sweep.num_quality_clips',

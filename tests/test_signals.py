@@ -39,8 +39,13 @@ TINY = (
   '--config.gradients.num_clips=8',
   '--config.gradients.num_studied=2',
   '--config.sweep.num_clips=32',
+  '--config.features.num_clips=2',
+  '--config.features.batch_size=2',
 )
-PREPARED = ('prepare', 'train', 'attack', 'gradients', 'report')
+PREPARED = (
+  *(('prepare',), ('train',), ('attack',), ('study', 'gradients')),
+  ('report',),
+)
 PROGRAMS = {
   'prepare': ('prepare',),
   'train': ('train', '--config.training.num_epochs=8'),
@@ -57,8 +62,8 @@ PROGRAMS = {
     *('local', '--num_processes=2', '--', 'shallow', 'launch.attack'),
   ),
   'recording': ('attack', '--attack=pgd', '--epsilons=0.01,0.02'),
-  'gradients': ('gradients',),
-  'features': ('features', '--num_clips=2', '--batch_size=2'),
+  'gradients': ('study', 'gradients'),
+  'features': ('study', 'features'),
   'report': ('report',),
   'benchmark': ('benchmark', '--only=models', '--rounds=1', '--clips=1'),
   'plan': ('plan', '--devices=1', '--only=evaluation'),
@@ -72,7 +77,7 @@ STAGES = {
   'train': (),
   'two trainings': (),
   'search_lr': (),
-  'report': ('attack', 'gradients'),
+  'report': ('attack', 'studies'),
 }
 
 
@@ -80,8 +85,8 @@ STAGES = {
 def run(espeak_dir, tmp_path_factory):
   """A folder that went through every stage, and a recording."""
   folder = tmp_path_factory.mktemp('run')
-  for name in PREPARED:
-    process = start((name,), folder / 'run', espeak_dir)
+  for program in PREPARED:
+    process = start(program, folder / 'run', espeak_dir)
     _, told = process.communicate()
     assert process.returncode == 0, told
   pcm = np.random.default_rng(0).normal(0, 0.1, 6400) / 2 + 0.5
@@ -116,7 +121,7 @@ def begin(name, run, espeak_dir, folder):
   if name == 'prepare':
     data_dir = folder / 'data'
   elif done or name not in STAGES:
-    kept = {'gradients', 'attack', 'features', 'report'} - {*done}
+    kept = {'attack', 'studies', 'report'} - {*done}
     shutil.copytree(run / 'run', workdir, ignore=lambda *_: kept)
   if name == 'recording':
     more = (

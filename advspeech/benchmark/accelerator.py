@@ -540,7 +540,7 @@ def _judge(session, subjects, memory_mb, batch_size):
 
 
 def _gradients(session):
-  """Adds input gradients and what launch.gradients keeps of them."""
+  """Adds input gradients and what the study of gradients records of them."""
   for name in models.NAMES:
     subject = host.make_subject(session.config, name, session.scale.clips)
     args = (subject.variables, subject.clips, subject.label)

@@ -177,7 +177,7 @@ def input_gradient(subject: Subject, variables, clips, label) -> jax.Array:
 
 
 def gradient_statistics(subject: Subject, variables, clips, label, mask):
-  """Returns what `launch.gradients` keeps of the gradients, clip by clip."""
+  """Returns what the study of gradients records, clip by clip."""
   fn = analysis.statistics_fn((subject.model(),), 'start')
   rows = {'audio': clips, 'label': label, 'mask': mask}
   at_once = models.clips_at_once(subject.model(), *clips.shape)

@@ -10,44 +10,35 @@ from collections.abc import Sequence
 import ml_collections
 
 from advspeech import parallel, report
-from advspeech.experiment.attack import run_attack
+from advspeech.experiment import stages
+from advspeech.experiment.attacking import attack
 from advspeech.experiment.data import count_clips, is_prepared, prepare
-from advspeech.experiment.folder import (
-  STUDIES,
-  claim_workdir,
-  exists,
-  page_path,
-)
-from advspeech.experiment.studies import run_features, run_gradients
-from advspeech.experiment.training import run_lr_search, run_training
+from advspeech.experiment.run import Run
+from advspeech.experiment.stages import Stage, write_page
+from advspeech.experiment.studying import study
+from advspeech.experiment.training import search_rates, train
 from advspeech.experiment.validation import check_devices, validate
 
 __all__ = [
+  'Run',
+  'Stage',
+  'attack',
   'check_devices',
-  'claim_workdir',
+  'compare',
   'count_clips',
   'is_prepared',
   'prepare',
   'reproduce',
-  'run_attack',
-  'run_comparison',
-  'run_features',
-  'run_gradients',
-  'run_lr_search',
-  'run_report',
-  'run_training',
+  'search_rates',
+  'stages',
+  'study',
+  'train',
   'validate',
+  'write_page',
 ]
 
 
-def run_report(workdir: str) -> str:
-  """Draws the figures and the page from the tables; returns its path."""
-  page = page_path(workdir)
-  parallel.on_lead(lambda: report.write(workdir), f'{page} is written')
-  return page
-
-
-def run_comparison(workdir: str, run_folders: Sequence[str]) -> str:
+def compare(workdir: str, run_folders: Sequence[str]) -> str:
   """Puts several runs on one page, from their tables; returns its path."""
   page = os.path.join(workdir, 'comparison', 'index.html')
   parallel.on_lead(
@@ -65,22 +56,11 @@ def reproduce(
     config: See configs/paper.py.
     workdir: The run's folder.
     skip_bad: Leave bad recordings out of the corpus.
+
+  Raises:
+    errors.InputError: If the config cannot be run, here or in this folder.
   """
-  validate(config)
-  check_devices(config)
-  claim_workdir(config, workdir)
-  page = page_path(workdir)
-  tables = (
-    os.path.join(workdir, 'attack', 'sweep.csv'),
-    *(os.path.join(workdir, name, STUDIES[name]) for name in config.studies),
-  )
-  if not all(exists(path) for path in (page, *tables)):
-    prepare(config, skip_bad)
-    run_training(config, workdir)
-    run_attack(config, workdir)
-    if 'gradients' in config.studies:
-      run_gradients(config, workdir)
-    if 'features' in config.studies:
-      run_features(config, workdir)
-    run_report(workdir)
-  return page
+  run = Run.open(config, workdir, skip_bad=skip_bad)
+  for stage in stages.left(run):
+    stage.run(run)
+  return run.paths.page

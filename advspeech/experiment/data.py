@@ -33,7 +33,6 @@ def prepare(config: ml_collections.ConfigDict, skip_bad: bool = False) -> str:
     skip_bad: Leave bad recordings out instead of stopping at them.
   """
   validate(config)
-
   path = corpora.path(config.corpus.name, **_where(config))
   try:
     parallel.on_lead(
@@ -62,7 +61,7 @@ def count_clips(
   """Returns classes of the task and clips of each split; reads no clip."""
   config = config.copy_and_resolve_references()
   config.input.memory_budget_mb = 0
-  _, task, splits = load(config)
+  _, task, splits = read(config)
   return len(task.classes), {name: len(s) for name, s in splits.items()}
 
 
@@ -82,12 +81,13 @@ def _where(config):
   }
 
 
-def load(
-  config: ml_collections.ConfigDict, workdir: str | None = None
+def read(
+  config: ml_collections.ConfigDict,
 ) -> tuple[corpora.Corpus, tasks.Task, dict[str, input_pipeline.Split]]:
-  """Returns the corpus, the task and its splits, and says what is in them.
+  """Returns the corpus, the task and its splits.
 
-  Writes it to `data.json` too, where a run's folder is given.
+  Args:
+    config: See configs/paper.py.
   """
   corpus = corpora.read(
     config.corpus.name,
@@ -106,13 +106,6 @@ def load(
     config.split.session,
     config.split.by,
   )
-  described = audit(corpus, task, splits)
-  if workdir:
-    path = os.path.join(workdir, 'data.json')
-    data = {'corpus': corpus.metadata, 'splits': described}
-    parallel.on_lead(
-      lambda: storage.write_json(path, data), f'{path} is written'
-    )
   return corpus, task, splits
 
 
@@ -121,7 +114,7 @@ def audit(
   task: tasks.Task,
   splits: Mapping[str, input_pipeline.Split],
 ) -> dict[str, dict[str, Any]]:
-  """Says what is in each split, and by name what is not; returns the counts.
+  """Logs what is in each split, and by name what is not; returns the counts.
 
   Of validation and test clips also how many share with a training clip who
   speaks, what is said, both, and of what they are a take (`shared`, None where

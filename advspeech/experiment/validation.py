@@ -1,7 +1,7 @@
 """Whether a config can be run, before any work is done."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
@@ -15,12 +15,12 @@ from advspeech import (
   models,
   parallel,
   registry,
+  studies,
   sweep,
   tasks,
   training,
   transforms,
 )
-from advspeech.experiment.folder import STUDIES
 from advspeech.models import frontend
 
 # What the numbers of a config must be, as it is printed: whole or any, in an
@@ -30,8 +30,6 @@ NUMBERS = {
   'split.seed': 'whole [0, 4294967295]',
   'input.memory_budget_mb': '[0, inf)',
   'input.device_budget_mb': '[0, inf)',
-  'gradients.num_clips': 'whole [2, inf) or -1',
-  'gradients.num_studied': 'whole [2, inf)',
   'model.features': 'whole [1, 65536]',
   'model.hidden_features': 'whole [1, 65536]',
   'model.input_pool': 'whole [1, 640]',
@@ -58,6 +56,11 @@ NUMBERS = {
   'sweep.epsilon_devices': 'whole [1, 65536]',
   'sweep.num_examples': 'whole [0, inf) or -1',
   'sweep.num_quality_clips': 'whole [0, inf) or -1',
+  **{
+    f'{name}.{key}': allowed
+    for name in studies.NAMES
+    for key, allowed in studies.resolve(name).numbers.items()
+  },
 }
 SWITCHES = (
   'model.center_input',
@@ -71,6 +74,8 @@ NAME_LISTS = (
   'models',
   'classes',
   'studies',
+  'gradients.checkpoints',
+  'gradients.examples',
   'sweep.attacks',
   'sweep.checkpoints',
   'sweep.masks',
@@ -86,6 +91,7 @@ TEXTS = (
   'split.session',
   'training.augmentation',
   'split.by',
+  'gradients.split',
 )
 
 
@@ -139,8 +145,8 @@ def validate(config: ml_collections.ConfigDict) -> None:
   for key in ('models', 'seeds', 'studies', 'classes'):
     errors.check_distinct(f'config.{key}', config[key])
   sweep.validate(config)
-  for name in config.studies:
-    check_choice('studies', name, STUDIES)
+  for name in dict.fromkeys((*studies.NAMES, *config.studies)):
+    _check_study(config, name)
   if config.lr_search.low >= config.lr_search.high:
     raise errors.InputError(
       'config.lr_search.low must be below config.lr_search.high, got '
@@ -204,6 +210,23 @@ def _check_frames(config):
       'config.model.input_pool must divide a frame of '
       f'{frame_samples} samples, got {config.model.input_pool}'
     )
+
+
+def _check_study(config, name):
+  """Raises errors.InputError at a study that is none, or its settings."""
+  study = studies.resolve(name)
+  if name not in studies.NAMES:
+    sections = {key.split('.')[0] for key in (*NUMBERS, *SWITCHES, *TEXTS)}
+    taken = {*sections, *NAME_LISTS, 'task', 'source', 'seeds', 'clip'}
+    if not re.fullmatch('[a-z][a-z0-9_]*', study.name) or study.name in taken:
+      raise errors.InputError(
+        f'{name} has the name {study.name!r}, which must be small letters, '
+        'digits and _, and no other key of the config; give it another'
+      )
+    for key, allowed in study.numbers.items():
+      key = f'{study.name}.{key}'
+      _check_number(key, _value(config, key), allowed)
+  study.check(config)
 
 
 def _value(config: ml_collections.ConfigDict, key: str) -> Any:
@@ -276,17 +299,8 @@ def check_devices(config: ml_collections.ConfigDict) -> None:
     config.sweep.batch_size,
     parallel.make_mesh(config.sweep.epsilon_devices),
   )
-  if 'gradients' in config.studies:
-    parallel.check_batch_size(
-      'config.sweep.batch_size (for the study of gradients)',
-      config.sweep.batch_size,
-      parallel.make_mesh(),
-    )
-  if 'features' in config.studies and parallel.is_distributed():
-    raise errors.InputError(
-      "config.studies names 'features', which is a study for one process, got "
-      'several; leave it out, and run launch.features by itself afterwards'
-    )
+  for name in config.studies:
+    studies.resolve(name).check_devices(config)
 
 
 def training_meshes(
@@ -318,32 +332,3 @@ def check_choice(key: str, value: str, choices: Iterable[str]) -> None:
 def clip_samples(config: ml_collections.ConfigDict) -> int:
   """Returns a clip's length in samples."""
   return round(config.clip_s * audio.SAMPLE_RATE_HZ)
-
-
-def check_clips(
-  path: str, metadata: Mapping[str, Any], config: ml_collections.ConfigDict
-) -> None:
-  """Refuses a model that was trained on clips of another shape or level.
-
-  Args:
-    path: Of the model.
-    metadata: Its own.
-    config: Whose clips it is to judge.
-
-  Raises:
-    errors.InputError: If length, padding, cut or level differ.
-  """
-  found = {
-    'clip_s': metadata['clip_samples'] / audio.SAMPLE_RATE_HZ,
-    **{f'clip.{key}': value for key, value in metadata['clip'].items()},
-  }
-  expected = {
-    'clip_s': clip_samples(config) / audio.SAMPLE_RATE_HZ,
-    **{f'clip.{key}': value for key, value in config.clip.items()},
-  }
-  for key, value in expected.items():
-    if found[key] != value:
-      raise errors.InputError(
-        f'{path} was trained with {key} {found[key]}, the config says {value}; '
-        'name a model of the same clips'
-      )

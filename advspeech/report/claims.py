@@ -6,8 +6,9 @@ every seed and model on its own; 'in part' is where they disagree.
 
 from collections.abc import Callable
 
-from advspeech.report import claim, study_claims, sweep_claims
+from advspeech import claim, studies
 from advspeech.report import run as run_lib
+from advspeech.report import sweep_claims
 
 # The paper's numbers: (clean accuracy, epsilon, error under FGSM there).
 PAPER = {
@@ -33,11 +34,6 @@ _CLAIMS: tuple[Callable[[run_lib.Run], claim.Claim], ...] = (
   sweep_claims.flat_then_jump,
   sweep_claims.fluctuates,
   sweep_claims.vulnerability,
-  study_claims.accumulation,
-  study_claims.conversion,
-  study_claims.one_step,
-  study_claims.vanishing,
-  study_claims.early_gradient,
   sweep_claims.filters,
   sweep_claims.robust_to_noise,
   sweep_claims.shared_frontend,
@@ -48,5 +44,8 @@ _CLAIMS: tuple[Callable[[run_lib.Run], claim.Claim], ...] = (
 
 
 def of_run(run: run_lib.Run) -> list[claim.Claim]:
-  """Returns every claim with its verdict on this run."""
-  return [make(run) for make in _CLAIMS]
+  """Returns every claim with its verdict on this run, the sweep's first."""
+  found = [make(run) for make in _CLAIMS]
+  for name, results in run.studies.items():
+    found += studies.resolve(name).claims(results)
+  return found

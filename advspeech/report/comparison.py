@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from advspeech import errors, figures, storage
+from advspeech import errors, figures, section, storage
 from advspeech.report import page, sections
 from advspeech.report import run as run_lib
 
@@ -29,7 +29,7 @@ def compare(workdir: str, run_folders: Sequence[str]) -> str:
   runs = titled([run_lib.read(folder) for folder in run_folders])
   folder = os.path.join(workdir, 'comparison')
   storage.make_folder(folder)
-  curve = sections.Figure(
+  curve = section.Figure(
     'figure6',
     lambda: figures.error_over_runs(
       {title: run.first for title, run in runs.items()},

@@ -1,6 +1,7 @@
 """Writes the page of a run and its figures."""
 
 import base64
+import collections
 import hashlib
 import json
 import os
@@ -10,30 +11,40 @@ from typing import Any, NamedTuple
 import jinja2
 import markupsafe
 
-from advspeech import (
-  figures,
-  provenance,
-  storage,
-)
-from advspeech.report import claims, players, sections, study_claims
+from advspeech import figures, provenance, section, storage, studies
+from advspeech.report import claims, players, sections
 from advspeech.report import run as run_lib
-from advspeech.studies import features as feature_study
-from advspeech.studies import gradients as gradient_study
+
+
+class Study(NamedTuple):
+  """A study's part of the page.
+
+  Attributes:
+    name: Of its folder.
+    given: By which it is named in the config.
+    title: Of its section.
+    section: HTML; '' where it was not run.
+  """
+
+  name: str
+  given: str
+  title: str
+  section: str
 
 
 class Image(NamedTuple):
   """A figure that was drawn.
 
   Attributes:
-    name: Of its files beside the page.
+    path: Of its files, from the page, without their endings.
     uri: The PNG itself.
     width: In pixels.
     height: In pixels.
-    alt: See `sections.Figure`.
-    caption: See `sections.Figure`.
+    alt: See `section.Figure`.
+    caption: See `section.Figure`.
   """
 
-  name: str
+  path: str
   uri: str
   width: int
   height: int
@@ -59,7 +70,7 @@ def write(workdir: str) -> str:
     return [draw(each, folder) for each in found]
 
   of_clips = sections.example_figure_list(run, clips)
-  estimates = sections.gradient_estimates(run)
+  shown = [_study(run, name, results) for name, results in run.studies.items()]
   return render(
     'run.html.j2',
     folder,
@@ -79,66 +90,55 @@ def write(workdir: str) -> str:
     filters=run_lib.filters(run),
     quality=sections.quality(run),
     measures=sections.measures(),
-    gradients={
-      topic: images(found)
-      for topic, found in sections.gradient_section(run).items()
-    },
-    gradient_estimates=estimates,
-    gradient_headings=sections.gradient_headings(estimates),
-    growth=study_claims.growth(run),
-    dimensions=study_claims.DIMENSIONS,
-    features=images(sections.feature_section(run)),
-    feature_comparison=sections.feature_comparison(run),
-    equal_errors=sections.equal_errors(run),
-    contradicting_sizes=sections.contradicting_sizes(run),
-    feature_sounds=_feature_sounds(run),
+    studies=shown,
+    study_entries=[(each.name, each.title) for each in shown],
     checks=sections.checks(run),
     attack_made=sections.made(run.sessions),
     config_json=json.dumps(run.config, indent=2, ensure_ascii=False),
   )
 
 
-def _feature_sounds(run):
-  path = run.path('features', 'examples.json')
-  if not storage.exists(path):
-    return []
-  entries = storage.read_json(path, kind=list)
-  return players.feature_sounds(run.path('features'), entries)
+def _study(run, given, results):
+  """Returns the part of a study, with its figures as they lie in its folder."""
+  study = studies.resolve(given)
+  if not studies.is_complete(study, results.folder):
+    return Study(study.name, given, study.title, '')
+  images = collections.defaultdict(list)
+  for each in study.figures(results):
+    images[each.topic].append(
+      draw(each, results.folder, f'../studies/{study.name}/')
+    )
+  found = study.section(results)
+  environment = _environment()
+  section = environment.from_string(found.template).render(
+    figures=dict(images), **found.context
+  )
+  # What a study's template writes is escaped there.
+  return Study(study.name, given, study.title, markupsafe.Markup(section))
 
 
-def draw(found: sections.Figure, folder: str) -> Image:
-  """Draws a figure into the folder and returns it as the page shows it."""
+def draw(found: section.Figure, folder: str, link: str = '') -> Image:
+  """Returns a figure as the page shows it; draws it if it is not there.
+
+  Args:
+    found: What to draw.
+    folder: Where its files go.
+    link: Of the folder, from the page.
+  """
   path = os.path.join(folder, found.name)
-  figures.save(found.draw(), path)
+  if not link or not storage.exists(f'{path}.svg'):
+    figures.save(found.draw(), path)
   with storage.opened(f'{path}.png', 'rb') as file:
     data = file.read()
   # The first chunk of a PNG, IHDR, begins with width and height.
   width, height = (int.from_bytes(data[i : i + 4], 'big') for i in (16, 20))
   uri = f'data:image/png;base64,{base64.b64encode(data).decode()}'
-  return Image(found.name, uri, width, height, found.alt, found.caption)
+  return Image(link + found.name, uri, width, height, found.alt, found.caption)
 
 
 def render(template: str, folder: str, **context: Any) -> str:
   """Writes a template as `folder`/index.html; returns its path."""
-  environment = jinja2.Environment(
-    loader=jinja2.PackageLoader('advspeech.report', 'templates'),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-  )
-  environment.filters.update(
-    percent=lambda rate: f'{100 * rate:.1f}',
-    rate=_rate,
-    points=_points,
-    by_class=sections.by_class,
-    title=figures.title,
-    attack=figures.attack_title,
-    transform=figures.transform_title,
-    control=figures.control_title,
-    member=gradient_study.member_title,
-    representation=feature_study.representation_title,
-  )
+  environment = _environment()
   script, style = (
     environment.loader.get_source(environment, name)[0]
     for name in ('page.js', 'page.css')
@@ -157,6 +157,28 @@ def render(template: str, folder: str, **context: Any) -> str:
   with storage.replacing(path) as file:
     file.write(page)
   return path
+
+
+def _environment():
+  """Returns Jinja with the filters of all templates."""
+  environment = jinja2.Environment(
+    loader=jinja2.PackageLoader('advspeech.report', 'templates'),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+  )
+  environment.filters.update(
+    percent=lambda rate: f'{100 * rate:.1f}',
+    rate=_rate,
+    points=_points,
+    by_class=sections.by_class,
+    title=figures.title,
+    attack=figures.attack_title,
+    transform=figures.transform_title,
+    control=figures.control_title,
+  )
+  return environment
 
 
 def _points(row: Mapping[str, Any], key: str) -> str:

@@ -1,32 +1,16 @@
 """Sounds of a page: a clip, what was made of it, and the difference."""
 
-import base64
-import io
-import os
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import soundfile
 
-from advspeech import audio
+from advspeech import audio, sounds
 from advspeech.report import run as run_lib
 
 # The difference is amplified until its largest sample is this.
 _PEAK = 0.5
 # Of all sounds of a page, as they are embedded: the page is to be mailed.
 MAX_BYTES = 7_000_000
-
-
-class Sound(NamedTuple):
-  """One player.
-
-  Attributes:
-    uri: The sound itself.
-    label: What it is, for a reader who does not see where it stands.
-  """
-
-  uri: str
-  label: str
 
 
 class Pair(NamedTuple):
@@ -41,8 +25,8 @@ class Pair(NamedTuple):
   """
 
   entry: run_lib.Row
-  adversarial: Sound
-  difference: Sound
+  adversarial: sounds.Sound
+  difference: sounds.Sound
   gain: float
   waves: tuple[np.ndarray, np.ndarray]
 
@@ -59,7 +43,7 @@ class Clip(NamedTuple):
 
   id: str
   label: str
-  original: Sound
+  original: sounds.Sound
   pairs: list[Pair]
 
 
@@ -78,7 +62,7 @@ def clips(run: run_lib.Run) -> tuple[list[Clip], int]:
     made = Clip(
       id_,
       entries[0]['label'],
-      Sound(flac_uri(original), f'original of {id_}'),
+      sounds.Sound(sounds.flac_uri(original), f'original of {id_}'),
       [],
     )
     room -= len(made.original.uri)
@@ -110,9 +94,11 @@ def _pair(run, entry, original):
   about = f'{entry["attack"]} on {entry["source"]}'
   return Pair(
     entry,
-    Sound(flac_uri(heard), f'adversarial version of {entry["id"]}, {about}'),
-    Sound(
-      flac_uri(gain * difference),
+    sounds.Sound(
+      sounds.flac_uri(heard), f'adversarial version of {entry["id"]}, {about}'
+    ),
+    sounds.Sound(
+      sounds.flac_uri(gain * difference),
       f'amplified difference of {entry["id"]}, {about}',
     ),
     gain,
@@ -122,37 +108,3 @@ def _pair(run, entry, original):
 
 def _read(run, name):
   return audio.read(run.path('attack', 'audio', name))
-
-
-def flac_uri(sound: np.ndarray) -> str:
-  """Returns a sound as a data URI: FLAC, lossless, which browsers play.
-
-  Args:
-    sound: [time] at 16 kHz, full scale 1.
-  """
-  file = io.BytesIO()
-  soundfile.write(
-    file,
-    sound,
-    audio.SAMPLE_RATE_HZ,
-    format='FLAC',
-    subtype='PCM_16',
-  )
-  return f'data:audio/flac;base64,{base64.b64encode(file.getvalue()).decode()}'
-
-
-def feature_sounds(folder: str, entries: list[dict[str, Any]]) -> list[Any]:
-  """Returns the clips of a feature-level study, by utterance, with sounds.
-
-  Args:
-    folder: Of the study.
-    entries: Of its `examples.json`.
-  """
-  by_id: dict[str, list[Any]] = {}
-  for entry in entries:
-    path = os.path.join(folder, 'audio', entry['file'])
-    label = f'{entry["kind"]} of {entry["id"]}'
-    by_id.setdefault(entry['id'], []).append(
-      {**entry, 'sound': Sound(flac_uri(audio.read(path)), label)}
-    )
-  return list(by_id.items())

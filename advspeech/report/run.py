@@ -9,10 +9,12 @@ from typing import Any
 from advspeech import (
   errors,
   figures,
+  paths,
   provenance,
-  registry,
+  section,
   statistics,
   storage,
+  studies,
   sweep,
 )
 
@@ -35,6 +37,7 @@ _CONFIG_KEYS = (
   'models',
   'seeds',
   'clip_s',
+  'studies',
   'sweep',
 )
 _SUMMARY_KEYS = (
@@ -62,6 +65,8 @@ class Run:
     sessions: Of the attack.
     tasks: Of every other model that judged, by its name in the table: its
       `task` and `classes`.
+    studies: What each study found, by the name that it is given by: those that
+      are built in, and the config's.
   """
 
   folder: str
@@ -76,6 +81,7 @@ class Run:
   direct: list[Row]
   sessions: list[Row]
   tasks: Mapping[str, Row]
+  studies: Mapping[str, section.Results]
 
   @property
   def task(self) -> str:
@@ -237,60 +243,59 @@ def read(workdir: str) -> Run:
   Raises:
     errors.InputError: If the attack has not been run there.
   """
-
-  def path(*parts):
-    return os.path.join(workdir, *parts)
-
-  table = path('attack', 'sweep.csv')
+  where = paths.RunPaths(workdir)
+  table = where.sweep_table
   if not storage.exists(table):
     raise errors.InputError(
       f'{workdir} holds no attack/sweep.csv; run python -m launch.attack (or '
       'launch.reproduce) with the same --config and --workdir first'
     )
-  config = storage.read_json(path('config.json'), _CONFIG_KEYS)
-
-  def trained(model, seed):
-    folder = path(f'{registry.short_name(model)}-seed{seed}')
-    summary = os.path.join(folder, 'summary.json')
-    return {
-      'member': model,
-      **storage.read_json(summary, _SUMMARY_KEYS),
-      'sessions': provenance.read(folder),
-    }
-
+  config = storage.read_json(where.config, _CONFIG_KEYS)
   models = [
-    trained(model, seed)
+    {
+      'member': model,
+      **storage.read_json(where.summary(model, seed), _SUMMARY_KEYS),
+      'sessions': provenance.read(where.classifier(model, seed)),
+    }
     for seed in config['seeds']
     for model in config['models']
   ]
-  num_classes = len(models[0]['classes'])
-  data = path('data.json')
+  classes = models[0]['classes']
+
+  def of_attack(name):
+    return os.path.join(where.attack, name)
 
   def optional_table(name):
-    table = path('attack', name)
+    table = of_attack(name)
     # Of a sweep without transforms or scores they have a header alone.
     if not storage.exists(table):
       return []
     return storage.read_table(table, may_be_empty=True)
 
-  judges = path('attack', 'judges.json')
+  judges = of_attack('judges.json')
   return Run(
     folder=workdir,
     config=config,
     models=models,
-    data=storage.read_json(data, ('corpus', 'splits'))
-    if storage.exists(data)
+    data=storage.read_json(where.data, ('corpus', 'splits'))
+    if storage.exists(where.data)
     else None,
     rows=[
-      {**row, 'num_classes': num_classes} for row in storage.read_table(table)
+      {**row, 'num_classes': len(classes)} for row in storage.read_table(table)
     ],
-    findings=storage.read_json(path('attack', 'checks.json'), kind=list),
-    examples=storage.read_json(path('attack', 'examples.json'), kind=list),
+    findings=storage.read_json(of_attack('checks.json'), kind=list),
+    examples=storage.read_json(of_attack('examples.json'), kind=list),
     quality=optional_table('quality.csv'),
     transforms=optional_table('transforms.csv'),
     direct=optional_table('direct.csv'),
-    sessions=provenance.read(path('attack')),
+    sessions=provenance.read(where.attack),
     tasks=storage.read_json(judges) if storage.exists(judges) else {},
+    studies={
+      name: section.Results(
+        where.study(studies.resolve(name).name), config, classes
+      )
+      for name in dict.fromkeys((*studies.NAMES, *config['studies']))
+    },
   )
 
 

@@ -4,23 +4,13 @@ import collections
 import functools
 import json
 import math
-import os
 import statistics as means
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import Any
 
-from matplotlib import figure
-
-from advspeech import (
-  example_figures,
-  figures,
-  statistics,
-  storage,
-)
+from advspeech import example_figures, figures, section, statistics
 from advspeech.report import architecture, claims, players
 from advspeech.report import run as run_lib
-from advspeech.studies import features as feature_study
-from advspeech.studies import gradients as gradient_study
 
 # What a self-check looks for, in plain words.
 CHECKS = {
@@ -46,22 +36,6 @@ _MEASURES = {
 }
 # Whole waveforms drawn: the figures are large.
 _NUM_FIGURES_7 = 2
-
-
-class Figure(NamedTuple):
-  """A figure of the page.
-
-  Attributes:
-    name: Of its files.
-    draw: Draws it.
-    alt: What it shows, for those who do not see it.
-    caption: What to make of it.
-  """
-
-  name: str
-  draw: Callable[[], figure.Figure]
-  alt: str
-  caption: str
 
 
 def in_short(run: run_lib.Run) -> list[dict[str, Any]]:
@@ -156,9 +130,9 @@ def beside_the_paper(run: run_lib.Run) -> list[dict[str, Any]]:
   return result
 
 
-def curve_figure(run: run_lib.Run) -> Figure:
+def curve_figure(run: run_lib.Run) -> section.Figure:
   """Returns the paper's Figure 6, of this task."""
-  return Figure(
+  return section.Figure(
     f'figure6-{run.task}',
     lambda: figures.error_against_epsilon(run.first, run.confidence),
     'Error rate against epsilon, a panel for each model: the attack as solid '
@@ -176,7 +150,7 @@ def curve_figure(run: run_lib.Run) -> Figure:
   )
 
 
-def class_figures(run: run_lib.Run) -> list[Figure]:
+def class_figures(run: run_lib.Run) -> list[section.Figure]:
   """Returns the error of every class by itself, where it was recorded."""
   if (
     len(run.classes) > figures.MOST_CLASSES
@@ -184,7 +158,7 @@ def class_figures(run: run_lib.Run) -> list[Figure]:
   ):
     return []
   return [
-    Figure(
+    section.Figure(
       'classes',
       lambda: figures.error_by_class(run.first),
       'Error rate against epsilon of each class by itself, a panel for each '
@@ -218,12 +192,12 @@ def by_class(row: run_lib.Row) -> list[dict[str, Any]]:
   ]
 
 
-def attack_figures(run: run_lib.Run) -> list[Figure]:
+def attack_figures(run: run_lib.Run) -> list[section.Figure]:
   """Returns what the sweep holds beyond the first attack's curve."""
   found = []
   if len({row['attack'] for row in run.plain}) > 1:
     found.append(
-      Figure(
+      section.Figure(
         'attacks',
         lambda: figures.error_by_attack(run.plain),
         'Error rate against epsilon under every attack, a panel for each '
@@ -242,7 +216,7 @@ def attack_figures(run: run_lib.Run) -> list[Figure]:
   ]
   if len({(row['source'], row['seed']) for row in matrix}) > 1:
     found.append(
-      Figure(
+      section.Figure(
         'transfer',
         lambda: figures.transfer_matrix(matrix, run.confidence),
         'Heat map of error rates: each row a model that examples were made on, '
@@ -257,7 +231,7 @@ def attack_figures(run: run_lib.Run) -> list[Figure]:
 
 def example_figure_list(
   run: run_lib.Run, clips: Iterable[players.Clip]
-) -> dict[str, Figure]:
+) -> dict[str, section.Figure]:
   """Returns the paper's Figure 7 of the first clips, by utterance id."""
   found = {}
   for number, clip in enumerate(list(clips)[:_NUM_FIGURES_7]):
@@ -270,7 +244,7 @@ def example_figure_list(
       f'{figures.plain(clip.id)}: {where}{figures.title(entry["source"])} seed '
       f'{entry["seed"]}.'
     )
-    found[clip.id] = Figure(
+    found[clip.id] = section.Figure(
       f'figure7-{number}',
       functools.partial(
         example_figures.waveform_and_spectrograms, original, adversarial, note
@@ -350,179 +324,3 @@ def checks(run: run_lib.Run) -> list[dict[str, Any]]:
     {'question': CHECKS.get(name, name), 'findings': found.get(name, [])}
     for name in dict.fromkeys([*CHECKS, *found])
   ]
-
-
-def gradient_section(run: run_lib.Run) -> dict[str, list[Figure]]:
-  """Returns the figures of `launch.gradients` by topic; {} if not run."""
-  folder = run.path('gradients')
-  if not storage.exists(os.path.join(folder, 'summary.csv')):
-    return {}
-  topics: dict[str, list[Figure]] = collections.defaultdict(list)
-  numbers = collections.Counter()
-  for name, draw in gradient_study.plans(folder).items():
-    kind = name.partition('-')[0]
-    topic, alt, caption = _GRADIENT_TEXTS.get(name) or _GRADIENT_TEXTS[kind]
-    if kind == 'figure5':
-      # An id may be long, and is no part of a link.
-      numbers[kind] += 1
-      name = f'figure5-{numbers[kind] - 1}'
-    topics[topic].append(Figure(f'gradients-{name}', draw, alt, caption))
-  return dict(topics)
-
-
-def gradient_estimates(run: run_lib.Run) -> list[dict[str, Any]]:
-  """Returns where the gradients lie, a row a model, by statistic."""
-  path = run.path('gradients', 'summary.csv')
-  rows = storage.read_table(path) if storage.exists(path) else []
-  by_model: dict[str, dict[str, Any]] = {}
-  for row in rows:
-    if (row['part'], row['setting']) == ('clips', 'start, all') and (
-      row['statistic'] in _GRADIENT_STATISTICS
-    ):
-      by_model.setdefault(row['model'], {})[row['statistic']] = row
-  return [{'model': name, **found} for name, found in by_model.items()]
-
-
-# Of a gradient, with the headings of the page.
-_GRADIENT_STATISTICS = {
-  'early_l1_share': 'L1 norm in the first 5/8, %',
-  'outside_energy': 'energy on padding, %',
-  'zero_share': 'exact zeros, %',
-  'index_50': 'half of it lies before sample',
-}
-
-
-def gradient_headings(estimates: list[dict[str, Any]]) -> list[str]:
-  """Returns the headings of `gradient_estimates`: what, and mean or median."""
-  of = {
-    key: row[key]['of']
-    for row in estimates
-    for key in row
-    if key in _GRADIENT_STATISTICS
-  }
-  return [
-    f'{title} ({of[key]})' if key in of else title
-    for key, title in _GRADIENT_STATISTICS.items()
-  ]
-
-
-_GRADIENT_TEXTS = {
-  'figure5': (
-    'figure5',
-    'The gradient of the loss along one clip, each model below the other, as '
-    'it is and on a logarithmic scale; the waveform on top.',
-    "The paper's Figure 5: how much each sample of one clip moves the loss. "
-    'Where the logarithmic curve falls by decades towards the start, the '
-    'gradient vanishes.',
-  ),
-  'profile-start': (
-    'figure5',
-    'Mean magnitude of the gradient in each 40 ms frame over the clip, median '
-    'and quartiles of all clips, a line a model.',
-    'The same over all clips studied, by frames of 40 ms.',
-  ),
-  'profile-end': (
-    'figure5',
-    'The same with every recording moved to the end of its clip.',
-    'And with every recording moved to the end of its clip, so that padding '
-    'lies before it: does the gradient follow the speech, or the end?',
-  ),
-  'comparison': (
-    'comparison',
-    "Scatter plots of two models' gradients on the same clips: size, and the "
-    'time before which half of it lies.',
-    "Two models' gradients of the same clips against each other.",
-  ),
-  'jacobians': (
-    'vanishing',
-    'Norm of the derivative of the last state by an earlier one against their '
-    'distance, and the mean forget gate.',
-    'Equations 8 to 12: how much an early state still matters for the last. A '
-    'straight fall on this scale is a vanishing gradient.',
-  ),
-  'accumulation': (
-    'accumulation',
-    'Predicted and measured change of the loss against epsilon and against the '
-    'number of samples moved.',
-    "Equations 3 to 5: with the size of each sample's change fixed, the loss "
-    'moves the further the more samples move. A slope of one on both '
-    'logarithmic axes is proportion.',
-  ),
-  'arithmetics': (
-    'arithmetics',
-    'Share of samples whose gradient is zero or keeps its sign in each '
-    'arithmetic, and the error under the attack made with each.',
-    "What each number format leaves of the gradient's signs, and how well the "
-    'attack works with it.',
-  ),
-}
-
-
-def feature_section(run: run_lib.Run) -> list[Figure]:
-  """Returns the figures of `launch.features`; none if it was not run."""
-  folder = run.path('features')
-  if not storage.exists(os.path.join(folder, 'budgets.csv')):
-    return []
-  found = []
-  for name, draw in feature_study.plans(folder).items():
-    alt, caption = _FEATURE_TEXTS[name.partition('-')[0]]
-    found.append(Figure(f'features-{name}', draw, alt, caption))
-  return found
-
-
-def feature_comparison(run: run_lib.Run) -> list[dict[str, Any]]:
-  """Returns attacks on features beside the same end to end, at equal size.
-
-  On the model attacked, a row a (representation, method, SNR or max-norm, seed)
-  that some clip can have.
-  """
-  return [
-    row
-    for row in _feature_table(run, 'equal_size')
-    if row['kind'] in ('snr', 'max_norm')
-    and row['method'] in ('fgsm', 'pgd')
-    and row['target'] == row['source']
-    and row['num_attainable'] > 0
-  ]
-
-
-def equal_errors(run: run_lib.Run) -> list[dict[str, Any]]:
-  """Returns the SNR at which each attack reaches an error, on its source."""
-  return [
-    row
-    for row in _feature_table(run, 'equal_error')
-    if row['target'] == row['source'] and row['method'] in ('fgsm', 'pgd')
-  ]
-
-
-def contradicting_sizes(run: run_lib.Run) -> list[dict[str, Any]]:
-  """Returns pairs of perturbations of eq. 7 whose sizes contradict."""
-  return _feature_table(run, 'norms_examples')
-
-
-def _feature_table(run, name):
-  path = run.path('features', f'{name}.csv')
-  return storage.read_table(path) if storage.exists(path) else []
-
-
-_FEATURE_TEXTS = {
-  'error_against_snr': (
-    'Error rate against signal-to-noise ratio, a panel a model, a curve an '
-    'attack; crosses mark the conversion loss alone.',
-    'Attacks on features beside the attack on samples, at the same '
-    'signal-to-noise ratio; quieter to the left. A curve begins where at least '
-    'half of the clips can have the ratio at all: left of it the conversion '
-    'alone costs more. Crosses: converted and not attacked.',
-  ),
-  'norms': (
-    "Scatter plots of a perturbation's size in audio against its size in "
-    'features, a panel a representation, with the conversion loss as a line.',
-    'Equation 7: a perturbation of one size in features may have many sizes in '
-    'audio; the line is the conversion loss (equation 6).',
-  ),
-  'spectrograms': (
-    'Spectrograms of one clip: original, attacked end to end, on the '
-    'spectrogram, converted to MFCC and back, and attacked there.',
-    'One clip under each attack, and converted without any.',
-  ),
-}

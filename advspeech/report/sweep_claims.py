@@ -4,8 +4,7 @@ import collections
 
 import numpy as np
 
-from advspeech import figures, statistics, storage
-from advspeech.report import claim
+from advspeech import claim, figures, statistics, storage
 from advspeech.report import run as run_lib
 
 # Filters that anyone has at hand, by how their names begin.

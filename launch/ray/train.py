@@ -72,7 +72,7 @@ def work(job):
 
 
 def main():
-  from advspeech import errors, experiment, storage
+  from advspeech import errors, experiment, paths, storage
 
   config, workdir = command.CONFIG.value, storage.absolute(command.workdir())
   experiment.validate(config)
@@ -114,7 +114,7 @@ def main():
       failure_config=train.FailureConfig(max_failures=_MAX_FAILURES.value),
     ),
   ).fit()
-  print(experiment.page_path(workdir))
+  print(paths.RunPaths(workdir).page)
 
 
 if __name__ == '__main__':

@@ -18,8 +18,15 @@ from advspeech import (
   statistics,
   storage,
 )
-from advspeech.studies import features as feature_study
-from advspeech.studies.features import examples, tables
+from advspeech import figures as figures_lib
+from advspeech.studies.features import (
+  engine,
+  examples,
+  figures,
+  norms,
+  tables,
+)
+from advspeech.studies.features import settings as settings_lib
 
 pytestmark = pytest.mark.usefixtures('shallow_networks')
 
@@ -30,12 +37,12 @@ WAVE = ('waveform', 'fgsm', 'waveform')
 def row(variant, kind, budget, number, *, wrong, attainable=1, alone=False):
   """One clip's row; `alone` is whether rebuilding it is enough to fool."""
   says = {True: 'b', False: 'a'}
-  measures = {name: 1.0 for name in feature_study.MEASURES}
+  measures = {name: 1.0 for name in engine.MEASURES}
   return {
     'task': 'gender',
     'seed': 0,
     'source': 'wavecnn',
-    **dict(zip(feature_study.Variant._fields, variant, strict=True)),
+    **dict(zip(settings_lib.Variant._fields, variant, strict=True)),
     'kind': kind,
     'budget': budget,
     'epsilon': 0.5,
@@ -44,7 +51,7 @@ def row(variant, kind, budget, number, *, wrong, attainable=1, alone=False):
     'label': 'a',
     'feature_l2': 1.0,
     **measures,
-    **dict.fromkeys(feature_study.SCORES, ''),
+    **dict.fromkeys(engine.SCORES, ''),
     'conversion_l2': 2.0 if number % 2 else 0.5,
     'target': 'wavecnn',
     'clean_prediction': 'a',
@@ -59,18 +66,18 @@ def test_errors_are_counted_over_the_clips_that_can_have_the_budget():
     row(MFCC, 'snr', -5.0, i, wrong=i < 3, attainable=int(i < 6), alone=i == 7)
     for i in range(8)
   ]
-  (found,) = feature_study.budget_rows(rows)
+  (found,) = tables.budget_rows(rows)
   assert (found['num_clips'], found['num_attainable']) == (8, 6)
   assert (found['num_errors'], found['error_rate']) == (3, 0.5)
   assert (found['ci_low'], found['ci_high']) == statistics.wilson_interval(3, 6)
   assert (found['clean_error'], found['unperturbed_error']) == (0, 1 / 8)
   assert found['conversion_larger'] == 0.5  # clips 1, 3, 5 of 6
-  assert set(found) == set(feature_study.BUDGET_COLUMNS)
+  assert set(found) == set(tables.BUDGET_COLUMNS)
 
 
 def test_a_budget_that_no_clip_can_have_is_a_row_of_nan_and_not_missing():
   rows = [row(MFCC, 'snr', 30.0, i, wrong=True, attainable=0) for i in range(4)]
-  (found,) = feature_study.budget_rows(rows)
+  (found,) = tables.budget_rows(rows)
   assert found['num_attainable'] == found['num_errors'] == 0
   assert math.isnan(found['error_rate'])
 
@@ -80,7 +87,7 @@ def test_attacks_are_compared_on_the_clips_that_both_can_have():
     row(MFCC, 'snr', -5.0, i, wrong=i == 0, attainable=int(i > 1))
     for i in range(6)
   ] + [row(WAVE, 'snr', -5.0, i, wrong=i % 2 == 0) for i in range(6)]
-  (found,) = feature_study.equal_rows(rows)
+  (found,) = tables.equal_rows(rows)
   assert (found['num_clips'], found['num_attainable']) == (6, 4)
   assert found['error_rate'] == 0
   assert found['end_to_end_error_rate'] == 0.5
@@ -90,7 +97,7 @@ def test_attacks_are_compared_on_the_clips_that_both_can_have():
   assert (found['difference_ci_low'], found['difference_ci_high']) == (
     statistics.paired_difference_interval(*wrong)
   )
-  assert set(found) == set(feature_study.EQUAL_COLUMNS)
+  assert set(found) == set(tables.EQUAL_COLUMNS)
 
 
 def test_the_price_of_a_conversion_is_compared_with_the_conversion_alone():
@@ -100,7 +107,7 @@ def test_the_price_of_a_conversion_is_compared_with_the_conversion_alone():
     row(WAVE, 'price of mfcc13_griffin_lim', 0.0, i, wrong=i < 3)
     for i in range(4)
   ]
-  (found,) = feature_study.equal_rows(rows)
+  (found,) = tables.equal_rows(rows)
   assert (found['representation'], found['kind']) == (MFCC[0], 'price')
   assert found['error_rate'] == 0.25
   assert found['end_to_end_error_rate'] == 0.75
@@ -115,11 +122,11 @@ def curve(errors, variant=WAVE, **kwargs):
   ]
 
 
-SETTINGS = feature_study.Settings(error_rates=(0.5,))
+SETTINGS = settings_lib.Settings(error_rates=(0.5,))
 
 
 def test_the_snr_of_an_error_lies_on_the_line_between_two_points():
-  (found,) = feature_study.equal_error_rows(curve((0, 2, 6)), SETTINGS)
+  (found,) = tables.equal_error_rows(curve((0, 2, 6)), SETTINGS)
   assert found['snr_db'] == pytest.approx(5)
   assert found['ci_low'] <= 5 <= found['ci_high']
   assert found['note'] == ''
@@ -127,7 +134,7 @@ def test_the_snr_of_an_error_lies_on_the_line_between_two_points():
 
 def test_an_error_beyond_what_was_compared_is_not_made_up():
   found = [
-    feature_study.equal_error_rows(rows, SETTINGS)[0]
+    tables.equal_error_rows(rows, SETTINGS)[0]
     for rows in (
       curve((0, 1, 3)),
       curve((5, 6, 8)),
@@ -159,7 +166,7 @@ def norm(feature_l2, adversarial_l2, clip=0):
 def test_rank_correlations_of_sizes():
   sizes = np.linspace(0.1, 2, 12)
   rows = [norm(x, x**2, clip=i % 4) for i, x in enumerate(sizes)]
-  (found,) = feature_study.norm_summary_rows(rows)
+  (found,) = norms.norm_summary_rows(rows)
   assert found['spearman_adversarial'] == pytest.approx(1)
   assert found['spearman_overall'] == pytest.approx(-1)
   # A law that bends is no spread at one size.
@@ -173,7 +180,7 @@ def test_the_spread_of_sizes_is_that_at_one_size():
     norm(x, x**1.5 * 10 ** (d / 20))
     for x, d in zip(sizes, noise_db, strict=True)
   ]
-  (found,) = feature_study.norm_summary_rows(rows)
+  (found,) = norms.norm_summary_rows(rows)
   assert found['spread_db'] == pytest.approx(18, abs=1)  # 90 % of 20 dB
   assert math.isnan(found['adversarial_ci_low'])  # one clip
 
@@ -187,7 +194,7 @@ def test_many_perturbations_of_few_clips_are_few():
       norm(x, x * levels[i % num_clips], i % num_clips)
       for i, x in enumerate(np.exp(rng.uniform(0, 1, 192)))
     ]
-    (found,) = feature_study.norm_summary_rows(rows)
+    (found,) = norms.norm_summary_rows(rows)
     widths.append(found['adversarial_ci_high'] - found['adversarial_ci_low'])
   assert widths[1] > 1.2 * widths[0]
 
@@ -211,23 +218,23 @@ def study():
   init = functools.partial(model.init, train=False)
   variables = jax.jit(init)(jax.random.key(0), jnp.zeros((1, TIME)))
   classifiers = {'wavecnn': checkpoint.Classifier(model, variables, {}, 1)}
-  settings = feature_study.Settings(
+  settings = settings_lib.Settings(
     batch_size=2,
     snr_db=(20.0, 5.0),
     max_norms=(0.02,),
     num_steps=2,
     num_scored=1,
     variants=(
-      feature_study.Variant('mfcc13_original', 'fgsm', 'features'),
-      feature_study.Variant('waveform', 'fgsm', 'waveform'),
-      feature_study.Variant('waveform', 'random_sign', 'waveform'),
+      settings_lib.Variant('mfcc13_original', 'fgsm', 'features'),
+      settings_lib.Variant('waveform', 'fgsm', 'waveform'),
+      settings_lib.Variant('waveform', 'random_sign', 'waveform'),
     ),
   )
   return split, classifiers, settings
 
 
 def attack(classifiers, split, settings):
-  return feature_study.attack_clips(
+  return engine.attack_clips(
     classifiers,
     'wavecnn',
     split,
@@ -301,10 +308,10 @@ def test_the_waveform_has_no_conversion_loss_and_the_rest_adds_up(attacked):
 
 def test_rows_go_to_disk_and_back(attacked, tmp_path):
   path = str(tmp_path / 'clips.csv')
-  storage.write_table(path, feature_study.CLIP_COLUMNS, attacked)
+  storage.write_table(path, engine.CLIP_COLUMNS, attacked)
   back = storage.read_table(path)
   assert [x['id'] for x in back] == [x['id'] for x in attacked]
-  a, b = (feature_study.budget_rows(rows) for rows in (attacked, back))
+  a, b = (tables.budget_rows(rows) for rows in (attacked, back))
   assert [x['error_rate'] for x in a] == pytest.approx(
     [x['error_rate'] for x in b], nan_ok=True
   )
@@ -325,7 +332,7 @@ def test_a_stopped_study_goes_on_with_the_next_seed(
   monkeypatch.setattr(tables, 'attack_clips', attack)
 
   def write(source='wavecnn', seeds=None, **changes):
-    feature_study.write(
+    tables.write(
       str(tmp_path),
       seeds or {0: classifiers, 1: classifiers},
       source,
@@ -347,7 +354,8 @@ def test_a_stopped_study_goes_on_with_the_next_seed(
   assert not (tmp_path / 'budgets.csv').exists()
   write()
   assert seeds == [0, 1, 1]
-  feature_study.draw(str(tmp_path))
+  for name, draw in figures.plans(str(tmp_path)).items():
+    figures_lib.save(draw(), str(tmp_path / name))
   budgets = storage.read_table(tmp_path / 'budgets.csv')
   assert {found['seed'] for found in budgets} == {0, 1}
   norms = storage.read_table(tmp_path / 'norms.csv')
@@ -373,11 +381,11 @@ def test_a_stopped_study_goes_on_with_the_next_seed(
 def test_what_is_heard_is_the_answer_to_the_file(study, attacked, tmp_path):
   split, classifiers, settings = study
   shown = {
-    'end-to-end': feature_study.Variant('waveform', 'fgsm', 'waveform'),
-    'spectrogram': feature_study.Variant(
+    'end-to-end': settings_lib.Variant('waveform', 'fgsm', 'waveform'),
+    'spectrogram': settings_lib.Variant(
       'spectrogram_original', 'fgsm', 'waveform'
     ),
-    'mfcc': feature_study.Variant('mfcc13_griffin_lim', 'fgsm', 'features'),
+    'mfcc': settings_lib.Variant('mfcc13_griffin_lim', 'fgsm', 'features'),
   }
 
   def fooling(id_, variant, int16):
@@ -433,7 +441,7 @@ def test_sizes_and_scores_do_not_depend_on_the_batch(study):
   found, scored = [], []
   for batch_size in (2, 3):
     settings = dataclasses.replace(settings, batch_size=batch_size)
-    rows = feature_study.norm_rows(
+    rows = norms.norm_rows(
       classifiers['wavecnn'], split, task='gender', seed=0, settings=settings
     )
     found.append(
@@ -452,16 +460,16 @@ def test_sizes_and_scores_do_not_depend_on_the_batch(study):
 def test_two_perturbations_may_contradict_in_size():
   def row(id_, feature, adversarial):
     return {
-      **dict.fromkeys(feature_study.NORM_COLUMNS, 0),
+      **dict.fromkeys(norms.NORM_COLUMNS, 0),
       **{'task': 'gender', 'representation': 'mfcc13_original', 'id': id_},
       **{'feature_l2': feature, 'adversarial_l2': adversarial},
     }
 
   agreeing = [row('a', 1, 1), row('b', 2, 2), row('c', 4, 4)]
-  assert feature_study.norm_example_rows(agreeing) == []
+  assert norms.norm_example_rows(agreeing) == []
   rows = [*agreeing, row('d', 3, 0.25), row('e', 0.5, 0.9)]
-  (found,) = feature_study.norm_example_rows(rows)
-  assert set(found) == set(feature_study.NORM_EXAMPLE_COLUMNS)
+  (found,) = norms.norm_example_rows(rows)
+  assert set(found) == set(norms.NORM_EXAMPLE_COLUMNS)
   # e is 6 times smaller than d in features and 3.6 times larger in audio; a is
   # 3 and 4 times, b 1.5 and 8.
   assert (found['small_id'], found['large_id']) == ('e', 'd')

@@ -269,16 +269,6 @@ def norms(rows: Sequence[Mapping[str, Any]]) -> figure.Figure:
     return fig
 
 
-def draw(folder: str) -> None:
-  """Draws every figure of a study's folder, as PNG and SVG.
-
-  Args:
-    folder: With the tables of `feature_study.write`.
-  """
-  for name, figure_fn in plans(folder).items():
-    figures.save(figure_fn(), os.path.join(folder, name))
-
-
 def plans(folder: str) -> dict[str, Callable[[], figure.Figure]]:
   """Returns what draws each figure of a study, by its name.
 

@@ -22,18 +22,6 @@ _VARIED = {
 }
 
 
-def draw(folder: str) -> None:
-  """Draws every figure that is not there yet, as PNG and SVG.
-
-  Args:
-    folder: Of `tables.write`; only its files are read.
-  """
-  for name, figure_fn in plans(folder).items():
-    path = os.path.join(folder, name)
-    if not storage.exists(f'{path}.svg'):
-      figures.save(figure_fn(), path)
-
-
 def plans(folder: str) -> dict[str, Callable[[], figure.Figure]]:
   """Returns what draws each figure of a study, by its name.
 
@@ -47,8 +35,9 @@ def plans(folder: str) -> dict[str, Callable[[], figure.Figure]]:
   table = functools.partial(_table, folder)
   examples = storage.read_arrays(os.path.join(folder, 'examples.npz'))
   make: dict[str, Callable[[], figure.Figure]] = {
-    f'figure5-{id_}': functools.partial(gradient_traces, examples, i)
-    for i, id_ in enumerate(examples['id'])
+    # An id may be long, and hold whatever a file's name may not.
+    f'figure5-{i}': functools.partial(gradient_traces, examples, i)
+    for i in range(len(examples['id']))
   }
   for alignment in ('start', 'end'):
     arrays = storage.read_arrays(os.path.join(folder, f'clips-{alignment}.npz'))

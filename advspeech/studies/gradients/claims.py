@@ -1,14 +1,13 @@
-"""Claims of the paper that the studies of gradients and of features test."""
+"""Claims of the paper that the study of gradients tests."""
 
-import collections
+from typing import Any
 
 import numpy as np
 
-from advspeech import statistics, storage
-from advspeech.report import claim
-from advspeech.report import run as run_lib
-from advspeech.studies import features as feature_study
-from advspeech.studies import gradients as gradient_study
+from advspeech import claim, section, statistics
+from advspeech.studies.gradients import figures
+
+Row = dict[str, Any]
 
 # A gradient of which no more than this lies in the first 5/8 is close to zero
 # there, as in the paper's Figure 5, which is of clips so long.
@@ -17,7 +16,7 @@ _CLOSE_TO_ZERO, _PAPER_CLIP_S = 0.05, 6.0
 _VANISHED = 1e-3
 
 
-# What n is in equations 3 to 5, as `gradient_study` varies it. Random samples
+# What n is in equations 3 to 5, as `tables` varies it. Random samples
 # of one clip are no larger problem: small steps in them add up in whatever has
 # a gradient, by Taylor's theorem.
 DIMENSIONS = {
@@ -29,14 +28,14 @@ DIMENSIONS = {
 _COUNTED = ('length_masked', 'rate')
 
 
-def growth(run: run_lib.Run) -> list[dict[str, object]]:
+def growth(results: section.Results) -> list[dict[str, object]]:
   """Returns how the loss grows with n, a row a (dimension, epsilon, model).
 
   Rows of the gradients' summary.csv, with `varied`, a key of `DIMENSIONS`, and
   `epsilon`.
   """
   rows = []
-  for row in _gradient_summary(run):
+  for row in results.table('summary'):
     varied, _, epsilon = row['setting'].partition(', epsilon ')
     if (
       row['part'] == 'accumulation'
@@ -48,7 +47,7 @@ def growth(run: run_lib.Run) -> list[dict[str, object]]:
   return sorted(rows, key=lambda r: (order.index(r['varied']), r['epsilon']))
 
 
-def accumulation(run: run_lib.Run) -> claim.Claim:
+def accumulation(results: section.Results) -> claim.Claim:
   """Returns whether the loss grows with the dimension."""
   text = (
     'At a fixed max-norm the change of activation grows in proportion to the '
@@ -62,7 +61,7 @@ def accumulation(run: run_lib.Run) -> claim.Claim:
     "some do. Random samples of a clip do not count: it is Taylor's first "
     'order, of any function that has a gradient.'
   )
-  rows = growth(run)
+  rows = growth(results)
   smallest = min((row['epsilon'] for row in rows), default=0)
   answers, words = [], []
   for row in rows:
@@ -80,7 +79,7 @@ def accumulation(run: run_lib.Run) -> claim.Claim:
   return claim.Claim(text, claim.verdict(answers), _or_gradients(words), rule)
 
 
-def vanishing(run: run_lib.Run) -> claim.Claim:
+def vanishing(results: section.Results) -> claim.Claim:
   """Returns whether the influence of early states vanishes."""
   text = (
     'The influence of an early state on the last one vanishes with distance, '
@@ -91,7 +90,7 @@ def vanishing(run: run_lib.Run) -> claim.Claim:
     f'over a clip, to {1000 * _VANISHED:g} per mille or less (95 % interval of '
     'the median number of halvings).'
   )
-  summary = _gradient_summary(run)
+  summary = results.table('summary')
   rows = [
     row
     for row in summary
@@ -100,11 +99,11 @@ def vanishing(run: run_lib.Run) -> claim.Claim:
     and row['statistic'] == 'halvings_per_s'
     and row['model'] in _with(summary, 'forget_gate')
   ]
-  clip_s = run.config['clip_s']
+  clip_s = results.config['clip_s']
   enough = -np.log2(_VANISHED) / clip_s
   answers, words = [], []
   for row in rows:
-    learned = _learned(run, row['model'])
+    learned = _learned(results, row['model'])
     answers.append(claim.within(row, enough, np.inf) if learned else None)
     a_clip = {
       key: clip_s * row[key] for key in ('estimate', 'ci_low', 'ci_high')
@@ -117,10 +116,10 @@ def vanishing(run: run_lib.Run) -> claim.Claim:
   return claim.Claim(text, claim.verdict(answers), _or_gradients(words), rule)
 
 
-def one_step(run: run_lib.Run) -> claim.Claim:
+def one_step(results: section.Results) -> claim.Claim:
   """Returns whether one step keeps the bound of equation 10."""
-  rows: dict[tuple[str, str], dict[str, run_lib.Row]] = {}
-  for row in _gradient_summary(run):
+  rows: dict[tuple[str, str], dict[str, Row]] = {}
+  for row in results.table('summary'):
     if row['part'] == 'jacobians' and row['statistic'].startswith('one_step_'):
       key = row['model'], row['setting']
       rows.setdefault(key, {})[row['statistic']] = row
@@ -146,7 +145,7 @@ def one_step(run: run_lib.Run) -> claim.Claim:
   )
 
 
-def early_gradient(run: run_lib.Run) -> claim.Claim:
+def early_gradient(results: section.Results) -> claim.Claim:
   """Returns whether the first samples have hardly a gradient."""
   text = (
     "WaveRNN's gradient is close to zero over the first 60,000 of 96,000 "
@@ -158,18 +157,18 @@ def early_gradient(run: run_lib.Run) -> claim.Claim:
     "more of every WaveCNN's (95 % intervals of the medians over clips), both "
     'of models that learned their task.'
   )
-  if run.config['clip_s'] < _PAPER_CLIP_S:
+  if results.config['clip_s'] < _PAPER_CLIP_S:
     return claim.Claim(
       text,
       claim.NOT_TESTED,
       [
         f'It is about clips of {_PAPER_CLIP_S:g} s; those of this run have '
-        f'{run.config["clip_s"]:g} s.'
+        f'{results.config["clip_s"]:g} s.'
       ],
       rule,
     )
   answers, words, cnn_is_not = [], [], []
-  summary = _gradient_summary(run)
+  summary = results.table('summary')
   lstm, recurrent = (
     _with(summary, name) for name in ('forget_gate', 'halvings_per_s')
   )
@@ -180,14 +179,15 @@ def early_gradient(run: run_lib.Run) -> claim.Claim:
       continue
     if row['model'] in recurrent - lstm:
       continue  # the plain tanh RNN
-    learned = _learned(run, row['model'])
+    learned = _learned(results, row['model'])
     close = claim.within(row, 0, _CLOSE_TO_ZERO) if learned else None
     if row['model'] in lstm:
       answers.append(close)
     else:
       cnn_is_not.append(close is False)
     words.append(
-      f'{_model(row)}: median {claim.share(row)}{_spread(run, row["model"])}'
+      f'{_model(row)}: median {claim.share(row)}'
+      + _spread(results, row['model'])
       + ('' if learned else _NOT_LEARNED)
     )
   if not (cnn_is_not and all(cnn_is_not)):
@@ -195,12 +195,11 @@ def early_gradient(run: run_lib.Run) -> claim.Claim:
   return claim.Claim(text, claim.verdict(answers), _or_gradients(words), rule)
 
 
-def _spread(run, model):
+def _spread(results, model):
   """Returns how the early share of a model's gradient differs by clip."""
-  path = run.path('gradients', 'clips.csv')
   shares = [
     row['early_l1_share']
-    for row in (storage.read_table(path) if storage.exists(path) else ())
+    for row in results.table('clips')
     if row['model'] == model
     and (row['alignment'], row['region']) == ('start', 'all')
     and not np.isnan(row['early_l1_share'])
@@ -218,14 +217,13 @@ def _spread(run, model):
 _NOT_LEARNED = ', not known to be better than chance'
 
 
-def _learned(run, model):
+def _learned(results, model):
   """Returns whether a model studied errs less than a blind guess."""
-  path = run.path('gradients', 'fgsm.csv')
-  for row in storage.read_table(path) if storage.exists(path) else ():
+  for row in results.table('fgsm'):
     if row['model'] == model and row['epsilon'] == 0:
       num_errors = round(row['error_rate'] * row['num_clips'])
       high = statistics.wilson_interval(num_errors, row['num_clips'])[1]
-      return high < 1 - 1 / len(run.classes)
+      return high < 1 - 1 / len(results.classes)
   return False
 
 
@@ -241,67 +239,19 @@ def _with(summary, statistic):
   }
 
 
-def _gradient_summary(run):
-  path = run.path('gradients', 'summary.csv')
-  return storage.read_table(path) if storage.exists(path) else []
-
-
 def _model(row):
-  return gradient_study.member_title(row['model'])
+  return figures.member_title(row['model'])
 
 
 def _or_gradients(words):
   return words or [
-    'Run python -m launch.gradients with the same --config and --workdir.'
+    'Run python -m launch.study gradients with the same --config and --workdir.'
   ]
 
 
-def conversion(run: run_lib.Run) -> claim.Claim:
-  """Returns whether conversion loss can be the larger part."""
-  text = (
-    'Attacks on features carry a conversion loss besides their perturbation, '
-    'and it can be the larger of the two (Figure 3, equation 6).'
-  )
-  rule = (
-    'For some feature and the smallest budget tried the conversion loss has '
-    'the larger L2 norm in more than half of the clips (95 % interval).'
-  )
-  path = run.path('features', 'budgets.csv')
-  rows = [
-    row
-    for row in (storage.read_table(path) if storage.exists(path) else [])
-    if row['representation'] != 'waveform'
-    and row['method'] == 'fgsm'
-    and row['kind'] == 'epsilon'
-    and row['target'] == row['source']  # sizes are the same for every judge
-    and row['budget'] > 0
-    and row['num_attainable'] > 0
+def of_study(results: section.Results) -> list[claim.Claim]:
+  """Returns every claim with its verdict on a run."""
+  return [
+    make(results)
+    for make in (accumulation, one_step, vanishing, early_gradient)
   ]
-  if not rows:
-    return claim.Claim(
-      text,
-      claim.NOT_TESTED,
-      ['Run python -m launch.features with the same --config and --workdir.'],
-      rule,
-    )
-  smallest: dict[tuple[str, str], run_lib.Row] = {}
-  for row in rows:
-    key = (row['representation'], row['through'], row['seed'])
-    if row['budget'] <= smallest.get(key, row)['budget']:
-      smallest[key] = row
-  answers, words = collections.defaultdict(list), []
-  for (name, through, seed), row in smallest.items():
-    share, num = row['conversion_larger'], row['num_attainable']
-    low, high = statistics.wilson_interval(round(share * num), num)
-    known = {'estimate': share, 'ci_low': low, 'ci_high': high}
-    answers[seed].append(claim.within(known, 0.5, 1))
-    words.append(
-      f'{feature_study.representation_title(name)}, gradient through '
-      f'{through}, seed {seed}: {claim.share(known)} of clips at budget '
-      f'{row["budget"]:g}'
-    )
-  found = [
-    True if True in of_seed else None if None in of_seed else False
-    for of_seed in answers.values()
-  ]
-  return claim.Claim(text, claim.verdict(found), words, rule)

@@ -21,62 +21,46 @@ from advspeech import (
   sweep,
   tasks,
 )
-from advspeech.experiment.data import load
-from advspeech.experiment.folder import (
-  check_trained,
-  claim_workdir,
-  exists,
-  remove_page,
-)
-from advspeech.experiment.training import load_trained
-from advspeech.experiment.validation import (
-  check_clips,
-  check_devices,
-  validate,
-)
+from advspeech.experiment.run import Run, exists
 
 logger = logging.getLogger(__name__)
 
 
-def run_attack(config: ml_collections.ConfigDict, workdir: str) -> None:
+def attack(run: Run) -> None:
   """Attacks the trained models; writes the tables and example clips.
 
-  What is judged is kept in `attack/parts`, so that a run that was stopped goes
-  on with the clips that are left.
+  Judgements lie in `attack/parts` as they are made, so that a run that was
+  stopped goes on with the clips that are left.
+
+  Args:
+    run: Its models are trained.
 
   Raises:
     errors.InputError: If a model is not trained, or does not hear these clips.
   """
-  validate(config)
-  check_devices(config)
-  claim_workdir(config, workdir)
-  folder = os.path.join(workdir, 'attack')
-  table = os.path.join(folder, 'sweep.csv')
+  folder, table = run.paths.attack, run.paths.sweep_table
   if exists(table):
     return
   if parallel.is_lead():
     storage.make_folder(folder)
   with ownership.owned(folder):
     if not exists(table):  # nobody else has made it meanwhile
-      _attack(config, workdir, folder)
+      run.remove_page_without(table, 'this attack')
+      _attack(run)
   parallel.on_lead(lambda: None, f'{table} is written')
 
 
-def _attack(config, workdir, folder):
-  """Makes the sweep in `folder`, from what of it is there."""
-  if parallel.is_lead():
-    remove_page(workdir, 'lacks this attack')
-  for seed in config.seeds:
-    for name in config.models:
-      check_trained(workdir, name, seed)
-  corpus, task, splits = load(config, workdir)
+def _attack(run):
+  """Makes the sweep, from what of it is there."""
+  run.check_all_trained()
+  config, splits = run.config, run.data.splits
   test = input_pipeline.spread(splits['test'], config.sweep.num_clips)
-  members = _members(config, workdir, corpus, task, test)
+  members = _members(run, test)
   cells = sweep.plan(config, members)
-  check_sources(config, cells, members, task.classes)
+  check_sources(config, cells, members, run.classes)
   _check_masks(config.sweep.masks, test)
   work = sweep.Sweep(
-    folder=folder,
+    folder=run.paths.attack,
     cells=cells,
     members=members,
     split=test,
@@ -90,35 +74,38 @@ def _attack(config, workdir, folder):
     num_passes=config.sweep.universal.num_passes,
   )
   mesh = parallel.make_mesh(config.sweep.epsilon_devices)
-  with provenance.recorded(folder, parallel.device_summary(mesh)):
+  with provenance.recorded(work.folder, parallel.device_summary(mesh)):
     sweep.run(work)
     if parallel.is_lead():
       _write_tables(config, work)
 
 
-def _members(config, workdir, corpus, task, split):
+def _members(run, split):
   """Returns the models that take part in the sweep, the config's own first."""
-  members = []
-  for seed in config.seeds:
-    for name in config.models:
-      classifier = load_trained(config, workdir, name, seed, task.classes)
-      members.append(sweep.Member(name, seed, classifier, split.labels))
+  config = run.config
+  members = [
+    sweep.Member(name, seed, run.classifier(name, seed), split.labels)
+    for seed in config.seeds
+    for name in config.models
+  ]
   for path in config.sweep.checkpoints:
     classifier = checkpoint.load_classifier(
       path, precision=config.sweep.precision
     )
     metadata = classifier.metadata
-    check_clips(path, metadata, config)
-    labels = labels_of(metadata, corpus, split)
+    checkpoint.check_clips(
+      path, metadata, clip_s=config.clip_s, clip=config.clip
+    )
+    labels = labels_of(metadata, run.data.corpus, split)
     members.append(sweep.Member(path, metadata['seed'], classifier, labels))
   for name in config.sweep.victims:
     victim = sweep.load_victim(
       name,
       task=config.task,
-      classes=task.classes,
+      classes=run.classes,
       num_samples=split.pcm.shape[1],
     )
-    labels = labels_of(victim.metadata, corpus, split)
+    labels = labels_of(victim.metadata, run.data.corpus, split)
     members.append(sweep.Member(name, 0, victim, labels))
   return members
 

@@ -1,0 +1,145 @@
+"""The study of input gradients, as a stage runs it."""
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from advspeech import (
+  checkpoint,
+  claim,
+  errors,
+  input_pipeline,
+  parallel,
+  section,
+  storage,
+  sweep,
+  tasks,
+)
+from advspeech.studies.gradients import claims, page, tables
+
+logger = logging.getLogger(__name__)
+
+
+class GradientStudy:
+  """Where input gradients are: Figure 5, equations 3 to 5 and 8 to 12."""
+
+  name = 'gradients'
+  title = 'Where the gradient is'
+  table = 'summary.csv'
+  numbers: Mapping[str, str] = {
+    'num_clips': 'whole [2, inf) or -1',
+    'num_studied': 'whole [2, inf)',
+  }
+
+  def check(self, config: Any) -> None:
+    """Raises errors.InputError at settings that cannot be run."""
+    settings = config.gradients
+    if settings.split not in tasks.SPLITS:
+      raise errors.InputError(
+        f'config.gradients.split must be one of {", ".join(tasks.SPLITS)}, got '
+        f'{settings.split!r}'
+      )
+    errors.check_distinct(
+      'config.gradients.checkpoints', settings.checkpoints, storage.canonical
+    )
+    errors.check_distinct('config.gradients.examples', settings.examples)
+
+  def check_devices(self, config: Any) -> None:
+    """Raises errors.InputError if the devices cannot share a batch."""
+    parallel.check_batch_size(
+      'config.sweep.batch_size (for the study of gradients)',
+      config.sweep.batch_size,
+      parallel.make_mesh(),
+    )
+
+  def run(self, run: Any, folder: str) -> None:
+    """Studies the run's models, or those of `config.gradients.checkpoints`.
+
+    Args:
+      run: An `experiment.Run`.
+      folder: Of the tables.
+
+    Raises:
+      errors.InputError: If a model is not trained, or not for these clips.
+    """
+    config, settings = run.config, run.config.gradients
+    epsilons = sweep.absolute(config.sweep.epsilons)
+    left_out = len(config.sweep.epsilons) - len(epsilons)
+    if left_out and parallel.is_lead():
+      logger.warning(
+        'gradients: %d epsilons that differ from clip to clip are left out',
+        left_out,
+      )
+    classifiers = _classifiers(run)
+    split = run.data.splits[settings.split]
+    clips = input_pipeline.spread(split, settings.num_clips)
+    if parallel.is_lead():
+      logger.info(
+        'gradients: %d clips (%s), %d models',
+        len(clips),
+        settings.split,
+        len(classifiers),
+      )
+    tables.write(
+      folder,
+      classifiers,
+      clips,
+      origin={
+        'task': config.task,
+        'split': settings.split,
+        'models': {
+          name: {**c.metadata, 'epoch': c.epoch}
+          for name, c in classifiers.items()
+        },
+      },
+      batch_size=config.sweep.batch_size,
+      epsilons=epsilons,
+      clip_to_range=config.sweep.clip_to_range,
+      confidence=config.sweep.confidence,
+      num_studied=settings.num_studied,
+      examples=settings.examples,
+    )
+
+  def figures(self, results: section.Results) -> Sequence[section.Figure]:
+    """Returns the figures, which are drawn from the tables alone."""
+    return page.figure_list(results)
+
+  def claims(self, results: section.Results) -> Sequence[claim.Claim]:
+    """Returns the paper's claims that it tests, with their verdicts."""
+    return claims.of_study(results)
+
+  def section(self, results: section.Results) -> section.Section:
+    """Returns what the page shows besides the title."""
+    return page.make(results)
+
+
+def _classifiers(run):
+  """Returns the models studied, by name."""
+  config, paths = run.config, run.config.gradients.checkpoints
+  if not paths:
+    return {
+      os.path.basename(run.paths.classifier(name, seed)): run.classifier(
+        name, seed
+      )
+      for seed in config.seeds
+      for name in config.models
+    }
+  names = storage.distinct_ends(map(storage.absolute, paths))
+  found = {}
+  for path in paths:
+    classifier = checkpoint.load_classifier(
+      path, precision=config.sweep.precision
+    )
+    checkpoint.check_clips(
+      path, classifier.metadata, clip_s=config.clip_s, clip=config.clip
+    )
+    expected = {'task': config.task, 'classes': list(run.classes)}
+    for key, value in expected.items():
+      if classifier.metadata[key] != value:
+        raise errors.InputError(
+          f'{path} was trained with {key} {classifier.metadata[key]}, the '
+          f'config says {value}; name models and a --config of the same task'
+        )
+    found[names[storage.absolute(path)]] = classifier
+  return found
