@@ -9,6 +9,12 @@ from matplotlib import figure
 
 from advspeech import storage
 
+# A template that shows every figure, and nothing else.
+ALL_FIGURES = """{% from 'macros.html.j2' import plot %}
+{% for images in figures.values() %}{% for image in images %}
+{{ plot(image) }}
+{% endfor %}{% endfor %}"""
+
 
 class Figure(NamedTuple):
   """A figure of the page.

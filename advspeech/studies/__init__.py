@@ -1,13 +1,14 @@
 """What is asked of trained models beside the sweep, a package a study.
 
-A study is whatever has the attributes of `Study`; one that is built in is
-named by a word, any other as `package.module:attribute`.
+One that is built in is named by a word, any other as
+`package.module:attribute`.
 """
 
 import importlib
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any
 
 from advspeech import claim, registry, storage
 from advspeech import section as section_lib
@@ -15,21 +16,21 @@ from advspeech import section as section_lib
 NAMES = ('gradients', 'features')
 
 
-class Study(Protocol):
-  """A question asked of a run's models.
+class Study:
+  """A question asked of a run's models; the base of those of one's own.
 
   Attributes:
     name: Of its folder in `studies/` and of its section of the config.
     title: Of its section of the page.
     table: File of its folder that is written last.
     numbers: What the numbers of its section must be, by key, as
-      `experiment.NUMBERS` writes it.
+      `experiment.validation.NUMBERS` writes it.
   """
 
   name: str
   title: str
   table: str
-  numbers: Mapping[str, str]
+  numbers: Mapping[str, str] = MappingProxyType({})
 
   def check(self, config: Any) -> None:
     """Raises errors.InputError at settings that cannot be run."""
@@ -40,21 +41,30 @@ class Study(Protocol):
   def run(self, run: Any, folder: str) -> None:
     """Writes the tables; what was begun goes on.
 
+    Called on every process; files are for `parallel.on_lead` to write.
+
     Args:
       run: An `experiment.Run`, whose models are trained.
       folder: There already, and held by this program.
     """
+    raise NotImplementedError
 
   def figures(
     self, results: section_lib.Results
   ) -> Sequence[section_lib.Figure]:
     """Returns the figures, which are drawn from the tables alone."""
+    del results
+    return ()
 
   def claims(self, results: section_lib.Results) -> Sequence[claim.Claim]:
     """Returns claims with their verdicts; also where the study was not run."""
+    del results
+    return ()
 
   def section(self, results: section_lib.Results) -> section_lib.Section:
-    """Returns what the page shows besides the title."""
+    """Returns what the page shows below the title: all figures."""
+    del results
+    return section_lib.Section(section_lib.ALL_FIGURES, {})
 
 
 def resolve(name: str) -> Study:

@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from advspeech import claim, errors, input_pipeline, parallel, section
+from advspeech import claim, errors, input_pipeline, parallel, section, studies
 from advspeech.studies.features import claims, page, tables
 from advspeech.studies.features.settings import Settings
 
 
-class FeatureStudy:
+class FeatureStudy(studies.Study):
   """Attacks on features beside end-to-end ones: equations 6 and 7."""
 
   name = 'features'
@@ -19,9 +19,6 @@ class FeatureStudy:
     'batch_size': 'whole [1, 65536]',
     'num_scored': 'whole [0, inf) or -1',
   }
-
-  def check(self, config: Any) -> None:
-    """Accepts all settings: they are numbers."""
 
   def check_devices(self, config: Any) -> None:
     """Raises errors.InputError if there are several processes."""

@@ -13,6 +13,7 @@ from advspeech import (
   parallel,
   section,
   storage,
+  studies,
   sweep,
   tasks,
 )
@@ -21,7 +22,7 @@ from advspeech.studies.gradients import claims, page, tables
 logger = logging.getLogger(__name__)
 
 
-class GradientStudy:
+class GradientStudy(studies.Study):
   """Where input gradients are: Figure 5, equations 3 to 5 and 8 to 12."""
 
   name = 'gradients'
