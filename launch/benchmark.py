@@ -80,7 +80,7 @@ def main():
   import jax
 
   from advspeech import storage
-  from advspeech.benchmark import accelerator, duration, host
+  from advspeech.benchmark import accelerator, duration, host, stages, timing
 
   output = _OUTPUT.value
   if output:
@@ -98,7 +98,7 @@ def main():
     **host.environment(),
   }
   command.tell(f'{results["device"]}, JAX {results["jax"]}')
-  rate = host.matmul_flop_per_s()
+  rate = timing.matmul_flop_per_s()
   for section in _SECTIONS:
     if section in sections:
       seconds = duration.estimate_s(
@@ -132,13 +132,13 @@ def main():
     keep('convolutions', rows, host.format_rows(rows))
   for section, measure in (
     ('sweep', lambda: host.measure_sweep(config, _ROUNDS.value)),
-    ('training', lambda: host.measure_training(config, _CLIPS.value)),
+    ('training', lambda: stages.measure_training(config, _CLIPS.value)),
     (
       'input',
-      lambda: host.measure_input(config, _CLIPS.value, _ROUNDS.value),
+      lambda: stages.measure_input(config, _CLIPS.value, _ROUNDS.value),
     ),
-    ('memory', lambda: host.measure_memory(config, _BATCH_SIZE.value)),
-    ('start', lambda: host.measure_start(config, _CLIPS.value)),
+    ('memory', lambda: stages.measure_memory(config, _BATCH_SIZE.value)),
+    ('start', lambda: stages.measure_start(config, _CLIPS.value)),
   ):
     if section in sections:
       measured = measure()

@@ -8,7 +8,13 @@ import jax
 import numpy as np
 import pytest
 
-from advspeech.benchmark import accelerator, duration, host
+from advspeech.benchmark import (
+  accelerator,
+  computations,
+  duration,
+  host,
+  stages,
+)
 from configs import paper
 
 TINY = {'features': 4, 'hidden_features': 4}
@@ -28,7 +34,7 @@ def test_wavecnn_takes_8_gflop_a_clip_forward():
   inside = 640 + 32 * (320 + 160 + 80 + 40 + 20 + 10 + 5)
   behind = 32 * (450 + 225 + 113 + 57 + 29 + 15)
   expected = 2 * 40 * 32 * (150 * inside + behind)
-  flops = host.direct_flops(paper.get_config(), 'wavecnn')
+  flops = computations.direct_flops(paper.get_config(), 'wavecnn')
   assert flops == expected
   assert 8.0e9 < flops < 8.2e9
 
@@ -67,14 +73,18 @@ def test_computations_are_timed_against_the_matrix_product(tiny_config):
 
 @pytest.mark.slow
 def test_the_sweep_timed_is_one_gradient_and_a_forward_an_epsilon(tiny_config):
-  subject = host.make_subject(tiny_config, 'wavecnn', 3)
+  subject = computations.make_subject(tiny_config, 'wavecnn', 3)
   variables, clips, label = subject.variables, subject.clips, subject.label
-  epsilons = host.epsilon_grid(4)
-  predictions = host.fgsm_sweep(subject, variables, clips, label, epsilons)
-  direction = np.sign(host.input_gradient(subject, variables, clips, label))
+  epsilons = computations.epsilon_grid(4)
+  predictions = computations.fgsm_sweep(
+    subject, variables, clips, label, epsilons
+  )
+  direction = np.sign(
+    computations.input_gradient(subject, variables, clips, label)
+  )
   for e, epsilon in enumerate(epsilons):
     perturbed = np.clip(clips + epsilon * direction, 0, 1)
-    logits = host.forward(subject, variables, perturbed)
+    logits = computations.forward(subject, variables, perturbed)
     np.testing.assert_array_equal(predictions[:, e], logits.argmax(-1))
 
 
@@ -88,7 +98,7 @@ def test_every_form_of_every_layer_is_timed(tiny_config):
 
 @pytest.mark.slow
 def test_feeding_and_evaluating_are_measured(tiny_config):
-  results = host.measure_training(tiny_config, num_clips=2, num_steps=2)
+  results = stages.measure_training(tiny_config, num_clips=2, num_steps=2)
   assert results['evaluation_over_forward'] > 0
   assert 0 <= results['host_waited_share'] <= 1
   assert results['lstm_share_of_forward'] < 1
@@ -96,7 +106,7 @@ def test_feeding_and_evaluating_are_measured(tiny_config):
 
 @pytest.mark.slow
 def test_the_three_sources_are_measured_against_training(tiny_config):
-  results = host.measure_input(tiny_config, 2, rounds=1, num_stored=12)
+  results = stages.measure_input(tiny_config, 2, rounds=1, num_stored=12)
   assert set(results['ratio']) == {'memory', 'device', 'disk'}
   for name, rate in results['clips_per_s'].items():
     ratio = results['ratio'][name] * results['training_clips_per_s']
@@ -155,7 +165,7 @@ def test_the_estimate_counts_what_other_tools_are_called_for(tiny_config):
     for peers in (False, True)
   )
   # Compiled or warmed up once, asked for their answers once, timed four times.
-  forward_s = host.direct_flops(tiny_config, 'wavecnn') / 1e9
+  forward_s = computations.direct_flops(tiny_config, 'wavecnn') / 1e9
   np.testing.assert_allclose(beside - alone, 3 * 660 * 6 * forward_s)
   assert alone > 13 * 3
 

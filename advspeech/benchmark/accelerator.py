@@ -39,7 +39,7 @@ from advspeech import (
   sweep,
   training,
 )
-from advspeech.benchmark import host
+from advspeech.benchmark import computations, host
 from advspeech.models import convolution, layers
 
 if TYPE_CHECKING:  # a bare accelerator machine need not have it
@@ -305,7 +305,7 @@ def _convolutions(session):
   config, clips = session.config, session.scale.conv_clips
   shapes = [
     (length, channels, rows * clips)
-    for length, channels, rows in host.layer_shapes(config, 'wavernn')
+    for length, channels, rows in computations.layer_shapes(config, 'wavernn')
     if length >= 20
   ]
   shapes = shapes[1:4] + shapes[:1] + shapes[4:]  # the costly ones first
@@ -368,7 +368,7 @@ def _training(session):
       steps, state, batch = _training_step(
         session.config, name, size, precision
       )
-      programs[name] = steps.train, (state, batch, host.RATE)
+      programs[name] = steps.train, (state, batch, computations.RATE)
     compiled = _compile(programs)
     for name, (_, (state, batch, rate)) in programs.items():
       with session.measuring(
@@ -385,14 +385,14 @@ def _training(session):
         seconds = _seconds(session, step)
         row['ms'] = seconds * 1e3
         row['clips_per_s'] = size / seconds
-        flops = 3 * host.direct_flops(session.config, name) * size
+        flops = 3 * computations.direct_flops(session.config, name) * size
         row['direct TFLOP/s'] = flops / seconds / 1e12
 
 
 def _training_step(config, name, batch_size, precision):
   """Returns the compiled steps, a state, and a batch made on the device."""
   mesh = parallel.make_mesh(devices=jax.devices()[:1])
-  subject = host.make_subject(config, name, 1)
+  subject = computations.make_subject(config, name, 1)
   num_samples = subject.clips.shape[1]
   steps = training.make_steps(
     subject.model(precision, norm_axis='data'),
@@ -417,9 +417,10 @@ def _sweep(session):
   """Adds the FGSM sweep, Figure 6 whole, and the attack with its controls."""
   config, clips = session.config, session.scale.clips
   subjects = {
-    name: host.make_subject(config, name, clips) for name in models.NAMES
+    name: computations.make_subject(config, name, clips)
+    for name in models.NAMES
   }
-  epsilons = host.epsilon_grid()
+  epsilons = computations.epsilon_grid()
   steps = {}
   for precision in ('float32', 'bfloat16'):
     pair = {
@@ -483,8 +484,10 @@ def _figure_6_step(subjects, variables, clips, label, epsilons):
 
 
 def _figure_6_flops(config, num_epsilons):
-  gradient = 2 * host.direct_flops(config, 'wavecnn')
-  forwards = sum(host.direct_flops(config, name) for name in models.NAMES)
+  gradient = 2 * computations.direct_flops(config, 'wavecnn')
+  forwards = sum(
+    computations.direct_flops(config, name) for name in models.NAMES
+  )
   return gradient + num_epsilons * forwards
 
 
@@ -502,7 +505,7 @@ def _figure_6(session, run, subjects):
   )
   decode = jax.jit(lambda pcm: 0.5 + pcm.astype(jnp.float32) / 65536)
   variables = {name: s.variables for name, s in subjects.items()}
-  label, epsilons = subjects['wavecnn'].label, host.epsilon_grid()
+  label, epsilons = subjects['wavecnn'].label, computations.epsilon_grid()
   started = time.perf_counter()
   found = []
   for _ in range(_FIGURE_6['seeds']):
@@ -542,17 +545,19 @@ def _judge(session, subjects, memory_mb, batch_size):
 def _gradients(session):
   """Adds input gradients and what the study of gradients records of them."""
   for name in models.NAMES:
-    subject = host.make_subject(session.config, name, session.scale.clips)
+    subject = computations.make_subject(
+      session.config, name, session.scale.clips
+    )
     args = (subject.variables, subject.clips, subject.label)
     mask = jnp.ones_like(subject.clips)
     compiled = _compile(
       {
         'input gradient': (
-          jax.jit(functools.partial(host.input_gradient, subject)),
+          jax.jit(functools.partial(computations.input_gradient, subject)),
           args,
         ),
         'gradient statistics': (
-          jax.jit(functools.partial(host.gradient_statistics, subject)),
+          jax.jit(functools.partial(computations.gradient_statistics, subject)),
           (*args, mask),
         ),
       }
@@ -565,7 +570,7 @@ def _gradients(session):
         run, row['compile_s'] = _unpack(compiled[what])
         seconds = _seconds(session, functools.partial(run, *args, *extra))
         row['clips_per_s'] = session.scale.clips / seconds
-        flops = 2 * host.direct_flops(session.config, name)
+        flops = 2 * computations.direct_flops(session.config, name)
         row['direct TFLOP/s'] = flops * session.scale.clips / seconds / 1e12
 
 
@@ -573,7 +578,7 @@ def _answers(session):
   """Adds how far logits and gradients are from float64 ones of the CPU."""
   num = 2
   for name in models.NAMES:
-    subject = host.make_subject(session.config, name, num)
+    subject = computations.make_subject(session.config, name, num)
     variables, clips, label = (
       jax.device_get(x)
       for x in (subject.variables, subject.clips, subject.label)
@@ -682,11 +687,11 @@ def _resumed(session, name):
   """Returns whether two steps, a save, a restore and two more are as four."""
   size = session.scale.batch_sizes[0]
   steps, state, batch = _training_step(session.config, name, size, 'float32')
-  run = steps.train.lower(state, batch, host.RATE).compile()
+  run = steps.train.lower(state, batch, computations.RATE).compile()
 
   def taken(state, num):
     for _ in range(num):
-      state, _ = run(state, batch, host.RATE)
+      state, _ = run(state, batch, computations.RATE)
     return state
 
   whole = jax.device_get(taken(steps.init(jax.random.key(0)), 4))

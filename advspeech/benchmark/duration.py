@@ -8,7 +8,7 @@ accelerator, make it a bound from below and from above.
 
 from typing import TYPE_CHECKING
 
-from advspeech.benchmark import host
+from advspeech.benchmark import computations
 
 if TYPE_CHECKING:  # a bare accelerator machine need not have it
   import ml_collections
@@ -48,12 +48,12 @@ def estimate_s(
     num_clips: Clips a call.
     rounds: Times each call is timed; once more it is called to compile it.
     peers: Whether other tools are timed.
-    flop_per_s: Of a matrix product; see `host.matmul_flop_per_s`.
+    flop_per_s: Of a matrix product; see `timing.matmul_flop_per_s`.
   """
   passes = num_clips * _OF_A_CLIP.get(section, 0.0)
   if peers and section == 'models':
     # Called once more each, for their answers.
     passes += num_clips * _OF_PEERS * (rounds + 2) / (rounds + 1)
   passes += _OF_A_ROUND.get(section, 0.0)
-  pass_s = host.direct_flops(config, 'wavecnn') / flop_per_s
+  pass_s = computations.direct_flops(config, 'wavecnn') / flop_per_s
   return _PROGRAMS[section] * _COMPILATION_S + (rounds + 1) * passes * pass_s

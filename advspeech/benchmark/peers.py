@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from advspeech import audio, errors
-from advspeech.benchmark import host
+from advspeech.benchmark import computations
 from advspeech.models import frontend, layers, wavecnn
 
 # Clips whose answers and gradients are compared before anything is timed.
@@ -39,11 +39,11 @@ def make_calls(
       f'--peers needs PyTorch, Foolbox, torchattacks and ART, and {e.name} is '
       "missing; python -m pip install -e '.[peers]'"
     ) from e
-  subject = host.make_subject(config, 'wavecnn', num_clips)
+  subject = computations.make_subject(config, 'wavecnn', num_clips)
   model = _wavecnn(subject)
   clips = torch.from_numpy(np.array(subject.clips))
   label = torch.from_numpy(np.array(subject.label)).long()
-  epsilons = [float(e) for e in host.epsilon_grid()]
+  epsilons = [float(e) for e in computations.epsilon_grid()]
 
   def forward():
     with torch.no_grad():
@@ -130,13 +130,13 @@ def make_calls(
 
 
 def _our_predictions(subject):
-  run = jax.jit(functools.partial(host.fgsm_sweep, subject))
+  run = jax.jit(functools.partial(computations.fgsm_sweep, subject))
   return np.asarray(
     run(
       subject.variables,
       subject.clips,
       subject.label,
-      host.epsilon_grid(),
+      computations.epsilon_grid(),
     )
   )
 
@@ -144,10 +144,10 @@ def _our_predictions(subject):
 def _compare(subject, logits, gradient):
   """Raises where the other model is not ours."""
   variables, clips, label = subject.variables, subject.clips, subject.label
-  ours = np.asarray(host.forward(subject, variables, clips))
+  ours = np.asarray(computations.forward(subject, variables, clips))
   error = np.abs(logits - ours).max() / np.abs(ours).max()
   our_gradient = np.asarray(
-    host.input_gradient(subject, variables, clips, label)
+    computations.input_gradient(subject, variables, clips, label)
   )
   share = float((np.sign(gradient) == np.sign(our_gradient)).mean())
   if error > _LOGITS_TOLERANCE or share < _SIGNS_THAT_AGREE:

@@ -12,7 +12,7 @@ import optax
 from jax import sharding
 
 from advspeech import checkpoint, input_pipeline, parallel, registry, sweep
-from advspeech.benchmark import host
+from advspeech.benchmark import computations
 from advspeech.experiment import validation
 from advspeech.models import create_model
 from advspeech.studies.gradients import analysis
@@ -244,7 +244,7 @@ def _members(run):
 def _flops(config, model_name):
   """Returns operations a clip, forward."""
   if not registry.is_own(model_name):
-    return host.direct_flops(config, base_name(model_name))
+    return computations.direct_flops(config, base_name(model_name))
   model = create_model(
     model_name, num_classes=2, **model_options(config, model_name)
   )
