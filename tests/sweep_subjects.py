@@ -8,6 +8,7 @@ import numpy as np
 
 from advspeech import (
   attacks,
+  audio,
   checkpoint,
   features,
   input_pipeline,
@@ -19,6 +20,7 @@ from advspeech import (
 TIME = 3 * 640
 NUM_CLIPS = 10
 CLASSES = ('a', 'b', 'c')
+TINY = 'tests.tiny_models:TinyModel'
 COUNTS = {'num_steps': 3, 'num_restarts': 1, 'num_queries': 5}
 EPSILONS = (0.0, 0.01, 0.1)
 
@@ -38,14 +40,18 @@ def make_split():
 
 
 def make_members(split, mesh=None):
-  """WaveCNN, WaveRNN and another WaveCNN: two modules, three targets."""
+  """Models named as WaveCNN, WaveRNN, WaveCNN: two modules, three targets."""
   members = []
   for i, name in enumerate(('wavecnn', 'wavernn', 'wavecnn')):
-    model = models.create_model(name, 3, features=6, hidden_features=8)
+    width = {'wavecnn': 6, 'wavernn': 8}[name]
+    model = models.create_model(TINY, 3, width=width)
     init = jax.jit(functools.partial(model.init, train=False))
     variables = init(jax.random.key(i), jnp.zeros((1, TIME)))
-    # Wide logits, so that perturbations change answers.
-    variables['params']['logits']['kernel'] *= 50
+    # Wide logits about 0: every class is said, and perturbations change that.
+    logits = variables['params']['logits']
+    logits['kernel'] *= 50
+    clips = audio.from_pcm(jnp.asarray(split.pcm))
+    logits['bias'] -= model.apply(variables, clips, train=False).mean(0)
     if mesh:
       variables = jax.device_put(variables, parallel.replicated(mesh))
     classifier = checkpoint.Classifier(

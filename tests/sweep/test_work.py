@@ -128,11 +128,10 @@ def _changed(work, what):
     counts = {**sweep_subjects.COUNTS, what: 7}
     pgd = attacks.make('pgd', **counts, representations={})
     return {'attacks': {**work.attacks, 'pgd': pgd}}
-  if what == 'precision':
+  if what == 'options of a model':
     model = members[0].classifier.model
-    front = model.frontend.clone(dtype=jnp.bfloat16)
     classifier = dataclasses.replace(
-      members[0].classifier, model=model.clone(frontend=front)
+      members[0].classifier, model=model.clone(dropout=0.5)
     )
     first = dataclasses.replace(members[0], classifier=classifier)
     return {'members': [first, *members[1:]]}
@@ -143,7 +142,7 @@ def _changed(work, what):
 @pytest.mark.parametrize(
   'what',
   [
-    *('clips', 'models', 'epsilons', 'precision', 'fitting clips'),
+    *('clips', 'models', 'epsilons', 'fitting clips', 'options of a model'),
     *('num_steps', 'num_restarts', 'num_queries'),
   ],
 )
