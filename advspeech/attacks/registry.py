@@ -12,6 +12,7 @@ import jax
 
 from advspeech.attacks import feature_level
 from advspeech.attacks.apgd import apgd
+from advspeech.attacks.constraints import add, masked
 from advspeech.attacks.fgsm import gradient_sign, perturb, unit_gradient
 from advspeech.attacks.losses import (
   cross_entropy,
@@ -59,6 +60,10 @@ class Problem(NamedTuple):
   def margin_fn(self, audio: jax.Array) -> jax.Array:
     """Returns margins, [batch], positive where the goal is reached."""
     return self.loss_and_margin(audio)[1]
+
+  def perturbed(self, change: jax.Array) -> jax.Array:
+    """Returns the clips with a change added, within mask and bounds."""
+    return add(self.audio, masked(change, self.mask), bounds=self.bounds)
 
   def loss_and_margin(self, audio: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Returns both, from one pass through the model."""
