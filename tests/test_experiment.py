@@ -244,6 +244,50 @@ def test_a_number_that_cannot_be_meant_is_named(key):
     )
 
 
+OWN = 'tests.tiny_models:TinyModel'
+
+
+def own_config(**options):
+  config = paper.get_config()
+  config.models, config.source = (OWN,), OWN
+  config.model_options = options
+  config.studies = ()
+  return config
+
+
+def test_a_model_of_ones_own_need_not_have_frames():
+  config = own_config(tinymodel={'width': 3})
+  config.clip_s = 1.01
+  experiment.validate(config)
+  config.studies = ('gradients',)
+  with pytest.raises(errors.InputError, match='40 ms for the study of grad'):
+    experiment.validate(config)
+
+
+@pytest.mark.parametrize(
+  ('options', 'key', 'value', 'message'),
+  [
+    ({'tiny': {}}, 'clip_s', 1.0, "in config.models, tinymodel, got 'tiny'"),
+    ({'tinymodel': {'depth': 1}}, 'clip_s', 1.0, 'width, dropout of .*depth'),
+    ({}, 'models', ('no.such:Model',), 'there is no module no.such in'),
+    ({}, 'models', (OWN, 'tiny_models:TinyModel'), 'both be called tinymodel'),
+    ({}, 'training.precision', 'bfloat16', 'precision must be float32, got'),
+    ({}, 'training.augmentation', 'echo', 'a transform must be one of'),
+    ({}, 'sweep.victims', ('no.such:fn',), 'there is no module no.such in'),
+    ({}, 'sweep.victims', ('energy',), 'victims must be package.module:attr'),
+    ({}, 'sweep.attacks', ('fgsm', 'no.such:fn'), 'no module no.such in'),
+    ({}, 'sweep.attacks', (f'{OWN}', 'fgsm'), 'must be a function of .problem'),
+  ],
+)
+def test_what_is_ones_own_is_looked_at_before_any_work(
+  options, key, value, message
+):
+  config = own_config(**options)
+  config.update_from_flattened_dict({key: value})
+  with pytest.raises(errors.InputError, match=message):
+    experiment.validate(config)
+
+
 def test_a_key_that_is_missing_is_named():
   config = paper.get_config()
   del config.training.decay_factor

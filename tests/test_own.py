@@ -129,7 +129,9 @@ def test_the_page_calls_everything_by_its_title(run):
 def test_the_study_of_gradients_takes_models_of_ones_own(run, config):
   config.studies = ('gradients',)
   experiment.reproduce(config, str(run))
-  assert (run / 'gradients' / 'summary.csv').exists()
+  assert (run / 'studies' / 'gradients' / 'summary.csv').exists()
+  page = (run / 'report' / 'index.html').read_text()
+  assert 'Transformer of frames, seed 0: exponent' in page
 
 
 def test_the_manifest_of_the_readme_gives_its_task(folder, tmp_path):

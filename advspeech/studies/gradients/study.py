@@ -1,11 +1,11 @@
 """The study of input gradients, as a stage runs it."""
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from advspeech import (
+  audio,
   checkpoint,
   claim,
   errors,
@@ -17,7 +17,7 @@ from advspeech import (
   sweep,
   tasks,
 )
-from advspeech.studies.gradients import claims, page, tables
+from advspeech.studies.gradients import analysis, claims, page, tables
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +41,8 @@ class GradientStudy(studies.Study):
         f'config.gradients.split must be one of {", ".join(tasks.SPLITS)}, got '
         f'{settings.split!r}'
       )
+    if self.name in config.studies:
+      _check_frames(config)
     errors.check_distinct(
       'config.gradients.checkpoints', settings.checkpoints, storage.canonical
     )
@@ -65,6 +67,7 @@ class GradientStudy(studies.Study):
       errors.InputError: If a model is not trained, or not for these clips.
     """
     config, settings = run.config, run.config.gradients
+    _check_frames(config)
     epsilons = sweep.absolute(config.sweep.epsilons)
     left_out = len(config.sweep.epsilons) - len(epsilons)
     if left_out and parallel.is_lead():
@@ -115,14 +118,22 @@ class GradientStudy(studies.Study):
     return page.make(results)
 
 
+def _check_frames(config):
+  """Raises errors.InputError at clips that profiles cannot be taken of."""
+  if round(config.clip_s * audio.SAMPLE_RATE_HZ) % analysis.FRAME_SAMPLES:
+    raise errors.InputError(
+      'config.clip_s must be whole frames of 40 ms for the study of gradients, '
+      f'got {config.clip_s} s; use a multiple of 0.04 or leave gradients out '
+      'of config.studies'
+    )
+
+
 def _classifiers(run):
   """Returns the models studied, by name."""
   config, paths = run.config, run.config.gradients.checkpoints
   if not paths:
     return {
-      os.path.basename(run.paths.classifier(name, seed)): run.classifier(
-        name, seed
-      )
+      f'{name}-seed{seed}': run.classifier(name, seed)
       for seed in config.seeds
       for name in config.models
     }
