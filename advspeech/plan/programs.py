@@ -249,8 +249,11 @@ def _flops(config, model_name):
     model_name, num_classes=2, **model_options(config, model_name)
   )
   clip = jnp.zeros((1, validation.clip_samples(config)))
-  forward = functools.partial(model.init_with_output, train=False)
-  lowered = jax.jit(forward).lower(jax.random.key(0), clip)
+  init, apply = (
+    functools.partial(fn, train=False) for fn in (model.init, model.apply)
+  )
+  variables = jax.eval_shape(init, jax.random.key(0), clip)
+  lowered = jax.jit(apply).lower(variables, clip)
   return round(lowered.cost_analysis()['flops'])
 
 

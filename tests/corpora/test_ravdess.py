@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from advspeech import corpora, errors
+from advspeech import corpora, errors, input_pipeline, tasks
+from configs import ravdess
 
 
 def write(folder, name, seconds=0.2, rate_hz=48_000, channels=1, **kwargs):
@@ -176,3 +177,15 @@ def test_the_real_corpus_has_1440_clips_of_24_actors(ravdess_folder, tmp_path):
   assert set(collections.Counter(corpus.speaker).values()) == {60}
   emotions = collections.Counter(corpus.emotion)
   assert emotions['angry'] == emotions['sad'] == 192
+  columns = {key: getattr(corpus, key) for key in tasks.GROUPS}
+  for variant, counts in (
+    ('emotions', [96, *[192] * 7]),
+    ('calm_fearful', [192, 192]),
+  ):
+    config = ravdess.get_config(variant)
+    task = tasks.select(config.task, config.classes, **columns)
+    assert np.bincount(task.labels).tolist() == counts
+    splits = input_pipeline.make_splits(
+      corpus, task, 'stratified', 0, '', 'speaker'
+    )
+    assert sum(map(len, splits.values())) == sum(counts)

@@ -20,6 +20,7 @@ from advspeech.studies.gradients import analysis
 ROOT = pathlib.Path(__file__).parent.parent.parent
 V5E = chips.CHIPS['v5e']
 GIB = 2**30
+OWN = 'tests.tiny_models:TinyModel'
 
 
 def make_config(**training):
@@ -47,6 +48,17 @@ def test_the_training_step_is_the_one_that_a_run_compiles():
   )
   planned = program.function.lower(*program.arguments)
   assert planned.as_text() == real.as_text()
+
+
+def test_a_model_of_ones_own_is_planned_by_what_it_computes():
+  config = make_config()
+  config.models = (OWN,)
+  config.source = OWN
+  program = programs.training(make_run(config), OWN)
+  # Of 8 maps: a tap of 16 at every 8th sample, forward, and twice as much back.
+  products = 2 * (tiny.TIME // 8) * 16 * 8
+  assert 3 * products < program.flops_per_clip < 3 * products * 1.5
+  assert program.function.lower(*program.arguments)
 
 
 def test_the_rows_of_the_study_are_described_as_they_are(monkeypatch):
