@@ -120,13 +120,6 @@ CHECKS = (
   a_clip_alone_is_the_same,
   epsilons_are_apart,
 )
-# An attack on features has its radius there, and leaves a clip rebuilt.
-CHECKS_ON_FEATURES = (
-  bounds_are_kept,
-  masked_samples_stay,
-  a_clip_alone_is_the_same,
-  epsilons_are_apart,
-)
 
 
 def shapes_are_refused(attack_fn: AttackFn) -> None:
@@ -176,10 +169,19 @@ def check(attack: registry.Attack) -> None:
   """Raises AssertionError at the first check that an attack does not pass.
 
   Args:
-    attack: Of a sweep; see `attacks.make` and `attacks.from_function`.
+    attack: On the waveform; see `attacks.make` and `attacks.from_function`.
+
+  Raises:
+    ValueError: If it is one on features, which has its radius there and leaves
+      a clip rebuilt at radius 0.
   """
+  if attack.unit:
+    raise ValueError(
+      'these checks are of attacks on the waveform, got one on features in '
+      f'{attack.unit}'
+    )
   attack_fn = jax.jit(function_of(attack))
-  for holds in CHECKS_ON_FEATURES if attack.unit else CHECKS:
+  for holds in CHECKS:
     holds(attack_fn, attack.norm)
 
 

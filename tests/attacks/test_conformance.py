@@ -79,6 +79,12 @@ def test_what_an_attack_must_not_do_is_caught(attack_fn, message):
     conformance.check(attacks.from_function(attack_fn))
 
 
+def test_attacks_on_features_are_not_for_these_checks():
+  made = attacks.from_function(sound)._replace(unit='dB')
+  with pytest.raises(ValueError, match='got one on features in dB'):
+    conformance.check(made)
+
+
 def test_epsilons_that_depend_on_each_other_are_caught():
   def mixed(audio, epsilons, keys, *, mask=None):
     return audio[None] + 0 * epsilons[:, None, None] + epsilons[0]
