@@ -168,20 +168,18 @@ def _lstm_calls(config, num_clips):
   subject = computations.make_subject(config, 'wavernn', num_clips)
   model = subject.model()
   variables, clips = subject.variables, subject.clips
-  inner = {key: value['frontend'] for key, value in variables.items()}
   at_once = models.clips_at_once(model, *clips.shape)
 
   def front(variables, clips):
     def run(clips):
-      maps = model.frontend.apply(variables, clips, train=False)
-      return maps.sum((0, 1, 3))
+      return model.frame_maps(variables, clips).sum((0, 1, 3))
 
     return parallel.map_rows(run, at_once, clips)
 
   whole = jax.jit(functools.partial(computations.forward, subject))
   return (
     functools.partial(whole, variables, clips),
-    functools.partial(jax.jit(front), inner, clips),
+    functools.partial(jax.jit(front), variables, clips),
   )
 
 

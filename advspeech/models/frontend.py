@@ -1,5 +1,6 @@
 """The front end both models share: 40 ms frames, 8 convolutions each."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -104,6 +105,18 @@ class OnFrontEnd:
   def norm_axis(self) -> str | None:
     """Returns the mesh axis over which batch norm sums in training."""
     return self.frontend.norm_axis
+
+  def frame_maps(
+    self, variables: Mapping[str, Any], audio: jax.Array
+  ) -> jax.Array:
+    """Returns what the front end makes of audio, as in evaluation.
+
+    Args:
+      variables: Of the whole model.
+      audio: [batch, time], whole frames.
+    """
+    inner = {kind: tree['frontend'] for kind, tree in variables.items()}
+    return self.frontend.apply(inner, audio, train=False)
 
   def activation_bytes(self, num_samples: int) -> int:
     """Returns bytes of one clip's largest map, the first, in float32."""
