@@ -63,6 +63,10 @@ def test_sounds_are_the_files_bit_for_bit_and_the_difference_says_its_gain(
     np.testing.assert_array_equal(decoded(sound), on_disk)
   # 0.01 of the model's unit is 0.02 of full scale, amplified to 0.5.
   assert pair.gain == pytest.approx(25, rel=1e-3)
+  spoken = decoded(clip.original).astype(float) / 2**15
+  assert pair.snr_db == pytest.approx(
+    10 * np.log10(np.mean(spoken**2) / 0.02**2), abs=0.05
+  )
   difference = decoded(pair.difference)
   assert len(difference) == runs.TIME
   assert (np.abs(np.abs(difference.astype(int)) - 16384) <= 40).all()

@@ -224,6 +224,26 @@ def test_nothing_is_wider_than_the_window(opened, width):
   assert wide == 0
 
 
+def test_what_goes_on_to_the_right_fades_until_its_end_is_reached(opened):
+  page = opened(360)
+  table = 'document.querySelector("#points ~ .table .scroll")'
+  assert page.execute_script(f'return {table}.className') == (
+    'scroll tall goes-on'
+  )
+  page.execute_script(f'{table}.scrollLeft = 1e6')
+  page.execute_async_script(
+    'requestAnimationFrame(() => setTimeout(arguments[0], 50))'
+  )
+  assert 'goes-on' not in page.execute_script(f'return {table}.className')
+  page = opened(1600)
+  narrow = page.execute_script(
+    'return [...document.querySelectorAll(".scroll, .pan")]'
+    '.filter((e) => e.scrollWidth <= e.clientWidth'
+    ' && e.classList.contains("goes-on")).length'
+  )
+  assert narrow == 0
+
+
 def column(page, number):
   return page.execute_script(
     'return [...document.querySelector("#points ~ .table tbody").rows]'

@@ -1,5 +1,6 @@
 """Sounds of a page: a clip, what was made of it, and the difference."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +22,8 @@ class Pair(NamedTuple):
     adversarial: Its sound.
     difference: Amplified.
     gain: By how much: a factor.
+    snr_db: Of the recorded samples over the difference there; infinite where
+      nothing was changed.
     waves: Original and adversarial example, [time] each, full scale 1.
   """
 
@@ -28,6 +31,7 @@ class Pair(NamedTuple):
   adversarial: sounds.Sound
   difference: sounds.Sound
   gain: float
+  snr_db: float
   waves: tuple[np.ndarray, np.ndarray]
 
 
@@ -102,8 +106,18 @@ def _pair(run, entry, original):
       f'amplified difference of {entry["id"]}, {about}',
     ),
     gain,
+    _snr_db(padded, difference, slice(start, start + count)),
     (padded, heard),
   )
+
+
+def _snr_db(original, difference, recorded):
+  """Returns how loud recorded samples are over what was added to them."""
+  signal, noise = (
+    float(np.square(x[recorded], dtype=np.float64).sum())
+    for x in (original, difference)
+  )
+  return 10 * math.log10(signal / noise) if signal and noise else math.inf
 
 
 def _read(run, name):

@@ -252,7 +252,8 @@ def example_figure_list(
       'Waveform, spectrogram and enlarged spectrogram of the clip, the '
       'adversarial example above, the original below.',
       f"The paper's Figure 7: {where}{figures.title(entry['source'])}. "
-      'Adversarial above, original below; darker is louder. What the attack '
+      'Adversarial above, original below; the further from the background, the '
+      'louder. What the attack '
       'adds shows as grey between the harmonics and in the pauses.',
     )
   return found

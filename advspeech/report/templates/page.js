@@ -92,6 +92,17 @@ for (const button of document.querySelectorAll('.plot button')) {
   });
 }
 
+// What is wider than its place shows that it goes on to the right.
+for (const area of document.querySelectorAll('.scroll, .plot .pan')) {
+  const mark = () => {
+    const left = area.scrollWidth - area.clientWidth - area.scrollLeft;
+    area.classList.toggle('goes-on', left > 1);
+  };
+  area.addEventListener('scroll', mark, { passive: true });
+  new ResizeObserver(mark).observe(area);
+  mark();
+}
+
 // One sound at a time.
 document.addEventListener('play', (event) => {
   for (const other of document.querySelectorAll('audio')) {

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib import figure, lines, patches, ticker
+from matplotlib import figure, lines, patches
 
 from advspeech import audio, figures, gradients, statistics, storage
 from advspeech.models import frontend
@@ -76,6 +76,7 @@ def gradient_traces(examples: Mapping[str, Any], index: int) -> figure.Figure:
   with figures.house_style():
     names = [str(name) for name in examples['model']]
     wave = examples['audio'][index] - audio.SILENCE
+    wave = audio.FULL_SCALE_PER_UNIT * wave
     seconds = np.arange(len(wave)) / audio.SAMPLE_RATE_HZ
     begin_s, end_s = examples['span'][index] / audio.SAMPLE_RATE_HZ
     fig = figure.Figure(figsize=(8.4, 1.5 + 2.7 * len(names)))
@@ -87,7 +88,7 @@ def gradient_traces(examples: Mapping[str, Any], index: int) -> figure.Figure:
     )
     # Rasterized: 96,000 points a line would be megabytes of SVG.
     panels[0].plot(seconds, wave, color=_GREY, linewidth=0.4, rasterized=True)
-    panels[0].set_ylabel('amplitude\n(half of FS)')
+    panels[0].set_ylabel('amplitude\n(full scale 1)')
     clip = figures.plain(str(examples['id'][index]))
     panels[0].set_title(f'Clip {clip}', loc='left')
     for m, name in enumerate(names):
@@ -454,6 +455,14 @@ def _medians(panel, rows, key, index, unit=1):
   figures.set_log(panel, x=at, y=[predicted, measured])
 
 
+def _tick_at(panel, values, most=5):
+  """Labels some values of a logarithmic axis, which may span no decade."""
+  ticks = sorted(values)
+  ticks = ticks[:: -(-len(ticks) // most)]
+  panel.set_xticks(ticks, [f'{tick:g}' for tick in ticks])
+  panel.minorticks_off()
+
+
 def arithmetics(
   fidelity: Sequence[Mapping[str, Any]], fgsm: Sequence[Mapping[str, Any]]
 ) -> figure.Figure:
@@ -505,7 +514,7 @@ def arithmetics(
           label=direction.replace('_', ' '),
         )
       right.set_xscale('log')
-      right.xaxis.set_minor_formatter(ticker.NullFormatter())
+      _tick_at(right, {row['epsilon'] for row in fgsm} - {0})
       right.set_ylim(0, 100)
       right.set_xlabel('epsilon (half of full scale)')
       right.set_ylabel('error rate in %')
