@@ -152,7 +152,9 @@ def run(
     absl_logging.set_verbosity(absl_logging.FATAL)
     sys.unraisablehook = _report_all_but_orphans
     ours = logging.getLogger('advspeech')
-    ours.addHandler(logging.StreamHandler())
+    handler = logging.StreamHandler()
+    handler.setFormatter(console.HarmlessFormatter())
+    ours.addHandler(handler)
     ours.propagate = False
     ours.setLevel(logging.INFO)
     try:
@@ -212,7 +214,7 @@ def tell(result: str) -> None:
   from advspeech import parallel
 
   if parallel.is_lead():
-    print(result, flush=True)
+    print(console.harmless(result), flush=True)
 
 
 def _with_config(argv: Sequence[str], default: str) -> list[str]:

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import io
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -55,11 +56,35 @@ def never_fail() -> None:
     setattr(sys, name, unfailing)
 
 
+def harmless(text: str) -> str:
+  """Returns text in which names cannot command the terminal.
+
+  Classes and files may be named with escape codes; only line breaks and tabs
+  are left of what is not printed.
+
+  Args:
+    text: Of any lines.
+  """
+  return ''.join(
+    c if c.isprintable() or c in '\n\t' else c.encode('unicode_escape').decode()
+    for c in text
+  )
+
+
+class HarmlessFormatter(logging.Formatter):
+  """Formats log records as lines without escape codes."""
+
+  def format(self, record: logging.LogRecord) -> str:
+    """Returns the record's line."""
+    return harmless(super().format(record))
+
+
 def fail(sentence: str, code: int | None = EXIT_BAD_INPUT) -> None:
   """Prints an error and exits, unless the code is None."""
   with contextlib.suppress(OSError):
     # One line, whatever line breaks a file's name has.
-    print('error:', sentence.replace('\n', '\\n'), file=sys.stderr)
+    line = harmless(sentence).replace('\n', '\\n')
+    print('error:', line, file=sys.stderr)
   if code is not None:
     sys.exit(code)
 

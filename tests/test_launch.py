@@ -4,6 +4,7 @@ import contextlib
 import csv
 import errno
 import json
+import logging
 import os
 import pathlib
 import re
@@ -19,7 +20,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from advspeech import corpora, errors, experiment
-from launch import command
+from launch import command, console
 
 ROOT = pathlib.Path(__file__).parent.parent
 LAUNCHERS = (
@@ -450,7 +451,7 @@ def test_paths_of_a_config_have_the_home_folder_in_them(monkeypatch):
 # Prints where a program ended up, and then finds the disk full.
 SURROUNDED = """
 import errno, os
-from launch import command
+from launch import command, console
 def main():
   import matplotlib.figure
   print(command.CONFIG.value.task, os.environ['NUMBA_CACHE_DIR'])
@@ -527,6 +528,18 @@ def test_printing_never_fails(redirection, code):
   )
   assert done.returncode == code, done.stderr
   assert 'Traceback' not in done.stderr
+
+
+def test_names_cannot_command_the_terminal(capsys):
+  class_name = 'happy\x1b[2J\x07'
+  record = logging.LogRecord('a', 20, '', 0, '%s: 3 clips', (class_name,), None)
+  line = console.HarmlessFormatter().format(record)
+  assert line == 'happy\\x1b[2J\\x07: 3 clips'
+  command.tell(f'{class_name}\n\t1 männlich')
+  console.fail(f'no {class_name}\nhere', code=None)
+  told = capsys.readouterr()
+  assert told.out == 'happy\\x1b[2J\\x07\n\t1 männlich\n'
+  assert told.err == 'error: no happy\\x1b[2J\\x07\\nhere\n'
 
 
 def test_what_stops_launch_local_stops_its_processes(tmp_path):
