@@ -67,13 +67,18 @@ class Meter:
       self._told = now
       rate = (now - self._began) / (self._done - self._before)
       logger.info(
-        '%s: %d of %d %ss, %.0f s left',
+        '%s: %d of %d %s, %.0f s left',
         self._name,
         self._done,
         self._total,
-        self._unit,
+        _plural(self._unit),
         rate * (self._total - self._done),
       )
+
+
+def _plural(unit):
+  """Returns a unit as several of it are called: parts, batches."""
+  return f'{unit}es' if unit.endswith(('ch', 's', 'sh', 'x')) else f'{unit}s'
 
 
 def track(

@@ -25,6 +25,11 @@ def test_a_log_gets_a_line_a_minute_with_an_estimate(said):
   ]
 
 
+def test_several_batches_are_no_batchs(said):
+  assert len(list(progress.track(range(6), 'scoring', 6, 'batch'))) == 6
+  assert said() == ['scoring: 6 of 6 batches, 0 s left']
+
+
 def test_what_was_done_before_does_not_count_as_fast(said):
   with progress.Meter('attacking', 100, 'part', done=90) as meter:
     for _ in range(6):
