@@ -18,6 +18,7 @@ from advspeech import (
   errors,
   experiment,
   parallel,
+  processes,
   provenance,
   storage,
 )
@@ -62,7 +63,7 @@ def examine(
   experiment.check_devices(config)
   device = jax.local_devices()[0]
   rows = [
-    ('processes', parallel.membership()),
+    ('processes', processes.membership()),
     (
       'devices',
       f'{jax.device_count()} {device.device_kind} ({device.platform}), '

@@ -145,7 +145,7 @@ def run(
     # Imported here: a wrong flag must not wait for JAX.
     from tqdm.contrib import logging as tqdm_logging
 
-    from advspeech import errors, parallel, preemption
+    from advspeech import errors, parallel, preemption, processes
 
     # Only the program's own lines: Orbax and TFDS tell their lives; what fails
     # is raised as well.
@@ -159,7 +159,7 @@ def run(
     ours.setLevel(logging.INFO)
     try:
       before()
-      parallel.start(
+      processes.start(
         _DISTRIBUTED.value,
         _COORDINATOR_ADDRESS.value,
         _NUM_PROCESSES.value,

@@ -91,8 +91,8 @@ def test_numbers_that_cannot_be_are_refused(num, number):
 PROGRAM = """
 import jax
 from jax.experimental import multihost_utils
-from advspeech import parallel
-parallel.start()
+from advspeech import parallel, processes
+processes.start()
 number = jax.numpy.int32(jax.process_index())
 numbers = multihost_utils.process_allgather(number).tolist()
 print('told:', parallel.is_lead(), numbers, flush=True)

@@ -258,9 +258,9 @@ def test_when_one_raises_the_other_ends_with_a_reason(espeak_dir, tmp_path):
 READING = """
 import sys
 import numpy as np
-from advspeech import input_pipeline, parallel
+from advspeech import input_pipeline, parallel, processes
 address, num, i, source, folder = sys.argv[1:]
-parallel.start('on', address, int(num), int(i))
+processes.start('on', address, int(num), int(i))
 class Clips:
   shape, nbytes, read = (200, 64), 200 * 128, []
   def __getitem__(self, rows):

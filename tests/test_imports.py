@@ -12,6 +12,7 @@ LEVELS = [
   {'cluster', 'buckets', 'registry'},
   {'storage', 'decoding'},
   {'audio', 'statistics', 'tasks', 'parallel'},
+  {'processes'},
   {'attacks', 'features', 'gradients', 'models', 'corpora'}
   | {'provenance', 'ownership'}
   | {'transforms', 'quality', 'checks'},
