@@ -81,6 +81,8 @@ setuptools.setup(
       'torch>=2.4',
       'torchattacks>=3.5.1',
     ],
+    # PyTorch modules as victims; torchax 0.0.13 does not know torch 2.13.
+    'torch': ['torch>=2.4,<2.13', 'torchax>=0.0.13'],
     # Wheels are few: it compiles C. Its terms are those of ITU-T P.862.
     'quality': ['pesq>=0.0.4'],
     'cuda': ['jax[cuda12]>=0.10.2,<0.13'],

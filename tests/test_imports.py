@@ -15,7 +15,7 @@ LEVELS = [
   {'processes'},
   {'attacks', 'features', 'gradients', 'models', 'corpora'}
   | {'provenance', 'ownership'}
-  | {'transforms', 'quality', 'checks'},
+  | {'transforms', 'quality', 'checks', 'torch_modules'},
   {'checkpoint', 'input_pipeline'},
   {'training', 'sweep'},
   {'figures'},
