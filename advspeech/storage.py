@@ -11,6 +11,7 @@ import json
 import os
 import posixpath
 import shutil
+import stat
 import tempfile
 import uuid
 import zipfile
@@ -74,20 +75,46 @@ def opened(path: str, mode: str = 'r', **options: Any) -> IO[Any]:
 
 
 def exists(path: str) -> bool:
-  """Returns whether there is a file or a folder."""
-  return _of(path, os.path.exists, buckets.exists)
+  """Returns whether there is a file or a folder.
+
+  Raises:
+    PermissionError: If that may not be known.
+  """
+  return _of(path, lambda path: _status(path) is not None, buckets.exists)
 
 
 def is_folder(path: str) -> bool:
-  """Returns whether there is a folder; in a bucket, one with anything in it."""
-  return _of(path, os.path.isdir, buckets.is_folder)
+  """Returns whether there is a folder; in a bucket, one with anything in it.
+
+  Raises:
+    PermissionError: If that may not be known.
+  """
+  return _of(path, _is_folder_here, buckets.is_folder)
+
+
+def _is_folder_here(path):
+  status = _status(path)
+  return status is not None and stat.S_ISDIR(status.st_mode)
+
+
+def _status(path):
+  """Returns what the system knows of a path, None if there is nothing.
+
+  What may not be looked at is not called missing, as `os.path.exists` does.
+  """
+  try:
+    return os.stat(path)
+  except PermissionError:
+    raise
+  except (OSError, ValueError):
+    return None
 
 
 def names(folder: str) -> list[str]:
   """Returns the names in a folder, [] where there is none."""
   if buckets.is_bucket(folder):
     return buckets.names(folder)
-  return os.listdir(folder) if os.path.isdir(folder) else []
+  return os.listdir(folder) if is_folder(folder) else []
 
 
 def create(path: str, text: str) -> bool:

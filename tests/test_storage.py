@@ -7,6 +7,8 @@ import importlib.util
 import os
 import pathlib
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -341,3 +343,35 @@ def test_faults_of_disks_and_paths_get_a_sentence_and_others_none(tmp_path):
     ValueError('x'),
   ):
     assert errors.of_files(defect, run) == ''
+
+
+def test_what_may_not_be_looked_at_is_not_called_missing(tmp_path):
+  """A model that cannot be read is trained all the same."""
+  if os.getuid():
+    pytest.skip('who is not root cannot become another user')
+  folder = tmp_path / 'wavecnn-seed0'
+  folder.mkdir(mode=0o700)
+  (folder / 'summary.json').write_text('{}')
+  for above in (tmp_path, *tmp_path.parents[:3]):
+    above.chmod(0o755)
+  code = (
+    'import os, sys; from advspeech import errors, storage; os.setuid(65534)\n'
+    'for look in (storage.exists, storage.is_folder):\n'
+    '  try:\n'
+    '    print(look(sys.argv[1]))\n'
+    '  except PermissionError as e:\n'
+    "    print(errors.of_files(e, '/a'))"
+  )
+  done = subprocess.run(
+    [sys.executable, '-c', code, str(folder / 'summary.json')],
+    cwd=pathlib.Path(__file__).parent.parent,
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  first, second = done.stdout.splitlines()
+  assert first == second
+  assert re.fullmatch(
+    r'\S*/summary.json cannot be written or read \(Permission denied\); .*',
+    first,
+  )
