@@ -47,9 +47,8 @@ _ENDLESS, _UNKNOWN_FRAMES = 1 << 40, 1 << 60
 # Where an MP3 file notes how many frames and bytes it has, if it does.
 _XING = re.compile(rb'(?:Xing|Info)(.{4})(.{4})(.{4})', re.DOTALL)
 _XING_HAS_FRAMES, _XING_HAS_BYTES = 1, 2
-# Of an Ogg file: pages that begin another stream behind pages of a first.
-_CONTINUES = re.compile(rb'OggS\0[\0\1\4\5]')
-_BEGINS = re.compile(rb'OggS\0[\2\6]')
+# Of an Ogg page's flags: it is the first of a stream.
+_OGG_BEGINS = 2
 # How files begin that stand for one that was not fetched, and what fetches it.
 _POINTERS = {
   b'version https://git-lfs.github.com/spec/': 'git lfs pull',
@@ -196,8 +195,8 @@ def _open(path, stack):
     # By its name, where it has one: Python's lock is let go then.
     raw.seek(0)
     file = stack.enter_context(Stream(raw if '://' in name else name))
-    if file.format == 'OGG' and _is_chained(raw):
-      raise EOFError('it is several Ogg streams in a row; save it as one')
+    if file.format == 'OGG':
+      _check_pages(raw)
     if file.format == 'MP3':
       changes, is_endless = _without_count(raw)
   if changes or is_endless:
@@ -329,9 +328,22 @@ def _after_id3(raw):
     at += 10 + size
 
 
-def _is_chained(raw):
+def _check_pages(raw):
+  """Raises EOFError at an Ogg file that libsndfile would take short.
+
+  Its last page tells how long the sound is: one that is cut, which says how
+  many bytes it has, is no page for libsndfile, and the one before becomes the
+  last. A file may end with a page that is not marked as the last one: a stream
+  was not closed.
+  """
   raw.seek(0)
-  data = raw.read()
-  first = _CONTINUES.search(data)
-  # One pattern of both would search the rest of the file anew at every page.
-  return bool(first and _BEGINS.search(data, first.end()))
+  data, at, has_begun = raw.read(), 0, False
+  while data[at : at + 4] == b'OggS' and at + 27 <= len(data):
+    begins, num_segments = data[at + 5] & _OGG_BEGINS, data[at + 26]
+    if begins and has_begun:
+      raise EOFError('it is several Ogg streams in a row; save it as one')
+    has_begun = has_begun or not begins
+    segments = data[at + 27 : at + 27 + num_segments]
+    at += 27 + num_segments + sum(segments)
+  if at > len(data) or data[at : at + 4] == b'OggS':
+    raise EOFError('its end is missing')

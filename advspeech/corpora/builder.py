@@ -17,6 +17,7 @@ import itertools
 import json
 import logging
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -47,6 +48,11 @@ _FEW_CLIPS = 11
 _NAMED = 5
 # Decoded clips that may wait for the writer, by worker.
 _AHEAD = 8
+# Bytes of a table that comes with recordings: ten million lines.
+_LARGEST_TABLE = 10**9
+# In which links may lead to a folder; in a chain of folders with two links each
+# their number doubles from one to the next.
+_MOST_WAYS = 64
 
 
 class Utterance(NamedTuple):
@@ -384,6 +390,8 @@ def read_table(path: epath.Path) -> bytes:
     errors.InputError: If it is missing, not to be read, or a pointer to it.
   """
   try:
+    if '://' not in os.fspath(path):
+      _check_regular(os.fspath(path))
     data = path.read_bytes()
   except OSError as e:
     is_missing = isinstance(e, FileNotFoundError)
@@ -393,6 +401,16 @@ def read_table(path: epath.Path) -> bytes:
     ) from e
   decoding.refuse_pointer(path, data)
   return data
+
+
+def _check_regular(path):
+  """Raises errors.InputError at what reading may never end."""
+  status = os.stat(path)
+  if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST_TABLE:
+    raise errors.InputError(
+      f'{path} must be a file of at most {_LARGEST_TABLE / 1e9:g} GB, and is '
+      'none; put a table there'
+    )
 
 
 class FolderBuilder(SpeechBuilder, skip_registration=True):
@@ -619,6 +637,7 @@ def _walk(top):
       yield from (root / name for name in names)
     return
   above = {}  # of each folder, where it and those that it lies in really are
+  ways = collections.Counter()  # to each folder, where it really is
   for root, folders, names in os.walk(top, onerror=refuse, followlinks=True):
     real = os.path.realpath(root)
     around = above.get(os.path.dirname(root), ())
@@ -626,6 +645,12 @@ def _walk(top):
       folders.clear()
       continue
     above[root] = (*around, real)
+    ways[real] += 1
+    if ways[real] > _MOST_WAYS:
+      raise errors.InputError(
+        f'{root} is reached in more than {_MOST_WAYS} ways, through links; '
+        'remove those that lead to what is there already'
+      )
     yield from (epath.Path(root) / name for name in names)
 
 

@@ -57,7 +57,7 @@ class Folder(builder.FolderBuilder):
   ) -> Iterator[builder.Recording | builder.Skipped | None]:
     """Yields the manifest's lines in order, or the files by their paths."""
     manifest = self.folder / (self._manifest or MANIFEST)
-    if self._manifest or manifest.exists():
+    if self._manifest or _is_there(manifest):
       yield from self._listed(manifest)
     else:
       yield from self._found()
@@ -119,6 +119,12 @@ class Folder(builder.FolderBuilder):
           row['id'] or _id(path),
           **{key: row[key] for key in builder.COLUMNS},
         )
+
+
+def _is_there(manifest):
+  """Returns whether something has a manifest's name, be it a broken link."""
+  name = os.fspath(manifest)
+  return manifest.exists() if '://' in name else os.path.lexists(name)
 
 
 class _Listing:

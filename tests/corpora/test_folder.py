@@ -76,6 +76,35 @@ def test_links_are_followed_and_loops_are_not(folder, tmp_path):
   assert [u.label for u in utterances(folder)] == ['x', 'y']
 
 
+def test_a_chain_of_links_that_double_is_refused(folder):
+  """Twenty levels with two links each lead a million ways to the last."""
+  stand_ins.write(folder / 'c' / 'level20' / 'a.wav', 'a')
+  for level in range(20):
+    here = folder / 'c' / f'level{level}'
+    here.mkdir()
+    for name in ('x', 'y'):
+      (here / name).symlink_to(folder / 'c' / f'level{level + 1}')
+  with pytest.raises(errors.InputError, match='in more than 64 ways, through'):
+    utterances(folder)
+
+
+@pytest.mark.parametrize('kind', ['link', 'pipe', 'device', 'folder'])
+def test_a_manifest_that_is_no_file_is_not_passed_over(folder, kind):
+  stand_ins.write(folder / 'cat' / 'a.wav', 'a')
+  manifest = folder / 'manifest.csv'
+  {
+    'link': lambda: manifest.symlink_to(folder / 'nowhere.csv'),
+    'pipe': lambda: os.mkfifo(manifest),
+    'device': lambda: manifest.symlink_to('/dev/zero'),
+    'folder': manifest.mkdir,
+  }[kind]()
+  with pytest.raises(
+    errors.InputError,
+    match=r'manifest\.csv (is missing; put it|must be a file of at most 1 GB)',
+  ):
+    utterances(folder)
+
+
 def test_two_names_of_a_folder_are_two_classes(folder):
   stand_ins.write(folder / 'cat' / 'a.wav', 'a')
   (folder / 'feline').symlink_to('cat')
