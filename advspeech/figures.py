@@ -14,7 +14,8 @@ import numpy as np
 from matplotlib import axes, figure, font_manager, lines, patches, ticker
 
 from advspeech import audio, preemption, registry, statistics, storage
-from advspeech.sweep import named_attacks, tables
+from advspeech.sweep import named_attacks
+from advspeech.sweep.tables.points import STRONGEST
 
 logger = logging.getLogger(__name__)
 
@@ -97,8 +98,8 @@ def title(model: str) -> str:
 
 def attack_title(name: str) -> str:
   """Returns what a figure calls an attack: 'APGD margin' for apgd_margin."""
-  if name in tables.STRONGEST.values():
-    return 'any of them' + (' in L2' if name == tables.STRONGEST['l2'] else '')
+  if name in STRONGEST.values():
+    return 'any of them' + (' in L2' if name == STRONGEST['l2'] else '')
   if registry.is_own(name):
     base = name.removesuffix('-targeted')
     return registry.title(base, {}) + (' targeted' if base != name else '')
@@ -338,8 +339,8 @@ def _attack_styles(rows):
       'linestyle': _LINES[i % len(_LINES)],
       'marker': _MARKERS[i % len(_MARKERS)],
     }
-    if name in tables.STRONGEST.values():
-      marker = '_' if name == tables.STRONGEST['linf'] else '|'
+    if name in STRONGEST.values():
+      marker = '_' if name == STRONGEST['linf'] else '|'
       look = {**_STRONGEST, 'marker': marker, 'markersize': 12, 'zorder': 1}
     styles[name, ''] = {'label': attack_title(name), **look}
   for i, control in enumerate(controls):

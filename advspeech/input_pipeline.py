@@ -9,7 +9,7 @@ import concurrent.futures
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import sharding
 
-from advspeech import audio, parallel, tasks
+from advspeech import audio, parallel, randomness, tasks
 
 if TYPE_CHECKING:  # at run time it would bring TFDS
   from advspeech import corpora
@@ -69,24 +69,12 @@ class Split:
 
   @functools.cached_property
   def id_words(self) -> np.ndarray:
-    """[num_clips, 2] uint32 of each id; see the function of this name."""
-    return id_words(self.ids)
+    """[num_clips, 2] uint32 of each id; see `randomness.id_words`."""
+    return randomness.id_words(self.ids)
 
   def ids_sha256(self) -> str:
     """Returns the digest of the ids, in their order."""
     return hashlib.sha256('\n'.join(map(str, self.ids)).encode()).hexdigest()
-
-
-def id_words(ids: Sequence[str]) -> np.ndarray:
-  """Returns numbers of clips, [num_clips, 2] uint32, from their ids alone.
-
-  64 bits of a digest: with 32 two of a corpus of 80,000 clips would more likely
-  than not share theirs, and with them everything random.
-  """
-  digests = [hashlib.sha256(str(x).encode()).digest()[:8] for x in ids]
-  return (
-    np.frombuffer(b''.join(digests), '<u4').astype(np.uint32).reshape(-1, 2)
-  )
 
 
 def spread(split: Split, num: int) -> Split:
@@ -237,6 +225,28 @@ def batches(
     order: [num_clips] permutation, or what is left of it; None keeps the order
       of the split.
   """
+  for rows, encoded in encoded_batches(split, batch_size, mesh, order):
+    yield {**_decode_batch(encoded), 'id': split.ids[rows]}
+
+
+def encoded_batches(
+  split: Split,
+  batch_size: int,
+  mesh: sharding.Mesh,
+  order: np.ndarray | None = None,
+) -> Iterator[tuple[np.ndarray, Batch]]:
+  """Yields the batches of `batches` as they are sent, still to be decoded.
+
+  Of each the real rows' numbers in the split, and on the mesh `pcm` [batch,
+  time] int16, `span` [batch, 2], `label` [batch], `id_words` [batch, 2] and
+  `valid` [batch].
+
+  Args:
+    split: The clips.
+    batch_size: Rows a batch, a multiple of the device count.
+    mesh: Where batches go.
+    order: See `batches`.
+  """
   if order is None:
     order = np.arange(len(split))
   table = batch_rows(order, batch_size)
@@ -244,8 +254,8 @@ def batches(
     steps = _gathered(split, table, mesh)
   else:
     steps = _ahead(functools.partial(_sent, split, mesh=mesh), table)
-  for rows, sent in zip(table, steps, strict=True):
-    yield {**_decode(**sent), 'id': split.ids[rows[rows != _NONE]]}
+  for rows, encoded in zip(table, steps, strict=True):
+    yield rows[rows != _NONE], encoded
 
 
 def _sent(split, rows, mesh):
@@ -263,8 +273,7 @@ def _sent(split, rows, mesh):
     'pcm': parallel.shard_rows(read, (len(rows), split.pcm.shape[1]), mesh),
     **parallel.shard_batch(
       {
-        'start': np.where(real, split.starts[rows], 0),
-        'num_samples': np.where(real, split.num_samples[rows], 0),
+        'span': np.where(real[:, None], split.spans[rows], 0).astype(np.int32),
         'label': np.where(real, split.labels[rows], 0),
         'id_words': np.where(real[:, None], split.id_words[rows], 0),
         'valid': real.astype(np.float32),
@@ -295,8 +304,7 @@ def _gathered(split, table, mesh):
   gather = _gather_step(mesh)
   columns = parallel.replicate(
     {
-      'start': split.starts,
-      'num_samples': split.num_samples,
+      'span': split.spans.astype(np.int32),
       'label': split.labels,
       'id_words': split.id_words,
     },
@@ -354,14 +362,39 @@ def epoch_order(num_clips: int, seed: int, epoch: int) -> np.ndarray:
   return np.random.default_rng([seed, epoch]).permutation(num_clips)
 
 
+def abstract_encoded(
+  batch_size: int, num_samples: int, mesh: sharding.Mesh
+) -> Batch:
+  """Returns shapes, types and placement of `encoded_batches`, unmade."""
+  arrays = {
+    'pcm': ((batch_size, num_samples), np.int16),
+    'span': ((batch_size, 2), np.int32),
+    'label': ((batch_size,), np.int32),
+    'id_words': ((batch_size, 2), np.uint32),
+    'valid': ((batch_size,), np.float32),
+  }
+  return parallel.abstract_sharded(arrays, mesh)
+
+
+def decode(pcm: jax.Array, span: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """Returns clips in model range and 1 on recorded samples, both [batch, time].
+
+  Args:
+    pcm: [batch, time] int16.
+    span: [batch, 2] where recordings begin in their clips, and end.
+  """
+  time = jnp.arange(pcm.shape[1])[None]
+  recorded = (span[:, :1] <= time) & (time < span[:, 1:])
+  return audio.from_pcm(pcm), recorded.astype(jnp.float32)
+
+
 @jax.jit
-def _decode(pcm, start, num_samples, label, id_words, valid):
-  time = jnp.arange(pcm.shape[1])[None] - start[:, None]
-  mask = (time >= 0) & (time < num_samples[:, None])
+def _decode_batch(encoded):
+  clips, recorded = decode(encoded['pcm'], encoded['span'])
   return {
-    'audio': audio.from_pcm(pcm),
-    'label': label,
-    'mask': mask.astype(jnp.float32),
-    'id_words': id_words,
-    'valid': valid,
+    'audio': clips,
+    'label': encoded['label'],
+    'mask': recorded,
+    'id_words': encoded['id_words'],
+    'valid': encoded['valid'],
   }

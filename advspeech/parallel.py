@@ -57,6 +57,28 @@ def gather(value: int) -> list[int]:
   return values.ravel().tolist()
 
 
+def share_out(
+  make: Callable[[int], np.ndarray], num: int, shape: tuple[int, ...]
+) -> np.ndarray:
+  """Returns `make(i)` for i below `num`, [num, *shape] float64.
+
+  Each is computed by one process, on its host, and returned by all.
+
+  Args:
+    make: Returns float64 of that shape.
+    num: How many there are; the same on every process.
+    shape: Of each.
+  """
+  values = np.zeros((num, *shape))
+  for i in range(jax.process_index(), num, jax.process_count()):
+    values[i] = make(i)
+  if jax.process_count() == 1:
+    return values
+  # As integers: devices would make float32 of them, and the others are zeros.
+  words = multihost_utils.process_allgather(values.view(np.uint32))
+  return words.sum(0, dtype=np.uint32).view(np.float64)
+
+
 def make_mesh(
   num_epsilon: int = 1, devices: Sequence[jax.Device] | None = None
 ) -> sharding.Mesh:
@@ -126,11 +148,15 @@ def shard_batch(batch: Any, mesh: sharding.Mesh) -> Any:
     batch: Host arrays, the same on every process.
     mesh: Where they go.
   """
-  place = sharded(mesh)
-  return jax.tree.map(
-    lambda x: jax.make_array_from_callback(x.shape, place, x.__getitem__),
-    batch,
-  )
+  return jax.tree.map(lambda x: place(x, mesh, sharded(mesh).spec), batch)
+
+
+def place(
+  x: np.ndarray, mesh: sharding.Mesh, spec: sharding.PartitionSpec
+) -> jax.Array:
+  """Returns a host array, the same on every process, where a spec says."""
+  where = sharding.NamedSharding(mesh, spec)
+  return jax.make_array_from_callback(x.shape, where, x.__getitem__)
 
 
 def shard_rows(
@@ -164,12 +190,7 @@ def replicate(tree: Any, mesh: sharding.Mesh) -> Any:
     tree: The same on every process.
     mesh: Where copies go.
   """
-  return jax.tree.map(
-    lambda x: jax.make_array_from_callback(
-      x.shape, replicated(mesh), x.__getitem__
-    ),
-    tree,
-  )
+  return jax.tree.map(lambda x: place(x, mesh, replicated(mesh).spec), tree)
 
 
 def platform(mesh: sharding.Mesh | None = None) -> str:
@@ -196,11 +217,34 @@ def is_host(mesh: sharding.Mesh | None = None) -> bool:
   return platform(mesh) == 'cpu'
 
 
-def fetch(tree: Any) -> Any:
-  """Returns a tree of device arrays as whole host arrays, on every process."""
-  if jax.process_count() == 1:
+def is_shared(mesh: sharding.Mesh) -> bool:
+  """Returns whether devices are those of several processes."""
+  return len({device.process_index for device in mesh.devices.flat}) > 1
+
+
+def fetch(tree: Any, mesh: sharding.Mesh) -> Any:
+  """Returns a tree of device arrays as whole host arrays.
+
+  On every process that the mesh is of, all of which have to ask.
+  """
+  if not is_shared(mesh):
     return jax.device_get(tree)
   return multihost_utils.process_allgather(tree, tiled=True)
+
+
+def own_mesh() -> sharding.Mesh:
+  """Returns a mesh of this process's first device alone."""
+  return make_mesh(devices=jax.local_devices()[:1])
+
+
+def bring(tree: Any, mesh: sharding.Mesh) -> Any:
+  """Returns copies of a tree, a copy on every device of another mesh.
+
+  Args:
+    tree: Host arrays, or arrays of which every process has a whole copy.
+    mesh: Where copies go.
+  """
+  return replicate(jax.device_get(tree), mesh)
 
 
 def abstract_replicated(

@@ -29,9 +29,9 @@ jax.config.update('jax_numpy_rank_promotion', 'raise')
 # The costliest files; begun last, they leave workers idle.
 _LONGEST = (
   'test_launch.py',
-  'test_engine.py',
+  'test_judging.py',
   'test_loop.py',
-  'test_work.py',
+  'test_parts.py',
   'test_models.py',
   'test_recording.py',
   'test_distributed.py',

@@ -8,7 +8,8 @@ from advspeech import audio, statistics, storage
 from advspeech.studies.features import norms
 from advspeech.studies.features import tables as feature_tables
 from advspeech.studies.gradients import tables as gradient_tables
-from advspeech.sweep import examples, tables
+from advspeech.sweep import tables
+from advspeech.sweep.findings import FIELDS
 from configs import quickstart
 
 CLASSES = ('female', 'male')
@@ -33,7 +34,7 @@ def row(**changes):
   found = {
     **{
       key: ''
-      for key in tables.SWEEP_COLUMNS
+      for key in tables.points.COLUMNS
       if key not in ('balanced_error', 'errors_by_class', 'answers_by_class')
     },
     'task': 'gender',
@@ -148,7 +149,7 @@ def direct(own, transferred, noise, seeds=(0, 1)):
   return rows, pairs
 
 
-DIRECT = tables.DIRECT_COLUMNS
+DIRECT = tables.direct.COLUMNS
 
 
 def by_class(row, classes):
@@ -206,7 +207,7 @@ def taken(seed, target, rise_without, over_half):
   for name in ('rise_without', 'rise', 'taken', 'over_half'):
     known[f'{name}_low'] = known[name] - 0.1
     known[f'{name}_high'] = known[name] + 0.1
-  return {name: known.get(name, '') for name in tables.TRANSFORM_COLUMNS}
+  return {name: known.get(name, '') for name in tables.transforms.COLUMNS}
 
 
 def write(
@@ -235,19 +236,19 @@ def write(
       )
   storage.write_table(
     folder / 'attack' / 'sweep.csv',
-    tables.SWEEP_COLUMNS,
+    tables.points.COLUMNS,
     [{**by_class(row, classes), **row} for row in rows or sweep()],
   )
   storage.write_table(
-    folder / 'attack' / 'transforms.csv', tables.TRANSFORM_COLUMNS, transforms
+    folder / 'attack' / 'transforms.csv', tables.transforms.COLUMNS, transforms
   )
   storage.write_table(
     folder / 'attack' / 'minimal.csv',
-    tables.MINIMAL_COLUMNS,
+    tables.minimal.COLUMNS,
     [
       {
-        **dict.fromkeys(tables.MINIMAL_COLUMNS, ''),
-        **{k: found[k] for k in tables.MINIMAL_COLUMNS if k in found},
+        **dict.fromkeys(tables.minimal.COLUMNS, ''),
+        **{k: found[k] for k in tables.minimal.COLUMNS if k in found},
         'success': 'own',
         'id': str(i),
         'epsilon': 0.01 if i < 60 else float('inf'),
@@ -334,7 +335,7 @@ def write_everything_else(folder, classes=CLASSES):
   }
   for name in ('wavecnn-seed0', 'attack'):
     (folder / name / 'provenance.json').write_text(json.dumps([session]))
-  columns = examples.QUALITY_COLUMNS
+  columns = tables.quality.COLUMNS
   storage.write_table(
     folder / 'attack' / 'quality.csv',
     columns,
@@ -357,8 +358,8 @@ def write_everything_else(folder, classes=CLASSES):
         {
           'name': 'too_few_clips',
           'severity': 'warning',
-          'where': 'all',
-          'sentence': 'all: 100 clips tell a rate to 10 points',
+          'sentence': '100 clips tell a rate to 10 points',
+          **dict.fromkeys(FIELDS),
         }
       ]
     )

@@ -16,7 +16,6 @@ from advspeech import (
   experiment,
   figures,
   input_pipeline,
-  parallel,
   report,
   studies,
   sweep,
@@ -211,7 +210,6 @@ NUMBERS = {
   'sweep.num_examples': ((0, 5, -1), (-2, 4.0)),
   'sweep.num_quality_clips': ((0, 5, -1), (-2, 4.0)),
   'features.num_clips': ((1, -1), (0, -2, 4.0)),
-  'features.batch_size': ((1, 65536), (0, -8, 8.0)),
   'features.num_scored': ((0, 5, -1), (-2, 4.0)),
 }
 NO_NUMBERS = (float('nan'), float('inf'), -float('inf'), True, '1', None)
@@ -729,20 +727,17 @@ def test_a_run_is_complete_with_its_studies(tmp_path, monkeypatch):
 
 
 def test_studies_are_refused_before_any_work(tmp_path, monkeypatch):
-  config = quickstart.get_config()
-  config.sweep.epsilon_devices = 4
-  config.sweep.batch_size = 6
-  with pytest.raises(errors.InputError, match=r'study of gradients.*6 and 4'):
-    experiment.reproduce(config, str(tmp_path / 'run'))
-  config.studies = ('features',)
-  monkeypatch.setattr(parallel, 'is_distributed', lambda: True)
-  with pytest.raises(errors.InputError, match='one device of one process'):
-    experiment.reproduce(config, str(tmp_path / 'run'))
+  def refuse(study, config):
+    raise errors.InputError(f'{study.name} wants other devices')
+
+  monkeypatch.setattr(studies.Study, 'check_devices', refuse)
+  with pytest.raises(errors.InputError, match='gradients wants other devices'):
+    experiment.reproduce(quickstart.get_config(), str(tmp_path / 'run'))
   assert not (tmp_path / 'run').exists()
 
 
 def test_epsilons_that_differ_from_clip_to_clip_are_no_radii_of_a_study():
-  assert sweep.absolute(('0', '20dbsnr', '0.02', '655.36lsb')) == (
+  assert sweep.absolute_epsilons(('0', '20dbsnr', '0.02', '655.36lsb')) == (
     *(0.0, 0.02, 0.01),
   )
 

@@ -11,13 +11,14 @@ LEVELS = [
   {'errors', 'preemption', 'progress'},
   {'cluster', 'buckets', 'registry'},
   {'storage', 'decoding'},
-  {'audio', 'statistics', 'tasks', 'parallel'},
+  {'audio', 'statistics', 'tasks', 'parallel', 'randomness'},
   {'processes'},
   {'attacks', 'features', 'gradients', 'models', 'corpora'}
   | {'provenance', 'ownership'}
   | {'transforms', 'quality', 'checks', 'torch_modules'},
   {'checkpoint', 'input_pipeline'},
-  {'training', 'sweep'},
+  {'over_clips', 'training'},
+  {'sweep'},
   {'figures'},
   {'recording'},
   {'example_figures', 'claim', 'section', 'sounds', 'paths'},
@@ -132,5 +133,5 @@ for absent in {absent}:
 import flax.linen, optax, orbax.checkpoint
 """
   names = ('models', 'attacks', 'audio', 'checkpoint', 'training')
-  names += ('sweep', 'transforms', 'quality', 'checks')
+  names += ('sweep', 'over_clips', 'transforms', 'quality', 'checks')
   import_each(libraries, [f'advspeech.{name}' for name in names])

@@ -253,7 +253,9 @@ def test_a_batch_is_gathered_without_communication(split):
   mesh = parallel.make_mesh()
   placed = input_pipeline.put_on_devices(split, mesh)
   table = input_pipeline.batch_rows(np.arange(NUM_CLIPS), 4)
-  columns = parallel.replicate({'label': split.labels}, mesh)
+  columns = parallel.replicate(
+    {'span': split.spans, 'label': split.labels}, mesh
+  )
   text = (
     input_pipeline._gather_step(mesh)
     .lower(placed.pcm, columns, parallel.replicate(table, mesh), 0)

@@ -32,8 +32,9 @@ def test_devices_are_shared_out_without_overlap(members, sizes):
 
 def test_every_device_gets_its_rows():
   rows = np.arange(8)
-  placed = parallel.shard_batch({'x': rows}, parallel.make_mesh())['x']
-  np.testing.assert_array_equal(parallel.fetch(placed), rows)
+  mesh = parallel.make_mesh()
+  placed = parallel.shard_batch({'x': rows}, mesh)['x']
+  np.testing.assert_array_equal(parallel.fetch(placed, mesh), rows)
   assert [s.data.tolist() for s in placed.addressable_shards] == [
     [0, 1],
     [2, 3],

@@ -11,9 +11,17 @@ import sweep_subjects
 import tiny
 from jax import sharding
 
-from advspeech import checkpoint, models, parallel, sweep, training
+from advspeech import (
+  checkpoint,
+  models,
+  over_clips,
+  parallel,
+  sweep,
+  training,
+)
 from advspeech.studies.gradients import analysis
-from advspeech.sweep import engine
+from advspeech.sweep import judging
+from advspeech.sweep import settings as settings_lib
 
 ROOT = pathlib.Path(__file__).parent.parent
 NUM_CLIPS = 4
@@ -46,7 +54,6 @@ def arrays(*names):
     'mask': ((NUM_CLIPS, tiny.TIME), np.float32),
     'label': ((NUM_CLIPS,), np.int32),
     'valid': ((NUM_CLIPS,), np.float32),
-    'id_words': ((NUM_CLIPS, 2), np.uint32),
   }
   return {name: jax.ShapeDtypeStruct(*shapes[name]) for name in names}
 
@@ -60,9 +67,10 @@ def evaluation(mesh):
 
 def gradients(mesh):
   model = make_model()
-  step = analysis.clip_step(analysis.statistics_fn((model,), 'start'), mesh)
-  rows = arrays('audio', 'label', 'mask', 'id_words')
-  return step.trace((make_variables(model),), rows)
+  step = over_clips.compiled(analysis.statistics_fn((model,), 'start'), mesh)
+  batch = over_clips.abstract_batch(NUM_CLIPS, tiny.TIME, mesh)
+  seed = jax.ShapeDtypeStruct((), np.uint32)
+  return step.trace((make_variables(model),), seed, batch, {})
 
 
 def judged(mesh):
@@ -70,15 +78,15 @@ def judged(mesh):
   classifier = checkpoint.Classifier(model, make_variables(model), {}, 0)
   members = [sweep.Member('wavernn', 0, classifier, np.zeros(0, np.int32))]
   cell = sweep_subjects.make_cell()
-  program = engine.program_of(
+  program = judging.program_of(
     cell,
     members,
     tiny.TIME,
     sweep_subjects.make_attack('fgsm'),
     sweep_subjects.make_settings(mesh=mesh),
   )
-  arguments = engine.abstract_arguments(program, cell, members, tiny.TIME)
-  return engine.compiled(program).trace(*arguments)
+  arguments = judging.abstract_arguments(program, cell, members, tiny.TIME)
+  return judging.compiled(program).trace(*arguments)
 
 
 @pytest.mark.parametrize('trace', [evaluation, gradients, judged])
@@ -102,7 +110,7 @@ def test_clips_at_once_go_by_the_mesh(platform, clips):
 def test_chunks_go_by_the_mesh():
   def chunks(platform):
     settings = sweep_subjects.make_settings(20, fake_mesh(platform))
-    return engine.chunks([make_model()], tiny.TIME, 6, 11, settings)
+    return settings_lib.chunks([make_model()], tiny.TIME, 6, 11, settings)
 
   assert chunks('cpu') == (8, 1, 1)
   assert chunks('tpu') == (20, 11, 6)

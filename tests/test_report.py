@@ -492,11 +492,15 @@ def test_falls_on_another_mask_are_not_of_the_papers_curve(tmp_path):
   ):
     finding = {
       'name': 'non_monotone_curve',
-      'where': f'fgsm on wavecnn seed 0, mask {mask}, judged by wavernn',
       'sentence': 'it falls',
+      'attack': 'fgsm',
+      'source': 'wavecnn',
+      'seed': 0,
+      'unit': None,
+      'mask': mask,
+      'target': 'wavernn',
     }
-    other = {**finding, 'where': f'{finding["where"]}_on_wavecnn'}
-    other['where'] = other['where'].replace('padding', 'all')
+    other = {**finding, 'mask': 'all', 'target': 'wavernn_on_wavecnn'}
     (tmp_path / 'run' / 'attack' / 'checks.json').write_text(
       json.dumps([finding, other])
     )

@@ -181,28 +181,17 @@ def labels_of(
 
 
 def _write_tables(config, work):
-  """Writes everything that is told of a finished sweep, its table last."""
+  """Writes everything that is reported of a finished sweep, its table last."""
 
   def path(name):
     return os.path.join(work.folder, name)
 
-  task, confidence = config.task, config.sweep.confidence
-  rows = sweep.sweep_rows(work, task, confidence)
-  rows += sweep.strongest_rows(work, task, confidence)
-  findings = sweep.findings(work, confidence)
+  results = sweep.load_results(work, config.task, config.sweep.confidence)
+  findings = sweep.findings(results)
   for finding in findings:
-    logger.warning('check: %s', finding['sentence'])
-  quality_rows, undefined = sweep.quality_rows(
-    work, config.sweep.num_quality_clips
-  )
-  for name, num in undefined.items():
-    if num:
-      logger.warning(
-        'attack/quality.csv: %s is not defined for %d of %d clips',
-        name,
-        num,
-        len(quality_rows),
-      )
+    logger.warning(
+      'check: %s: %s', sweep.finding_title(finding), finding['sentence']
+    )
   storage.write_json(path('checks.json'), findings)
   storage.write_json(
     path('judges.json'),
@@ -223,20 +212,4 @@ def _write_tables(config, work):
       config.sweep.feature_level.example_epsilon,
     ),
   )
-  for name, columns, table_rows in (
-    ('quality.csv', sweep.QUALITY_COLUMNS, quality_rows),
-    ('samples.csv', sweep.SAMPLE_COLUMNS, sweep.sample_rows(work, task)),
-    ('minimal.csv', sweep.MINIMAL_COLUMNS, sweep.minimal_rows(work, task)),
-    (
-      'transforms.csv',
-      sweep.TRANSFORM_COLUMNS,
-      sweep.transform_rows(work, task, confidence),
-    ),
-    (
-      'direct.csv',
-      sweep.DIRECT_COLUMNS,
-      sweep.direct_rows(work, task, confidence),
-    ),
-    ('sweep.csv', sweep.SWEEP_COLUMNS, rows),
-  ):
-    storage.write_table(path(name), columns, table_rows)
+  sweep.write_tables(results, work.folder, config.sweep.num_quality_clips)

@@ -21,12 +21,11 @@ _NO_ROOM = re.compile(
   re.IGNORECASE,
 )
 _GIB = 2**30
-# What decides how many clips a program takes at a time.
+# What decides how many clips a program takes at a time, where the user does.
 _DECIDED_BY = {
   'training': 'training.batch_size',
   'evaluation': 'training.batch_size',
   'sweep': 'sweep.memory_mb',
-  'gradients': 'sweep.batch_size',
 }
 _UNITS = {'K': 2**10, 'M': 2**20, 'G': _GIB, 'T': 2**40}
 
@@ -211,13 +210,16 @@ def _no_room(program, error):
   num_chips = program.num_devices
   clips = program.num_clips // num_chips
   most = int(clips * error.limit / error.used) * num_chips
-  advice = f'lower config.{_DECIDED_BY[program.part]}'
-  if program.part == 'training' and most:
-    advice += f', to {most} or less'
+  advice = ''
+  if program.part in _DECIDED_BY:
+    or_less = (
+      f', to {most} or less' if program.part == 'training' and most else ''
+    )
+    advice = f'lower config.{_DECIDED_BY[program.part]}{or_less}, or '
   return (
     f'{program.name} needs {error.used / _GIB:.1f} GiB a chip for {clips} '
     f'clips on each of {num_chips}, which have {error.limit / _GIB:.1f}; '
-    f'{advice}, or take larger or more chips'
+    f'{advice}take larger or more chips'
   )
 
 

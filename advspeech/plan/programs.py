@@ -11,12 +11,19 @@ import numpy as np
 import optax
 from jax import sharding
 
-from advspeech import checkpoint, input_pipeline, parallel, registry, sweep
+from advspeech import (
+  checkpoint,
+  input_pipeline,
+  over_clips,
+  parallel,
+  registry,
+  sweep,
+)
 from advspeech.benchmark import computations
 from advspeech.experiment import validation
 from advspeech.models import create_model
 from advspeech.studies.gradients import analysis
-from advspeech.sweep import engine
+from advspeech.sweep import judging
 from advspeech.training import (
   abstract_rate,
   augmentation,
@@ -152,7 +159,7 @@ def attack(run: Run, source_name: str) -> Program:
     if members[cell.source].name == source_name
   ]
   cell = cells[0]
-  program = engine.program_of(
+  program = judging.program_of(
     cell,
     members,
     run.clip_samples,
@@ -165,8 +172,8 @@ def attack(run: Run, source_name: str) -> Program:
     f'{len(cell.epsilons)} epsilons',
     'sweep',
     source_name,
-    engine.compiled(program),
-    engine.abstract_arguments(program, cell, members, run.clip_samples),
+    judging.compiled(program),
+    judging.abstract_arguments(program, cell, members, run.clip_samples),
     program.mesh.size,
     program.num_clips,
     _INPUT_GRADIENT_PASSES * _flops(config, source_name)
@@ -180,7 +187,7 @@ def gradients(run: Run) -> Program:
   """Returns the step of the study of gradients: statistics of all models."""
   config, members = run.config, _members(run)
   mesh = parallel.make_mesh(devices=run.devices)
-  num_clips = _shared_evenly(config.sweep.batch_size, mesh)
+  num_clips = over_clips.chunk_size(mesh) * mesh.shape['data']
   fn = analysis.statistics_fn(
     tuple(m.classifier.model for m in members), analysis.ALIGNMENTS[0]
   )
@@ -189,15 +196,17 @@ def gradients(run: Run) -> Program:
     f'gradient statistics of {len(members)} models',
     'gradients',
     '',
-    analysis.clip_step(fn, mesh),
+    over_clips.compiled(fn, mesh),
     (
       parallel.abstract_replicated(lambda v: v, mesh, variables),
-      analysis.abstract_rows(num_clips, run.clip_samples, mesh),
+      jax.ShapeDtypeStruct((), np.uint32),
+      over_clips.abstract_batch(num_clips, run.clip_samples, mesh),
+      {},
     ),
     mesh.size,
     num_clips,
     _INPUT_GRADIENT_PASSES * sum(_flops(config, m.name) for m in members),
-    config.sweep.batch_size,
+    num_clips,
   )
 
 

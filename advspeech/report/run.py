@@ -57,7 +57,7 @@ class Run:
       `sessions`, of its training.
     data: Corpus and splits; None where they were not recorded.
     rows: Of `sweep.csv`, each with `num_classes`.
-    findings: Of the self-checks.
+    findings: Of the self-checks; see `sweep.findings`.
     examples: Clips written as sound.
     quality: Of `quality.csv`.
     transforms: Of `transforms.csv`.

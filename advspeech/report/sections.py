@@ -8,7 +8,7 @@ import statistics as means
 from collections.abc import Iterable
 from typing import Any
 
-from advspeech import example_figures, figures, section, statistics
+from advspeech import example_figures, figures, section, statistics, sweep
 from advspeech.report import architecture, claims, players
 from advspeech.report import run as run_lib
 
@@ -317,10 +317,12 @@ def measures() -> list[str]:
 
 
 def checks(run: run_lib.Run) -> list[dict[str, Any]]:
-  """Returns every self-check: the question, and what it found."""
+  """Returns every self-check: the question, and what it found in what."""
   found = collections.defaultdict(list)
   for finding in run.findings:
-    found[finding['name']].append(finding)
+    found[finding['name']].append(
+      {'title': sweep.finding_title(finding), **finding}
+    )
   return [
     {'question': CHECKS.get(name, name), 'findings': found.get(name, [])}
     for name in dict.fromkeys([*CHECKS, *found])

@@ -4,7 +4,7 @@ import collections
 
 import numpy as np
 
-from advspeech import claim, figures, statistics, storage
+from advspeech import claim, figures, statistics, storage, sweep
 from advspeech.report import run as run_lib
 
 # Filters that anyone has at hand, by how their names begin.
@@ -305,14 +305,12 @@ def fluctuates(run: run_lib.Run) -> claim.Claim:
     f
     for f in run.findings
     if f['name'] == 'non_monotone_curve'
-    and f.get('where', '').startswith(f'{run.attack} on {run.source} ')
-    and f['where'].endswith(f', mask {mask}, judged by wavernn')
+    and (f['attack'], f['source']) == (run.attack, run.source)
+    and (f['mask'], f['target']) == (mask, 'wavernn')
   ]
   seeds = sorted({s for n, s in run.judges if n == 'wavernn'})
-  answers = [
-    any(f' seed {seed},' in f['where'] for f in falls) or None for seed in seeds
-  ]
-  words = [f['sentence'] for f in falls]
+  answers = [any(f['seed'] == seed for f in falls) or None for seed in seeds]
+  words = [f'{sweep.finding_title(f)}: {f["sentence"]}' for f in falls]
   return claim.Claim(
     text,
     claim.verdict(answers),

@@ -1,98 +1,71 @@
 """Error against epsilon: source x target x attack x epsilon x seed in one job.
 
 Beside every attacked clip stand noise controls of the same size and the same
-clip after being saved. `cells` says what there is to do, `engine` compiles and
-runs it, `work` keeps it on disk, `tables`, `findings` and `examples` tell it.
+clip after being saved. `planning` lists the cells, `judging` compiles and runs
+them, `parts` keeps them on disk, `results` loads them for `tables` and
+`findings`; `examples` writes clips to listen to.
 """
 
-from advspeech.sweep.cells import (
+from advspeech.sweep.attacked import attacked_clips
+from advspeech.sweep.examples import write_examples
+from advspeech.sweep.findings import findings
+from advspeech.sweep.findings import title as finding_title
+from advspeech.sweep.judging import Judgements, judge
+from advspeech.sweep.masks import num_touched
+from advspeech.sweep.named_attacks import by_name as attack_by_name
+from advspeech.sweep.named_attacks import control_of, make_attack
+from advspeech.sweep.parts import Sweep, run
+from advspeech.sweep.planning import (
   CONTROLS,
   Cell,
   Member,
-  absolute,
+  absolute_epsilons,
   check_mask,
   parse_epsilons,
   plan,
   source_names,
-  validate,
 )
-from advspeech.sweep.engine import (
-  FORMATS,
-  Judgements,
-  Settings,
-  attacked_clips,
-  judge,
-  make_settings,
-  variants,
-)
-from advspeech.sweep.examples import (
-  QUALITY_COLUMNS,
-  quality_rows,
-)
-from advspeech.sweep.examples import write as write_examples
-from advspeech.sweep.findings import findings
-from advspeech.sweep.masks import num_touched
-from advspeech.sweep.named_attacks import by_name as attack_by_name
-from advspeech.sweep.named_attacks import control_of, make_attack
 from advspeech.sweep.problem import signal_rms
-from advspeech.sweep.tables import (
-  DIRECT_COLUMNS,
-  EPSILON_COLUMNS,
-  MINIMAL_COLUMNS,
-  SAMPLE_COLUMNS,
-  SWEEP_COLUMNS,
-  TRANSFORM_COLUMNS,
-  direct_rows,
-  epsilon_columns,
-  minimal_rows,
-  sample_rows,
-  strongest_rows,
-  sweep_rows,
-  transform_rows,
-)
+from advspeech.sweep.results import load as load_results
+from advspeech.sweep.settings import FORMATS, Settings, make_settings, variants
+from advspeech.sweep.tables import write as write_tables
+from advspeech.sweep.tables.columns import EPSILON as EPSILON_COLUMNS
+from advspeech.sweep.tables.columns import of_epsilon as epsilon_columns
+from advspeech.sweep.tables.points import STRONGEST
+from advspeech.sweep.validation import validate
 from advspeech.sweep.victims import load as load_victim
-from advspeech.sweep.work import Sweep, run
 
 __all__ = [
   'CONTROLS',
-  'DIRECT_COLUMNS',
   'EPSILON_COLUMNS',
   'FORMATS',
-  'MINIMAL_COLUMNS',
-  'QUALITY_COLUMNS',
-  'SAMPLE_COLUMNS',
-  'SWEEP_COLUMNS',
-  'TRANSFORM_COLUMNS',
+  'STRONGEST',
   'Cell',
   'Judgements',
   'Member',
   'Settings',
   'Sweep',
-  'absolute',
+  'absolute_epsilons',
   'attack_by_name',
   'attacked_clips',
   'check_mask',
   'control_of',
-  'direct_rows',
   'epsilon_columns',
+  'finding_title',
   'findings',
   'judge',
+  'load_results',
   'load_victim',
   'make_attack',
   'make_settings',
-  'minimal_rows',
   'num_touched',
   'parse_epsilons',
   'plan',
-  'quality_rows',
   'run',
-  'sample_rows',
   'signal_rms',
   'source_names',
-  'strongest_rows',
-  'sweep_rows',
-  'transform_rows',
   'validate',
   'variants',
   'write_examples',
+  'write_tables',
 ]

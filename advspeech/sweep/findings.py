@@ -1,15 +1,17 @@
-"""What a sweep's own checks make of it; see `advspeech.checks`."""
+"""What a sweep's own checks find in it; see `advspeech.checks`."""
 
 import dataclasses
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from advspeech import attacks, audio, checks, input_pipeline
-from advspeech.sweep import cells as cells_lib
-from advspeech.sweep import engine, masks, problem, work
+from advspeech import attacks, checks, input_pipeline, over_clips, parallel
+from advspeech.sweep import masks, planning
+from advspeech.sweep import results as results_lib
 
 # Clips whose logits are looked at.
 _NUM_LOOKED_AT = 16
@@ -17,105 +19,140 @@ _NUM_LOOKED_AT = 16
 _CLAIMED_HALF_WIDTH = 0.1
 
 
-def findings(sweep: work.Sweep, confidence: float) -> list[dict[str, Any]]:
+# What a finding is of; None where it is of no one in particular.
+FIELDS = ('attack', 'source', 'seed', 'unit', 'mask', 'target')
+
+
+def findings(results: results_lib.Results) -> list[dict[str, Any]]:
   """Returns what a reader must know before believing a sweep.
 
-  Each as JSON: `name`, `severity`, `sentence`, `values`, and of which model or
-  attack it was found.
-
-  Args:
-    sweep: Its work must be complete.
-    confidence: One less the level of every test.
+  Each as JSON: `name`, `severity`, `sentence` and `values` as in
+  `checks.Finding`, and FIELDS, which attack on which model it is of, with which
+  mask, judged by whom.
   """
-  num_clips = len(sweep.split)
+  sweep = results.sweep
   found = [
-    _as_json('all', finding)
+    _record(finding)
     for finding in checks.too_few_clips(
-      num_clips, _CLAIMED_HALF_WIDTH, confidence
+      len(sweep.split), _CLAIMED_HALF_WIDTH, results.confidence
     )
   ]
   for mask in dict.fromkeys(cell.mask for cell in sweep.cells):
     num_touched = masks.num_touched(mask, sweep.split)
     found += [
-      _as_json('all', f) for f in checks.untouched_clips(num_touched, mask)
+      _record(finding, mask=mask)
+      for finding in checks.untouched_clips(num_touched, mask)
     ]
   for i in dict.fromkeys(cell.source for cell in sweep.cells):
     member = sweep.members[i]
-    where = f'{member.name} seed {member.seed}'
-    found += [_as_json(where, f) for f in _of_model(sweep, member)]
-  for cell in sweep.cells:
-    if cell.is_plain:
-      found += _of_cell(sweep, cell, confidence)
+    found += [
+      _record(finding, source=member.name, seed=member.seed)
+      for finding in _of_model(sweep, member)
+    ]
+  for cell in results.plain.values():
+    found += _of_cell(results, cell)
   return found
 
 
-def _as_json(where, finding):
+def title(finding: Mapping[str, Any]) -> str:
+  """Returns what a finding is of, in a few words.
+
+  Args:
+    finding: As `findings` returns them.
+  """
+  model = f'{finding["source"]} seed {finding["seed"]}'
+  if finding['source'] is None:
+    return 'all'
+  if finding['attack'] is None:
+    return model
+  words = [f'{finding["attack"]} on {model}']
+  if finding['unit']:
+    words[0] += f' (epsilons in {finding["unit"]})'
+  if finding['mask']:
+    words += [f'mask {finding["mask"]}']
+  if finding['target']:
+    words += [f'judged by {finding["target"]}']
+  return ', '.join(words)
+
+
+def _record(finding, **fields):
   return {
     **dataclasses.asdict(finding),
     'values': dict(finding.values),
-    'where': where,
-    'sentence': f'{where}: {finding.sentence}',
+    **dict.fromkeys(FIELDS),
+    **fields,
   }
+
+
+class Shares(NamedTuple):
+  """What is looked at of gradients; a function for `over_clips.map_clips`."""
+
+  model: nn.Module
+
+  def __call__(self, variables: Any, rows: dict[str, jax.Array]) -> jax.Array:
+    """Returns shares of zero and of non-finite gradients, [chunk, 2]."""
+
+    def loss_fn(clips):
+      logits = self.model.apply(variables, clips, train=False)
+      return attacks.cross_entropy(logits, rows['goal']).sum()
+
+    grads = jax.grad(loss_fn)(rows['audio'])
+    return jnp.stack(
+      [(grads == 0).mean(-1), (~jnp.isfinite(grads)).mean(-1)], -1
+    )
 
 
 def _of_model(sweep, member):
   """Returns findings on the logits and gradients of a source."""
   labelled = np.flatnonzero(member.labels >= 0)
-
-  def clips(rows):
-    return audio.from_pcm(jnp.asarray(sweep.split.pcm[rows]))
-
-  variables = jax.device_get(member.classifier.variables)
+  mesh = parallel.own_mesh()
+  variables = parallel.bring(member.classifier.variables, mesh)
   model = member.classifier.model
+  shares = over_clips.map_clips(
+    Shares(model),
+    input_pipeline.subset(sweep.split, labelled),
+    mesh,
+    over_clips.chunk_size(mesh),
+    shared=variables,
+    columns={'goal': member.labels[labelled]},
+  )
+  chosen = labelled[input_pipeline.spread_rows(len(labelled), _NUM_LOOKED_AT)]
+  some = input_pipeline.subset(sweep.split, chosen)
+  clips, _ = input_pipeline.decode(some.pcm, some.spans)
 
   @jax.jit
   def logits_fn(x):
     return model.apply(variables, x, train=False)
 
-  @jax.jit
-  def gradients(x, label):
-    def loss(x):
-      logits = model.apply(variables, x, train=False)
-      return attacks.cross_entropy(logits, label).sum()
-
-    return jax.grad(loss)(x)
-
-  shares, weights = [], []
-  for start in range(0, len(labelled), sweep.settings.batch_size):
-    rows = labelled[start : start + sweep.settings.batch_size]
-    found = gradients(clips(rows), jnp.asarray(member.labels[rows]))
-    shares.append(checks.gradient_shares(found))
-    weights.append(len(rows))
-  some = clips(
-    labelled[input_pipeline.spread_rows(len(labelled), _NUM_LOOKED_AT)]
-  )
   return [
-    *checks.logits_look_like_softmax(logits_fn(some)),
-    *checks.gradient_findings(*np.average(shares, 0, weights).tolist()),
-    *checks.batch_dependent_logits(logits_fn, some),
+    *checks.logits_look_like_softmax(logits_fn(clips)),
+    *checks.gradient_findings(*shares.mean(0, dtype=np.float64).tolist()),
+    *checks.batch_dependent_logits(logits_fn, clips),
   ]
 
 
-def _of_cell(sweep, cell, confidence):
+def _of_cell(results, cell):
   """Returns findings on the curves of a cell, for targets of its own seed."""
   found = []
-  judged = work.judgements(sweep, cell)
+  sweep, confidence = results.sweep, results.confidence
+  judged = results.judged[cell]
   source = sweep.members[cell.source]
-  names = engine.variants(cell, sweep.settings)
-  rms = problem.signal_rms(sweep.split.pcm, sweep.split.spans)
-  sizes = [float(np.mean(e.radii(rms))) for e in cell.epsilons]
-  attack = f'{cell.attack} on {source.name} seed {source.seed}'
-  if cell.on_features:
-    attack += f' (epsilons in {cell.epsilons[0].unit})'
-  elif cell.attack == sweep.cells[0].attack:
+  names = results.variants(cell)
+  sizes = [float(np.mean(e.radii(results.levels))) for e in cell.epsilons]
+  fields = {
+    'attack': cell.attack,
+    'source': source.name,
+    'seed': source.seed,
+    'unit': cell.epsilons[0].unit if cell.on_features else None,
+  }
+  if not cell.on_features and cell.attack == sweep.cells[0].attack:
     found += [
-      _as_json(attack, finding) for finding in checks.below_one_lsb(sizes)
+      _record(finding, **fields) for finding in checks.below_one_lsb(sizes)
     ]
   for t, target in enumerate(sweep.members):
     known = target.labels >= 0
     if target.seed != source.seed or not known.any():
       continue
-    where = f'{attack}, mask {cell.mask}, judged by {target.name}'
     labels = target.labels[known]
     answers = judged.predictions[:, :, t][..., known]
     wrong = answers != labels
@@ -123,7 +160,7 @@ def _of_cell(sweep, cell, confidence):
     strong = []
     for e, epsilon in enumerate(cell.epsilons):
       control = max(
-        (wrong[e, names.index(c)] for c in cells_lib.CONTROLS), key=np.sum
+        (wrong[e, names.index(c)] for c in planning.CONTROLS), key=np.sum
       )
       strong += checks.control_as_strong(
         wrong[e, 0], control, clean, epsilon.text, confidence
@@ -150,7 +187,10 @@ def _of_cell(sweep, cell, confidence):
       [e.text for e in cell.epsilons],
       classes,
     )
-    # One of each kind says it; the tables have the others.
+    # One of each kind is enough; the tables have the others.
     for kind in (strong[:1], beyond[-1:], falls, alike):
-      found += [_as_json(where, finding) for finding in kind]
+      found += [
+        _record(finding, **fields, mask=cell.mask, target=target.name)
+        for finding in kind
+      ]
   return found

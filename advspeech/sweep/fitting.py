@@ -1,27 +1,36 @@
 """Universal perturbations, learnt on other clips before a cell is judged."""
 
 import dataclasses
+from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec
 
-from advspeech import attacks, input_pipeline, models, parallel, preemption
-from advspeech.sweep import cells as cells_lib
-from advspeech.sweep import engine, masks
+from advspeech import (
+  attacks,
+  input_pipeline,
+  models,
+  over_clips,
+  parallel,
+  preemption,
+)
+from advspeech.sweep import masks, planning
 from advspeech.sweep import problem as problem_lib
+from advspeech.sweep.settings import Settings
 
 # Epsilons that the steps towards a universal perturbation cover together.
 _UNIVERSAL_REACH = 2.5
 
 
 def fit_universal(
-  cell: cells_lib.Cell,
-  source: cells_lib.Member,
+  cell: planning.Cell,
+  source: planning.Member,
   split: input_pipeline.Split,
   attack: attacks.Attack,
-  settings: engine.Settings,
+  settings: Settings,
   *,
   num_passes: int,
 ) -> np.ndarray:
@@ -35,87 +44,80 @@ def fit_universal(
     settings: Of the sweep.
     num_passes: Over the clips.
   """
-  num_samples = split.pcm.shape[1]
-  num_batches = -(-len(split) // settings.batch_size)
+  size, mesh = settings.batch_size, settings.mesh
+  num_batches = -(-len(split) // size)
   rms = problem_lib.signal_rms(split.pcm, split.spans)
-  radii = np.stack([epsilon.radii(rms) for epsilon in cell.epsilons])
   columns = {
-    'pcm': split.pcm,
-    'span': split.spans,
     'goal': dataclasses.replace(source, labels=split.labels).goal(attack),
-    'id_words': input_pipeline.id_words(split.ids),
-    'radii': radii.T,
+    'radii': np.stack([epsilon.radii(rms) for epsilon in cell.epsilons], 1),
   }
-  step = _universal_step(
-    source.classifier.model,
-    masks.parse(cell.mask),
-    attack,
-    settings,
-    _UNIVERSAL_REACH / (num_passes * num_batches),
+  step = over_clips.compiled(
+    Fitting(
+      source.classifier.model,
+      attack,
+      masks.parse(cell.mask),
+      settings.bounds,
+      _UNIVERSAL_REACH / (num_passes * num_batches),
+    ),
+    mesh,
+    tuple(columns),
+    over_clips.Specs(results=PartitionSpec()),
   )
+  num_samples = split.pcm.shape[1]
   direction = np.zeros((len(cell.epsilons), num_samples), np.float32)
   for _ in range(num_passes):
-    for start in range(0, len(split), settings.batch_size):
+    for _, batch in over_clips.batches(split, size, mesh, columns):
       preemption.check()
-      batch = {}
-      for name, x in columns.items():
-        rows = x[start : start + settings.batch_size]
-        fill = settings.batch_size - len(rows)
-        batch[name] = np.pad(rows, [(0, fill)] + [(0, 0)] * (x.ndim - 1))
       direction = step(
-        source.classifier.variables,
-        parallel.shard_batch(batch, settings.mesh),
-        direction,
-        np.uint32(source.seed),
+        (source.classifier.variables, direction), np.uint32(source.seed), *batch
       )
   return np.asarray(direction.addressable_data(0))
 
 
-def _universal_step(model, part, attack, settings, relative_step):
-  """Returns the compiled step behind `fit_universal`."""
+class Fitting(NamedTuple):
+  """One step towards a universal perturbation, on one device's clips."""
 
-  def step(variables, batch, direction, seed):
-    clips, recorded = problem_lib.decode(batch['pcm'], batch['span'])
+  model: nn.Module
+  attack: attacks.Attack
+  mask: masks.Mask
+  bounds: tuple[float, float]
+  relative_step: float
 
-    def loss_fn(x, batch, recorded):
-      keys = problem_lib.streams(seed, batch['id_words'])
+  def __call__(self, shared: Any, rows: dict[str, jax.Array]) -> jax.Array:
+    """Returns directions, [num_epsilons, time], the same on every device.
+
+    Args:
+      shared: The model's variables and the directions before.
+      rows: The clips, with the columns `goal` [batch] and `radii` [batch,
+        num_epsilons].
+    """
+    variables, direction = shared
+    clips = rows['audio']
+
+    def loss_fn(x, rows):
       posed = problem_lib.pose(
-        model,
+        self.model,
         variables,
-        x,
-        recorded,
-        batch['goal'],
-        keys,
-        attack,
-        part,
+        {**rows, 'audio': x},
+        self.attack,
+        self.mask,
         None,
-        settings.bounds,
+        self.bounds,
       )
       return posed.loss_fn(x)
 
-    at_once = models.clips_at_once(model, 1, clips.shape[1])
-    # Rows that only fill a batch hold no samples, and so take no part.
-    touched = (batch['span'][:, 1:] > 0) * jnp.ones_like(clips)
-    mask = part.samples(recorded)
+    at_once = models.clips_at_once(self.model, 1, clips.shape[1])
+    # Rows that only fill a batch take no part.
+    touched = rows['valid'][:, None] * jnp.ones_like(clips)
+    mask = self.mask.samples(rows['mask'])
     return attacks.universal_step(
-      lambda x: parallel.map_rows(loss_fn, at_once, x, batch, recorded),
+      lambda x: parallel.map_rows(loss_fn, at_once, x, rows),
       direction,
       clips,
-      batch['radii'].T,
-      relative_step=relative_step,
+      rows['radii'].T,
+      relative_step=self.relative_step,
       mask=touched if mask is None else touched * mask,
-      band=part.band(clips.shape[1]),
-      bounds=settings.bounds,
+      band=self.mask.band(clips.shape[1]),
+      bounds=self.bounds,
       axis_name='data',
     )
-
-  copies, rows = PartitionSpec(), PartitionSpec('data')
-  return jax.jit(
-    jax.shard_map(
-      step,
-      mesh=settings.mesh,
-      in_specs=(copies, rows, copies, copies),
-      out_specs=copies,
-      check_vma=False,
-    )
-  )

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 from jax import sharding
 
-from advspeech import audio, models, parallel, transforms
+from advspeech import audio, models, parallel, randomness, transforms
 from advspeech.attacks import losses
 
 
@@ -147,7 +147,8 @@ def _train_step(model, tx, schedule, augment, state, batch, learning_rate):
   of_dropout, of_clips = (jax.random.fold_in(key, i) for i in range(2))
   clips = batch['audio']
   if augment:
-    keys = _clip_keys(of_clips, batch['id_words'], state.step)
+    keys = randomness.clip_keys(of_clips, batch['id_words'])
+    keys = jax.vmap(jax.random.fold_in, (0, None))(keys, state.step)
     clips = augment(clips, keys, batch['mask'])
   others = [name for name in state.variables if name != 'params']
 
@@ -188,16 +189,6 @@ def _device_key(key, step):
   return jax.random.fold_in(
     jax.random.fold_in(key, step), jax.lax.axis_index('data')
   )
-
-
-def _clip_keys(key, id_words, step):
-  """Returns a key of this step for each clip, [batch], on any device."""
-
-  def of_clip(words):
-    numbers = (words[0], words[1], step)
-    return functools.reduce(jax.random.fold_in, numbers, key)
-
-  return jax.vmap(of_clip)(id_words)
 
 
 def _averaged(x):

@@ -15,7 +15,6 @@ import tiny
 
 from advspeech import errors, experiment, input_pipeline, parallel, plan
 from advspeech.plan import chips, costs, programs, text
-from advspeech.studies.gradients import analysis
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 V5E = chips.CHIPS['v5e']
@@ -59,25 +58,6 @@ def test_a_model_of_ones_own_is_planned_by_what_it_computes():
   products = 2 * (tiny.TIME // 8) * 16 * 8
   assert 3 * products < program.flops_per_clip < 3 * products * 1.5
   assert program.function.lower(*program.arguments)
-
-
-def test_the_rows_of_the_study_are_described_as_they_are(monkeypatch):
-  seen = []
-
-  def step(fn, mesh):
-    del fn, mesh
-    return lambda shared, rows: seen.append(rows) or {'x': rows['label']}
-
-  monkeypatch.setattr(analysis, 'clip_step', step)
-  analysis.map_clips(
-    None, (), tiny.SPLITS['test'], batch_size=8, description=''
-  )
-  described = analysis.abstract_rows(8, tiny.TIME, parallel.make_mesh())
-  assert set(described) == set(seen[0])
-  for name, array in seen[0].items():
-    like = described[name]
-    assert (like.shape, like.dtype) == (array.shape, array.dtype)
-    assert like.sharding == array.sharding
 
 
 def test_several_hosts_train_together_and_one_side_by_side():

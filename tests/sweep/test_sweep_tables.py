@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from advspeech import audio, sweep
-from advspeech.sweep import rates, tables
+from advspeech.sweep import rates
+from advspeech.sweep.tables import points
 
 INF = float('inf')
 
@@ -24,7 +25,7 @@ INF = float('inf')
 def test_clips_of_infinite_snr_are_counted_beside_the_mean_of_the_others(
   snr_db, mean, num_infinite
 ):
-  found = tables.mean_snr(np.array(snr_db, np.float32))
+  found = points.mean_snr(np.array(snr_db, np.float32))
   assert found == {'mean_snr_db': mean, 'num_infinite_snr': num_infinite}
 
 

@@ -48,14 +48,6 @@ class GradientStudy(studies.Study):
     )
     errors.check_distinct('config.gradients.examples', settings.examples)
 
-  def check_devices(self, config: Any) -> None:
-    """Raises errors.InputError if the devices cannot share a batch."""
-    parallel.check_batch_size(
-      'config.sweep.batch_size (for the study of gradients)',
-      config.sweep.batch_size,
-      parallel.make_mesh(),
-    )
-
   def run(self, run: Any, folder: str) -> None:
     """Studies the run's models, or those of `config.gradients.checkpoints`.
 
@@ -68,7 +60,7 @@ class GradientStudy(studies.Study):
     """
     config, settings = run.config, run.config.gradients
     _check_frames(config)
-    epsilons = sweep.absolute(config.sweep.epsilons)
+    epsilons = sweep.absolute_epsilons(config.sweep.epsilons)
     left_out = len(config.sweep.epsilons) - len(epsilons)
     if left_out and parallel.is_lead():
       logger.warning(
@@ -97,7 +89,6 @@ class GradientStudy(studies.Study):
           for name, c in classifiers.items()
         },
       },
-      batch_size=config.sweep.batch_size,
       epsilons=epsilons,
       clip_to_range=config.sweep.clip_to_range,
       confidence=config.sweep.confidence,

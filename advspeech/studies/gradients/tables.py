@@ -17,7 +17,12 @@ from advspeech import (
   storage,
 )
 from advspeech.models import frontend
-from advspeech.studies.gradients import analysis
+from advspeech.studies.gradients import (
+  analysis,
+  growth,
+  precision,
+  recurrence,
+)
 
 LINEAR_TOLERANCE = 0.1
 _NUM_RESAMPLES = 2000
@@ -77,7 +82,6 @@ def write(
   split: input_pipeline.Split,
   *,
   origin: Mapping[str, Any],
-  batch_size: int,
   epsilons: Sequence[float],
   clip_to_range: bool,
   confidence: float,
@@ -95,7 +99,6 @@ def write(
     split: The clips.
     origin: JSON-like description of the models and the split, by which a
       folder is told from that of another study.
-    batch_size: See `analysis.map_clips`.
     epsilons: Radii of FGSM.
     clip_to_range: Clip perturbed samples to [0, 1].
     confidence: Of the intervals.
@@ -104,8 +107,8 @@ def write(
     examples: Ids of the clips whose gradients are kept whole; () for the first.
 
   Raises:
-    errors.InputError: If the folder holds another study, an id is not in the
-      split, or the devices cannot share a batch evenly.
+    errors.InputError: If the folder holds another study, or an id is not in
+      the split.
     preemption.Stopped: If a signal asked for it.
   """
   examples = tuple(examples) or (str(split.ids[0]),)
@@ -139,7 +142,6 @@ def write(
     split,
     studied,
     settings,
-    batch_size=batch_size,
     clip_to_range=clip_to_range,
   )
 
@@ -172,7 +174,6 @@ def _arrays(
   studied,
   settings,
   *,
-  batch_size,
   clip_to_range,
 ):
   """Returns every part's arrays, from disk where they are complete."""
@@ -190,9 +191,7 @@ def _arrays(
         f'clips-{alignment}',
         lambda alignment=alignment: {
           'id': split.ids,
-          **analysis.clip_statistics(
-            classifiers, split, batch_size=batch_size, alignment=alignment
-          ),
+          **analysis.clip_statistics(classifiers, split, alignment=alignment),
         },
       )
       for alignment in analysis.ALIGNMENTS
@@ -205,19 +204,16 @@ def _arrays(
       'model': np.array(settings['names']),
       'audio': np.asarray(audio.from_pcm(shown.pcm)),
       'span': shown.spans,
-      'gradient': analysis.whole_gradients(
-        classifiers, shown, batch_size=batch_size
-      ),
+      'gradient': analysis.whole_gradients(classifiers, shown),
     },
   )
   arrays['fidelity'] = {
     name: kept(
       f'fidelity-{i}',
-      lambda classifier=classifier: analysis.fidelity(
+      lambda classifier=classifier: precision.fidelity(
         classifier,
         split,
         settings['epsilons'],
-        batch_size=batch_size,
         clip_to_range=clip_to_range,
       ),
     )
@@ -227,22 +223,18 @@ def _arrays(
     name: {
       **kept(
         f'jacobians-{i}',
-        lambda recurrent=recurrent: analysis.state_reach(
-          recurrent, studied, batch_size=batch_size
-        ),
+        lambda recurrent=recurrent: recurrence.state_reach(recurrent, studied),
       ),
       'recurrent': recurrent,
     }
     for i, (name, recurrent) in enumerate(
-      analysis.recurrent_models(classifiers, split).items()
+      recurrence.recurrent_models(classifiers, split).items()
     )
   }
   arrays['accumulation'] = {
     name: kept(
       f'accumulation-{i}',
-      lambda classifier=classifier: analysis.accumulation(
-        classifier, studied, batch_size=batch_size
-      ),
+      lambda classifier=classifier: growth.accumulation(classifier, studied),
     )
     for i, (name, classifier) in enumerate(classifiers.items())
   }
@@ -295,7 +287,7 @@ def sign_rows(
       **{k: v[i, a].item() for k, v in sorted(part['signs'].items())},
     }
     for name, part in fidelity.items()
-    for a, arithmetic in enumerate(analysis.ARITHMETICS)
+    for a, arithmetic in enumerate(precision.ARITHMETICS)
     for i, id_ in enumerate(split.ids)
   ]
 
@@ -309,7 +301,7 @@ def fgsm_rows(
   """Returns one row a (model, whose signs, epsilon), by FGSM_COLUMNS."""
   rows = []
   for name, part in fidelity.items():
-    for d, direction in enumerate((*analysis.ARITHMETICS, 'random_sign')):
+    for d, direction in enumerate((*precision.ARITHMETICS, 'random_sign')):
       for e, epsilon in enumerate(epsilons):
         predictions = part['predictions'][:, d, e]
         num_errors = int((predictions != split.labels).sum())
@@ -370,7 +362,7 @@ def accumulation_rows(
   for name, part in accumulation.items():
     for varied, values in part.items():
       predicted, measured = values['predicted'], values['measured']
-      epsilons = analysis.GROWTH_EPSILONS
+      epsilons = growth.GROWTH_EPSILONS
       if varied == 'epsilon':
         predicted, measured = predicted[..., None], measured[..., None]
       for index in np.ndindex(predicted.shape):
@@ -443,7 +435,7 @@ def summary_rows(
       for key, values in sorted(part['pairs'].items()):
         add('pairs', model, alignment, key, values[:, p], other=other)
   for name, part in arrays['fidelity'].items():
-    for a, arithmetic in enumerate(analysis.ARITHMETICS):
+    for a, arithmetic in enumerate(precision.ARITHMETICS):
       for key, values in sorted(part['signs'].items()):
         add('fidelity', name, arithmetic, key, values[:, a])
   for name, part in arrays['jacobians'].items():
@@ -457,13 +449,13 @@ def summary_rows(
       along['n'][0], along['predicted'], along['measured'], LINEAR_TOLERANCE
     )
     add('accumulation', name, 'all', 'linear_until', until, of='median')
-    for varied in analysis.GROWTHS:
+    for varied in growth.GROWTHS:
       if varied not in part:
         continue
       values = part[varied]
       if values['n'].shape[1] < 2:
         continue
-      for e, epsilon in enumerate(analysis.GROWTH_EPSILONS):
+      for e, epsilon in enumerate(growth.GROWTH_EPSILONS):
         for what in ('predicted', 'measured'):
           exponent = gradients.fitted_exponent(
             values['n'][0], values[what][..., e]

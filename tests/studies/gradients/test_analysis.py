@@ -20,7 +20,12 @@ from advspeech import (
   storage,
 )
 from advspeech.models import wavernn
-from advspeech.studies.gradients import analysis, figures, tables
+from advspeech.studies.gradients import (
+  analysis,
+  figures,
+  precision,
+  tables,
+)
 
 pytestmark = pytest.mark.usefixtures('shallow_networks')
 
@@ -65,20 +70,16 @@ def rows_of(split, order):
 
 @pytest.fixture(scope='module')
 def statistics(classifiers, split):
-  return analysis.clip_statistics(classifiers, split, batch_size=4)
+  return analysis.clip_statistics(classifiers, split)
 
 
 def assert_same(a, b):
   jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
-def test_rows_are_identical_for_other_batches_and_orders(
-  classifiers, split, statistics
-):
+def test_rows_are_identical_in_another_order(classifiers, split, statistics):
   order = np.array([3, 0, 5, 1, 4, 2])
-  shuffled = analysis.clip_statistics(
-    classifiers, rows_of(split, order), batch_size=12
-  )
+  shuffled = analysis.clip_statistics(classifiers, rows_of(split, order))
   assert_same(shuffled, jax.tree.map(lambda x: x[order], statistics))
 
 
@@ -93,12 +94,12 @@ def test_rows_are_identical_on_one_device(
     )
     for name, c in classifiers.items()
   }
-  one = analysis.clip_statistics(on_one, split, batch_size=3)
+  one = analysis.clip_statistics(on_one, split)
   assert_same(one, statistics)
 
 
 def test_statistics_are_those_of_the_gradients(classifiers, split, statistics):
-  whole = analysis.whole_gradients(classifiers, split, batch_size=4)
+  whole = analysis.whole_gradients(classifiers, split)
   assert whole.shape == (NUM_CLIPS, 2, TIME)
   for m, classifier in enumerate(classifiers.values()):
     clips = audio.from_pcm(jnp.asarray(split.pcm))
@@ -136,9 +137,7 @@ def test_statistics_are_those_of_the_gradients(classifiers, split, statistics):
 
 @pytest.mark.slow
 def test_recordings_can_lie_at_the_end(classifiers, split):
-  moved = analysis.clip_statistics(
-    classifiers, split, batch_size=8, alignment='end'
-  )
+  moved = analysis.clip_statistics(classifiers, split, alignment='end')
   rolled = dataclasses.replace(
     split,
     pcm=np.stack(
@@ -149,7 +148,7 @@ def test_recordings_can_lie_at_the_end(classifiers, split):
     ),
     num_samples=np.full(NUM_CLIPS, TIME),
   )
-  plain = analysis.clip_statistics(classifiers, rolled, batch_size=8)
+  plain = analysis.clip_statistics(classifiers, rolled)
   np.testing.assert_array_equal(moved['profile'], plain['profile'])
   np.testing.assert_array_equal(
     moved['recorded']['num_samples'][:, 0], split.num_samples
@@ -169,58 +168,18 @@ def test_recordings_are_aligned_wherever_they_were_padded(split, classifiers):
   )
   for alignment in analysis.ALIGNMENTS:
     found, expected = (
-      analysis.clip_statistics(
-        classifiers, clips, batch_size=8, alignment=alignment
-      )
+      analysis.clip_statistics(classifiers, clips, alignment=alignment)
       for clips in (elsewhere, split)
     )
     jax.tree.map(np.testing.assert_array_equal, found, expected)
-
-
-class Tilted:
-  """Logits whose gradient is one weight a sample."""
-
-  def apply(self, variables, clips, *, train):
-    assert not train
-    score = jnp.tanh(clips @ variables['w'])
-    return jnp.stack([score, -score], -1)
-
-
-def test_no_more_gradients_are_held_than_are_computed_at_once():
-  mesh = parallel.make_mesh(devices=jax.devices()[:1])
-  fn = analysis.statistics_fn((Tilted(),), 'start')
-  step = analysis.clip_step(fn, mesh)
-
-  def temporary_bytes(num_rows):
-    def of(dtype, *shape):
-      return jax.ShapeDtypeStruct((num_rows, *shape), dtype)
-
-    rows = {
-      'audio': of(jnp.float32, TIME),
-      'mask': of(jnp.float32, TIME),
-      'label': of(jnp.int32),
-      'id_words': of(jnp.uint32, 2),
-    }
-    variables = ({'w': jax.ShapeDtypeStruct((TIME,), jnp.float32)},)
-    compiled = step.lower(variables, rows).compile()
-    return compiled.memory_analysis().temp_size_in_bytes
-
-  more = temporary_bytes(1000) - temporary_bytes(10)
-  # The loop's own copy of clips and masks; held gradients would be a third.
-  assert more / (990 * TIME * 4) < 2.05
-
-
-def test_a_batch_that_does_not_fit_the_devices_is_refused(classifiers, split):
-  with pytest.raises(errors.InputError, match='got 5 and 4'):
-    analysis.clip_statistics(classifiers, split, batch_size=5)
 
 
 @pytest.mark.slow
 def test_float64_is_the_reference_and_float16_underflows(classifiers, split):
   # A loss that small has gradients below what float16 holds.
   name = 'wavernn-seed0'
-  part = analysis.fidelity(classifiers[name], split, (0.0, 0.01), batch_size=8)
-  of = dict(zip(analysis.ARITHMETICS, range(4), strict=True))
+  part = precision.fidelity(classifiers[name], split, (0.0, 0.01))
+  of = dict(zip(precision.ARITHMETICS, range(4), strict=True))
   agreement = part['signs']['sign_agreement']
   assert (agreement[:, of['float64']] == 1).all()
   assert (agreement[:, of['float32']] > 0.999).all()
@@ -281,7 +240,6 @@ def test_the_whole_study_is_written_once_and_drawn(
       split,
       **{
         'origin': {'split': 'test'},
-        'batch_size': 4,
         'epsilons': (0.0, 0.01),
         'clip_to_range': True,
         'confidence': 0.95,

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from advspeech import input_pipeline
-from advspeech.studies.gradients import analysis, figures, tables
+from advspeech.studies.gradients import (
+  analysis,
+  figures,
+  growth,
+  recurrence,
+  tables,
+)
 
 NAMES = ('wavecnn-seed0', 'wavernn-seed0')
 NUM_CLIPS, FRAMES = 5, 50
@@ -67,13 +73,13 @@ def arrays():
       'start': np.tile(starts, (NUM_CLIPS, 1)),
       'one_step': np.linspace(0.5, 1.5, FRAMES)[None].repeat(NUM_CLIPS, 0),
       'forget': np.full((NUM_CLIPS, FRAMES), 0.7),
-      'recurrent': analysis.Recurrent('lstm', 'trained', 1.0, None, {}),
+      'recurrent': recurrence.Recurrent('lstm', 'trained', 1.0, None, {}),
     },
     'untrained tanh': {
       'norms': np.zeros((NUM_CLIPS, len(starts))),
       'one_step': np.zeros((NUM_CLIPS, FRAMES)),
       'start': np.tile(starts, (NUM_CLIPS, 1)),
-      'recurrent': analysis.Recurrent('tanh', 'untrained', None, None, {}),
+      'recurrent': recurrence.Recurrent('tanh', 'untrained', None, None, {}),
     },
   }
   return {
@@ -86,10 +92,10 @@ def arrays():
 
 def accumulation():
   """Loss that grows as n^0.8, linear to 1e-4 and as epsilon^2 after it."""
-  epsilons = np.array(analysis.EPSILONS)
+  epsilons = np.array(growth.EPSILONS)
   measured = np.where(epsilons <= 1e-4, epsilons, epsilons**2 / 1e-4)
   n = np.array([100, 1000, 10_000])
-  growth = np.tile((n**0.8)[:, None], (NUM_CLIPS, 1, 2))
+  rise = np.tile((n**0.8)[:, None], (NUM_CLIPS, 1, 2))
   return {
     'epsilon': {
       'n': np.tile(epsilons, (NUM_CLIPS, 1)),
@@ -98,8 +104,8 @@ def accumulation():
     },
     'samples': {
       'n': np.tile(n, (NUM_CLIPS, 1)),
-      'predicted': growth,
-      'measured': growth,
+      'predicted': rise,
+      'measured': rise,
     },
   }
 
@@ -158,7 +164,7 @@ def test_the_summary_has_what_the_arrays_were_made_of(arrays):
     )
     assert exponent['estimate'] == pytest.approx(0.8)
   until = found(rows, model='wavecnn-seed0', statistic='linear_until')
-  below = [e for e in analysis.EPSILONS if e <= 1.1e-4]
+  below = [e for e in growth.EPSILONS if e <= 1.1e-4]
   assert until['estimate'] == pytest.approx(below[-1])
   # Half in ten frames of 40 ms.
   reach = found(

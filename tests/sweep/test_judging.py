@@ -20,11 +20,13 @@ from advspeech import (
   features,
   input_pipeline,
   models,
+  over_clips,
   parallel,
+  randomness,
   sweep,
 )
-from advspeech.attacks import feature_level
-from advspeech.sweep import engine, problem
+from advspeech.attacks import constraints, feature_level
+from advspeech.sweep import judging, problem, program
 
 pytestmark = pytest.mark.usefixtures('shallow_networks')
 
@@ -67,9 +69,9 @@ def test_equals_a_plain_loop_over_clips_epsilons_and_models(
     clip = audio.from_pcm(jnp.asarray(split.pcm[i : i + 1]))
     gradient = gradient_fn(clip, split.labels[i : i + 1])
     key = seed_key
-    for word in input_pipeline.id_words(split.ids)[i]:
+    for word in randomness.id_words(split.ids)[i]:
       key = jax.random.fold_in(key, word)
-    key = jax.random.fold_in(key, problem.Streams._fields.index('random_sign'))
+    key = jax.random.fold_in(key, randomness.STREAMS.index('random_sign'))
     noise = jax.random.rademacher(key, gradient.shape[1:], jnp.int8)
     for e, epsilon in enumerate(EPSILONS):
       for name, direction in (
@@ -163,22 +165,22 @@ def test_sharing_out_the_epsilons_changes_no_answer(
 
 def test_new_epsilons_compile_nothing(plain, members, split):
   del plain  # compiles the step
-  steps = engine.compiled.cache_info().currsize
+  steps = over_clips.compiled.cache_info().currsize
   compiled = _num_compiled(members, split)
   judge(make_cell(epsilons=(0.0, 0.3, '12dbsnr')), members, split)
-  assert engine.compiled.cache_info().currsize == steps
+  assert over_clips.compiled.cache_info().currsize == steps
   assert _num_compiled(members, split) == compiled > 0
 
 
 def _num_compiled(members, split, attack='fgsm'):
-  program = engine.program_of(
+  program = judging.program_of(
     make_cell(attack),
     members,
     sweep_subjects.TIME,
     sweep_subjects.make_attack(attack),
     make_settings(),
   )
-  return engine.compiled(program)._cache_size()
+  return judging.compiled(program)._cache_size()
 
 
 OF_FEATURES = (0.0, 4.0, 16.0)
@@ -254,10 +256,10 @@ def test_new_epsilons_of_features_compile_nothing(on_mfcc, members, split):
   assert _num_compiled(members[:1], split, 'mfcc') == compiled > 0
 
 
-def test_an_attack_on_features_is_not_mended_on_the_lattice():
-  for attack, mended in (('fgsm', True), ('mfcc', False)):
+def test_an_attack_on_features_is_not_repaired_on_the_lattice():
+  for attack, repaired in (('fgsm', True), ('mfcc', False)):
     names = sweep.variants(make_cell(attack), make_settings(repair=True))
-    assert ('repaired' in names) == mended
+    assert ('repaired' in names) == repaired
     assert set(sweep.CONTROLS) <= set(names)
 
 
@@ -275,38 +277,51 @@ def test_the_attack_sends_nothing_between_devices(
 
 def _compiled(members, split, **settings):
   cell, num_samples = make_cell(), split.pcm.shape[1]
-  program = engine.program_of(
+  program = judging.program_of(
     cell,
     members,
     num_samples,
     sweep_subjects.make_attack('fgsm'),
     make_settings(**settings),
   )
-  arguments = engine.abstract_arguments(program, cell, members, num_samples)
-  return engine.compiled(program).lower(*arguments).compile()
+  arguments = judging.abstract_arguments(program, cell, members, num_samples)
+  return judging.compiled(program).lower(*arguments).compile()
 
 
 @pytest.mark.parametrize('epsilon_devices', [1, 2])
 def test_abstract_arguments_describe_the_real_ones(
-  members, split, epsilon_devices
+  members, split, epsilon_devices, monkeypatch
 ):
   cell, attack = make_cell(), sweep_subjects.make_attack('fgsm')
   settings = make_settings(mesh=parallel.make_mesh(epsilon_devices))
-  program = engine.program_of(
+  real = []
+
+  def compiled(*args):
+    def step(*arguments):
+      real.append(arguments)
+      return over_clips_compiled(*args)(*arguments)
+
+    return step
+
+  over_clips_compiled = over_clips.compiled
+  monkeypatch.setattr(over_clips, 'compiled', compiled)
+  judge(cell, members, split, settings)
+  monkeypatch.undo()
+  program = judging.program_of(
     cell, members, sweep_subjects.TIME, attack, settings
   )
-  make = engine._arguments(program, cell, members, split, attack)
-  real = make(slice(0, NUM_CLIPS), None)
-  abstract = engine.abstract_arguments(
+  abstract = judging.abstract_arguments(
     program, cell, members, sweep_subjects.TIME
   )
-  assert jax.tree.structure(real) == jax.tree.structure(abstract)
+  assert jax.tree.structure(real[0]) == jax.tree.structure(abstract)
   for a, b in zip(
-    jax.tree.leaves(real), jax.tree.leaves(abstract), strict=True
+    jax.tree.leaves(real[0]), jax.tree.leaves(abstract), strict=True
   ):
     assert (a.shape, a.dtype) == (b.shape, b.dtype)
-  sent = jax.tree.leaves((real[2], abstract[2]))
-  assert {x.sharding for x in sent} == {parallel.sharded(settings.mesh)}
+  for a, b in zip(
+    jax.tree.leaves(real[0][2:]), jax.tree.leaves(abstract[2:]), strict=True
+  ):
+    assert a.sharding == b.sharding
 
 
 @pytest.mark.slow
@@ -566,12 +581,16 @@ def test_a_targeted_attack_goes_for_the_class_after_the_label(members, split):
 
 def test_every_purpose_draws_from_a_stream_of_its_own():
   """Also from what attacks fold from theirs, for restarts and queries."""
-  keys = problem.streams(np.uint32(3), input_pipeline.id_words(['a', 'b']))
-  drawn = [jax.random.key_data(k) for k in keys]
+  words = randomness.id_words(['a', 'b'])
+  clip_keys = randomness.clip_keys(jax.random.key(3), words)
+  keys = {
+    name: randomness.stream(clip_keys, name) for name in randomness.STREAMS
+  }
+  drawn = [jax.random.key_data(k) for k in keys.values()]
   for i in range(64):
     drawn.append(
       jax.random.key_data(
-        jax.vmap(jax.random.fold_in, (0, None))(keys.attack, i)
+        jax.vmap(jax.random.fold_in, (0, None))(keys['attack'], i)
       )
     )
   drawn = np.concatenate(drawn)
@@ -580,9 +599,11 @@ def test_every_purpose_draws_from_a_stream_of_its_own():
 
 def test_ids_that_share_32_bits_of_their_digest_share_no_key():
   # Found by trying; the first words of their digests are the same.
-  words = input_pipeline.id_words(['clip-108616', 'clip-120569'])
+  words = randomness.id_words(['clip-108616', 'clip-120569'])
   assert words[0, 0] == words[1, 0]
-  first, second = jax.random.key_data(problem.clip_keys(np.uint32(0), words))
+  first, second = jax.random.key_data(
+    randomness.clip_keys(jax.random.key(0), words)
+  )
   assert (first != second).any()
 
 
@@ -601,8 +622,41 @@ def test_the_controls_of_an_attack_in_a_band_keep_to_it(name):
     band=band,
     bounds=(0.0, 1.0),
   )
-  noisy = engine._control(
+  noisy = program.control(
     name, problem.keys, clips + 0.01 * tone, problem, (0.0, 1.0)
   )
   power = np.abs(np.fft.rfft(noisy - clips)) ** 2
   assert power[:, np.asarray(band) == 0].sum() < 1e-4 * power.sum()
+
+
+def test_the_random_sign_control_owes_nothing_to_a_random_start(split):
+  """Signs that a random start shares, or negates, would be no control."""
+  keys = randomness.clip_keys(jax.random.key(0), randomness.id_words(split.ids))
+  clips = jnp.full((NUM_CLIPS, sweep_subjects.TIME), 0.5)
+  noise = attacks.random_sign_like(
+    randomness.stream(keys, 'random_sign'), jnp.ones_like(clips)
+  )
+  starts = jax.vmap(jax.random.fold_in, (0, None))(
+    randomness.stream(keys, 'attack'), 0
+  )
+  start = constraints.Threat().random_start(starts, clips, jnp.ones(NUM_CLIPS))
+  agreement = np.asarray((jnp.sign(start) == noise).mean(-1))
+  # Of 1920 coins a half, and each clip's by itself.
+  np.testing.assert_allclose(agreement, 0.5, atol=0.06)
+
+
+@pytest.mark.parametrize('attack', ['fgsm', 'pgd'])
+def test_other_epsilons_and_clips_of_a_cell_compile_nothing(
+  members, split, attack
+):
+  over_clips.compiled.cache_clear()
+  for epsilon, num in ((0.01, 2), ('20dbsnr', 3), (0.1, 1)):
+    sweep.attacked_clips(
+      make_cell(attack),
+      dataclasses.replace(members[0], labels=split.labels[:num]),
+      input_pipeline.subset(split, np.arange(num)),
+      sweep_subjects.make_attack(attack),
+      make_settings(),
+      audio.parse_epsilon(epsilon),
+    )
+  assert over_clips.compiled.cache_info().currsize == 1

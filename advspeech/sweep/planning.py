@@ -1,4 +1,4 @@
-"""What a sweep consists of: models, and cells of attacks made on them."""
+"""What a sweep consists of: models, and cells of attacks on them."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -11,9 +11,6 @@ from advspeech import (
   audio,
   checkpoint,
   errors,
-  registry,
-  storage,
-  transforms,
 )
 from advspeech.sweep import masks, named_attacks, victims
 
@@ -237,91 +234,8 @@ def check_mask(attack: attacks.Attack, mask: str, num_samples: int) -> None:
   )
 
 
-def absolute(values: Sequence[str | float]) -> tuple[float, ...]:
+def absolute_epsilons(values: Sequence[str | float]) -> tuple[float, ...]:
   """Returns those epsilons that are one for every clip, in the model's unit."""
   same = [e for e in parse_epsilons(values) if e.unit != 'dbsnr']
   # float32 carries seven digits.
   return tuple(float(f'{e.radii(np.float32(0)):.7g}') for e in same)
-
-
-def validate(config: 'ml_collections.ConfigDict') -> None:
-  """Raises errors.InputError at the first value that cannot be run."""
-  sweep = config.sweep
-  if not (sweep.epsilons and sweep.attacks and sweep.masks):
-    raise errors.InputError(
-      'config.sweep.epsilons, config.sweep.attacks and config.sweep.masks must '
-      f'name at least one each, got {sweep.epsilons}, {sweep.attacks} and '
-      f'{sweep.masks}'
-    )
-  for epsilon in (
-    *parse_epsilons(sweep.epsilons),
-    *parse_epsilons(sweep.iterative.epsilons),
-    *parse_epsilons([sweep.example_epsilon]),
-  ):
-    if epsilon.unit != 'dbsnr' and not 0 <= epsilon.radii(1.0) <= 1:
-      raise errors.InputError(
-        'an epsilon must lie in [0, 1] (the model hears [0, 1]), got '
-        f'{epsilon.text}; the paper uses 0 to 0.032'
-      )
-  _validate_attacks(config)
-  for name in sweep.transforms:
-    transforms.make(name)
-  for key, meaning in (
-    ('attacks', str),
-    ('masks', masks.parse),
-    ('transforms', transforms.make),
-    ('sources', str),
-    ('checkpoints', storage.canonical),
-    ('victims', str),
-  ):
-    errors.check_distinct(f'config.sweep.{key}', sweep[key], meaning)
-  for name in sweep.victims:
-    registry.resolve('config.sweep.victims', name, {})
-  for name in sweep.checkpoints:
-    if name in config.models:
-      raise errors.InputError(
-        f'config.sweep.checkpoints names the folder {name}, as a model of this '
-        f'run is named; write ./{name}'
-      )
-  for name in sweep.sources:
-    if name not in (*config.models, *sweep.checkpoints, *sweep.victims):
-      raise errors.InputError(
-        'config.sweep.sources must be among config.models, '
-        f'config.sweep.checkpoints and config.sweep.victims, got {name!r}'
-      )
-
-
-def _validate_attacks(config):
-  sweep = config.sweep
-  made = [named_attacks.make_attack(config, name) for name in sweep.attacks]
-  if made[0].unit:
-    raise errors.InputError(
-      'config.sweep.attacks must begin with an attack on the waveform, the one '
-      f'that figures, masks and transforms are of, got {sweep.attacks[0]}; put '
-      'fgsm first'
-    )
-  few = made[0].iterative and sweep.iterative.epsilons
-  name, given = (
-    ('iterative.epsilons', sweep.iterative.epsilons)
-    if few
-    else ('epsilons', sweep.epsilons)
-  )
-  if all(e.radii(np.float32(1)) for e in parse_epsilons(given)):
-    raise errors.InputError(
-      f'config.sweep.{name}, which {sweep.attacks[0]}, the first attack, is '
-      'made with, must have 0 among them, the clean clips that every rise in '
-      f'error is measured from, got {given}; add 0'
-    )
-  feature_level = sweep.feature_level
-  if not feature_level.epsilons:
-    raise errors.InputError(
-      'config.sweep.feature_level.epsilons must name at least one, got ()'
-    )
-  unit = next((attack.unit for attack in made if attack.unit), 'MFCC or dB')
-  parse_epsilons(feature_level.epsilons, unit)
-  parse_epsilons([feature_level.example_epsilon], unit)
-  num_samples = round(config.clip_s * audio.SAMPLE_RATE_HZ)
-  for attack in made:
-    check_mask(attack, sweep.masks[0], num_samples)
-  for mask in sweep.masks:
-    check_mask(made[0], mask, num_samples)

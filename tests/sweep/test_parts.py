@@ -1,4 +1,4 @@
-"""A sweep's work on disk: resumed, damaged, claimed; and the tables of it."""
+"""A sweep's parts on disk: resumed, damaged, claimed; and its tables."""
 
 import dataclasses
 import itertools
@@ -14,13 +14,21 @@ from advspeech import (
   attacks,
   audio,
   errors,
+  over_clips,
   preemption,
   statistics,
   storage,
   sweep,
 )
-from advspeech.sweep import engine, examples, rates, tables
-from advspeech.sweep import work as work_lib
+from advspeech.sweep import examples, judging, parts, rates
+from advspeech.sweep.tables import (
+  direct,
+  minimal,
+  points,
+  quality,
+  samples,
+  transforms,
+)
 
 pytestmark = pytest.mark.usefixtures('shallow_networks')
 
@@ -71,9 +79,18 @@ def work(tmp_path_factory, members, split):
   return made
 
 
+def load(work):
+  return sweep.load_results(work, 'gender', 0.95)
+
+
 @pytest.fixture(scope='module')
-def rows(work):
-  return sweep.sweep_rows(work, 'gender', 0.95)
+def results(work):
+  return load(work)
+
+
+@pytest.fixture(scope='module')
+def rows(results):
+  return list(points.point_rows(results))
 
 
 def contents(folder):
@@ -93,10 +110,10 @@ def test_what_is_stopped_goes_on_to_the_same_bytes(
   monkeypatch.setattr(preemption, 'check', stop_at_the_third)
   with pytest.raises(preemption.Stopped):
     sweep.run(again)
-  parts = contents(tmp_path)
-  assert 0 < len(parts) < len(contents(work_path(work)))
+  there = contents(tmp_path)
+  assert 0 < len(there) < len(contents(work_path(work)))
   # A part cut short, as no kill leaves one, is made again too.
-  cut = tmp_path / 'parts' / next(iter(parts))
+  cut = tmp_path / 'parts' / next(iter(there))
   cut.write_bytes(cut.read_bytes()[:100])
   monkeypatch.undo()
   sweep.run(again)
@@ -110,7 +127,7 @@ def work_path(work):
 
 
 def test_what_is_done_is_not_done_again(work, monkeypatch):
-  monkeypatch.setattr(engine, 'judge', None)
+  monkeypatch.setattr(judging, 'judge', None)
   sweep.run(work)
 
 
@@ -168,18 +185,18 @@ def test_sources_that_look_alike_share_no_file(
     clips = rows.stop - rows.start
     answer = np.full((2, 1, 3, clips), cell.source, np.int32)
     sizes = np.zeros((2, 4, clips))
-    return engine.Judgements(
+    return judging.Judgements(
       answer[0, 0], answer, sizes, sizes[:, 0], sizes[:, 0], sizes[:, 0]
     )
 
   def make(sweep, cell, rows, strength):
     return np.full((len(rows), sweep_subjects.TIME), 0.5, np.float32)
 
-  monkeypatch.setattr(engine, 'judge', judge)
-  monkeypatch.setattr(examples, 'make', make)
+  monkeypatch.setattr(judging, 'judge', judge)
+  monkeypatch.setattr(examples, 'attacked_rows', make)
   sweep.run(made)
   for i, cell in enumerate(cells):
-    assert (work_lib.judgements(made, cell).predictions == i).all()
+    assert (parts.judgements(made, cell).predictions == i).all()
   files = [
     entry[kind]
     for entry in sweep.write_examples(made, 1, 0.1, 8.0)
@@ -189,14 +206,16 @@ def test_sources_that_look_alike_share_no_file(
 
 
 def test_universal_directions_are_learnt_once_and_within_the_ball(work):
-  directions = work_lib.fitted(work, CELLS[2])
+  directions = parts.directions(work, CELLS[2])
   assert directions.shape == (2, sweep_subjects.TIME)
   assert np.abs(directions).max() <= 1
   assert directions[1].any()
 
 
-def test_rows_count_what_the_judgements_say(work, rows, split, tmp_path):
-  judged = work_lib.judgements(work, CELLS[0])
+def test_rows_count_what_the_judgements_say(
+  work, rows, split, tmp_path, results
+):
+  judged = results.judged[CELLS[0]]
   names = sweep.variants(CELLS[0], work.settings)
   row = find(rows, 'wavernn', '', '0.1')
   predictions = judged.predictions[2, :, 1]
@@ -213,11 +232,11 @@ def test_rows_count_what_the_judgements_say(work, rows, split, tmp_path):
   assert row['epsilon_lsb'] == pytest.approx(6553.6)
 
   path = str(tmp_path / 'sweep.csv')
-  storage.write_table(path, sweep.SWEEP_COLUMNS, rows)
+  storage.write_table(path, points.COLUMNS, rows)
   back = storage.read_table(path)
-  assert tuple(back[0]) == sweep.SWEEP_COLUMNS
+  assert list(back[0]) == list(points.COLUMNS)
   for a, b in zip(rows, back, strict=True):
-    for key in sweep.SWEEP_COLUMNS:
+    for key in points.COLUMNS:
       same = isinstance(a[key], str)
       assert same or b[key] == pytest.approx(a[key], rel=1e-5)
 
@@ -233,12 +252,12 @@ def find(rows, target, control, epsilon, attack='fgsm', transform=''):
 
 
 def test_every_attack_has_its_controls_and_is_tested_against_each(
-  work, rows, split
+  work, rows, split, results
 ):
   for cell in CELLS:
     if not cell.is_plain:
       continue
-    judged = work_lib.judgements(work, cell)
+    judged = results.judged[cell]
     names = sweep.variants(cell, work.settings)
     wrong = judged.predictions[-1, :, 0] != split.labels
     attacked = wrong[names.index('memory')]
@@ -252,9 +271,9 @@ def test_every_attack_has_its_controls_and_is_tested_against_each(
 
 
 def test_a_radius_of_features_names_its_unit_and_is_no_amplitude(
-  work, rows, split
+  work, rows, split, results
 ):
-  judged = work_lib.judgements(work, CELLS[-1])
+  judged = results.judged[CELLS[-1]]
   amplitudes = ('epsilon_fs', 'epsilon_lsb', 'epsilon_dbfs', 'below_one_lsb')
   row = find(rows, 'wavernn', '', '8MFCC', 'mfcc')
   assert (row['epsilon'], row['epsilon_unit']) == (8, 'MFCC')
@@ -271,22 +290,30 @@ def test_a_radius_of_features_names_its_unit_and_is_no_amplitude(
   assert all(waveform[name] != '' for name in amplitudes)
 
 
-def test_a_falling_curve_of_features_is_told_in_their_unit(work, monkeypatch):
+def test_a_falling_curve_of_features_is_reported_in_their_unit(work, results):
   """Epsilon 1e-5 would be below one LSB, were it one of samples."""
-  judged = work_lib.judgements(work, CELLS[-1])
+  judged = results.judged[CELLS[-1]]
   labels = np.zeros(NUM_CLIPS, np.int32)
   falling = np.zeros_like(judged.predictions)
   falling[0] = 1
-  monkeypatch.setattr(
-    work_lib, 'judgements', lambda *_: judged._replace(predictions=falling)
-  )
   cell = make_cell('mfcc', epsilons=(0.0, 1e-5))
   member = dataclasses.replace(work.members[0], labels=labels)
-  one = dataclasses.replace(work, cells=(cell,), members=[member])
-  found = sweep.findings(one, 0.95)
+  one = dataclasses.replace(
+    results,
+    sweep=dataclasses.replace(work, cells=(cell,), members=[member]),
+    judged={cell: judged._replace(predictions=falling)},
+  )
+  found = sweep.findings(one)
   assert 'below_one_lsb' not in {f['name'] for f in found}
   (fall,) = (f for f in found if f['name'] == 'non_monotone_curve')
-  assert 'mfcc on wavecnn seed 0 (epsilons in MFCC)' in fall['sentence']
+  fields = ('attack', 'source', 'seed', 'unit', 'mask', 'target')
+  assert [fall[name] for name in fields] == [
+    *('mfcc', 'wavecnn', 0),
+    *('MFCC', 'all', 'wavecnn'),
+  ]
+  assert sweep.finding_title(fall) == (
+    'mfcc on wavecnn seed 0 (epsilons in MFCC), mask all, judged by wavecnn'
+  )
 
 
 def test_an_attack_on_a_model_itself_is_paired_with_one_on_another(
@@ -295,7 +322,8 @@ def test_an_attack_on_a_model_itself_is_paired_with_one_on_another(
   cells = (make_cell('fgsm'), make_cell('fgsm', source=1))
   both = make_work(tmp_path, members, split, cells)
   sweep.run(both)
-  found = list(sweep.direct_rows(both, 'gender', 0.95))
+  results = load(both)
+  found = list(direct.rows(results))
   # Two sources of seed 0, each judged by the other at three epsilons.
   assert [(r['source'], r['target'], r['epsilon']) for r in found] == [
     (source, target, epsilon)
@@ -303,11 +331,10 @@ def test_an_attack_on_a_model_itself_is_paired_with_one_on_another(
     for epsilon in sweep_subjects.EPSILONS
   ]
   on_cnn, on_rnn = (
-    work_lib.judgements(both, cell).predictions[2, 0, 1] != split.labels
-    for cell in cells
+    results.judged[cell].predictions[2, 0, 1] != split.labels for cell in cells
   )
   row = found[2]
-  assert set(row) == set(tables.DIRECT_COLUMNS)
+  assert set(row) == set(direct.COLUMNS)
   assert row['error_rate'] == on_cnn.mean()
   assert row['direct_error_rate'] == on_rnn.mean()
   assert row['more'] == on_rnn.mean() - on_cnn.mean()
@@ -335,7 +362,7 @@ def test_every_rate_has_an_interval_by_speaker_where_enough_are_known(rows):
         assert low == high == ''
       else:
         assert low <= row[f'{key}_low'] < row[f'{key}_high'] <= high
-    if row['attack'] not in tables.STRONGEST.values():
+    if row['attack'] not in points.STRONGEST.values():
       assert row['flip_ci_speaker_low'] <= row['flip_ci_low']
 
 
@@ -346,10 +373,12 @@ def test_transformed_clips_have_no_controls(rows):
   assert {row['error_rate_int16'] for row in transformed} == {''}
 
 
-def test_what_a_transform_takes_is_measured_on_the_same_clips(work, split):
-  found = list(sweep.transform_rows(work, 'gender', 0.95))
+def test_what_a_transform_takes_is_measured_on_the_same_clips(
+  work, split, results
+):
+  found = list(transforms.rows(results))
   assert len(found) == 2 * 3  # epsilons above 0, judges
-  plain, behind = (work_lib.judgements(work, CELLS[i]) for i in (0, 3))
+  plain, behind = (results.judged[CELLS[i]] for i in (0, 3))
   for t, e in itertools.product(range(3), (1, 2)):
     member = work.members[t]
     known = member.labels >= 0
@@ -359,7 +388,7 @@ def test_what_a_transform_takes_is_measured_on_the_same_clips(work, split):
       if (r['target'], r['target_seed']) == (member.name, member.seed)
       and r['epsilon_given'] == f'{sweep_subjects.EPSILONS[e]:g}'
     )
-    assert set(row) == set(tables.TRANSFORM_COLUMNS)
+    assert set(row) == set(transforms.COLUMNS)
     assert (row['transform'], row['num_clips']) == ('quantize8', known.sum())
 
     def rise(judged, t=t, e=e, known=known, labels=member.labels):
@@ -377,15 +406,15 @@ def test_what_a_transform_takes_is_measured_on_the_same_clips(work, split):
   assert any(row['rise_without'] > 0 for row in found)
 
 
-def test_samples_have_one_row_a_clip_and_point(work, split):
-  samples = list(sweep.sample_rows(work, 'gender'))
-  assert len(samples) == (3 + 2 + 2 + 3 + 2) * 3 * NUM_CLIPS
-  assert set(samples[0]) == set(sweep.SAMPLE_COLUMNS)
-  assert {row['id'] for row in samples} == set(split.ids)
-  judged = work_lib.judgements(work, CELLS[0])
+def test_samples_have_one_row_a_clip_and_point(work, split, results):
+  rows = list(samples.rows(results))
+  assert len(rows) == (3 + 2 + 2 + 3 + 2) * 3 * NUM_CLIPS
+  assert set(rows[0]) == set(samples.COLUMNS)
+  assert {row['id'] for row in rows} == set(split.ids)
+  judged = results.judged[CELLS[0]]
   chosen = [
     row
-    for row in samples
+    for row in rows
     if (row['target'], row['attack'], row['transform'], row['epsilon_given'])
     == ('wavernn', 'fgsm', '', '0.1')
   ]
@@ -394,13 +423,15 @@ def test_samples_have_one_row_a_clip_and_point(work, split):
   ]
 
 
-def test_the_smallest_epsilon_is_the_first_that_breaks_the_clip(work, split):
+def test_the_smallest_epsilon_is_the_first_that_breaks_the_clip(
+  work, split, results
+):
   found = [
     row
-    for row in sweep.minimal_rows(work, 'gender')
+    for row in minimal.rows(results)
     if (row['target'], row['attack'], row['seed']) == ('wavernn', 'fgsm', 0)
   ]
-  judged = work_lib.judgements(work, CELLS[0])
+  judged = results.judged[CELLS[0]]
   epsilons = np.array(sweep_subjects.EPSILONS)
   for success, reference in (
     ('label', split.labels),
@@ -414,25 +445,25 @@ def test_the_smallest_epsilon_is_the_first_that_breaks_the_clip(work, split):
       assert row['epsilon'] == pytest.approx(expected)
 
 
-def test_the_smallest_change_of_features_may_be_none(work, split):
+def test_the_smallest_change_of_features_may_be_none(work, split, results):
   found = [
     row
-    for row in sweep.minimal_rows(work, 'gender')
+    for row in minimal.rows(results)
     if (row['attack'], row['success']) == ('mfcc', 'own')
   ]
-  judged = work_lib.judgements(work, CELLS[-1])
+  judged = results.judged[CELLS[-1]]
   rebuilt = (judged.predictions[0, 0] != judged.clean).ravel()
   assert [row['epsilon'] == 0 for row in found] == list(rebuilt)
   assert rebuilt.any()
   assert {row['epsilon_unit'] for row in found} == {'MFCC'}
 
 
-def test_the_strongest_breaks_what_any_attack_breaks(work):
-  strongest = sweep.strongest_rows(work, 'gender', 0.95)
+def test_the_strongest_breaks_what_any_attack_breaks(work, results):
+  strongest = list(points.strongest_rows(results))
   # Only where all attacks were made: at 0 and 0.1.
   assert {row['epsilon_given'] for row in strongest} == {'0', '0.1'}
   last = {
-    cell.attack: work_lib.judgements(work, cell).predictions[-1, 0, 0]
+    cell.attack: results.judged[cell].predictions[-1, 0, 0]
     for cell in CELLS[:3]
   }
   wrong = np.any([p != work.split.labels for p in last.values()], 0)
@@ -442,11 +473,11 @@ def test_the_strongest_breaks_what_any_attack_breaks(work):
     if (r['target'], r['target_seed'], r['epsilon_given'])
     == ('wavecnn', 0, '0.1')
   )
-  assert row['attack'] == tables.STRONGEST['linf']
+  assert row['attack'] == points.STRONGEST['linf']
   assert row['error_rate'] == wrong.mean()
 
 
-def test_the_strongest_are_of_one_norm(work, monkeypatch):
+def test_the_strongest_are_of_one_norm(work, monkeypatch, results):
   """An L2 ball of the same radius holds far larger samples."""
   names = ('fgsm', 'bim', 'fgm', 'bim_l2')
   cells = tuple(make_cell(name, epsilons=(0.0, 0.1)) for name in names)
@@ -457,43 +488,54 @@ def test_the_strongest_are_of_one_norm(work, monkeypatch):
     name: np.where(np.arange(NUM_CLIPS) == i, wrong, labels)
     for i, name in enumerate(names)
   }
-  some = work_lib.judgements(work, CELLS[0])
+  some = results.judged[CELLS[0]]
 
-  def judgements(_, cell):
+  def judgements(cell):
     found = np.broadcast_to(answers[cell.attack], (2, 1, 1, NUM_CLIPS))
     return some._replace(predictions=found)
 
-  monkeypatch.setattr(work_lib, 'judgements', judgements)
   one = dataclasses.replace(
-    work,
-    cells=cells,
-    members=work.members[:1],
-    attacks={name: sweep_subjects.make_attack(name) for name in names},
+    results,
+    sweep=dataclasses.replace(
+      work,
+      cells=cells,
+      members=work.members[:1],
+      attacks={name: sweep_subjects.make_attack(name) for name in names},
+    ),
+    judged={cell: judgements(cell) for cell in cells},
   )
-  rows = sweep.strongest_rows(one, 'gender', 0.95)
+  rows = list(points.strongest_rows(one))
   assert [(row['attack'], row['num_errors']) for row in rows] == [
-    *[(tables.STRONGEST['linf'], 2)] * 2,
-    *[(tables.STRONGEST['l2'], 2)] * 2,
+    *[(points.STRONGEST['linf'], 2)] * 2,
+    *[(points.STRONGEST['l2'], 2)] * 2,
   ]
 
 
 def test_a_gradient_that_is_not_a_number_is_found_in_any_clip(
-  work, members, monkeypatch
+  work, members, monkeypatch, results
 ):
   gradient = jax.grad
 
   def broken(fn):
     def spoilt(x, *args):
       grads = gradient(fn)(x, *args)
-      quiet = jnp.abs(x - 0.5).sum(-1) == smallest
+      quiet = jnp.abs(x - 0.5).sum(-1) < between
       return jnp.where(quiet[:, None], jnp.nan, grads)
 
     return spoilt
 
   clips = audio.from_pcm(jnp.asarray(work.split.pcm))
-  smallest = jnp.abs(clips - 0.5).sum(-1).min()
+  between = jnp.sort(jnp.abs(clips - 0.5).sum(-1))[:2].mean()
   monkeypatch.setattr(jax, 'grad', broken)
-  found = sweep.findings(dataclasses.replace(work, cells=CELLS[:1]), 0.95)
+  over_clips.compiled.cache_clear()
+  found = sweep.findings(
+    dataclasses.replace(
+      results,
+      sweep=dataclasses.replace(work, cells=CELLS[:1]),
+      judged={CELLS[0]: results.judged[CELLS[0]]},
+    )
+  )
+  over_clips.compiled.cache_clear()
   (finding,) = (f for f in found if f['name'] == 'nonfinite_gradients')
   assert finding['values']['share_nonfinite'] == pytest.approx(1 / NUM_CLIPS)
 
@@ -525,11 +567,11 @@ def test_no_examples_are_written_when_none_are_wanted(work):
   assert not sweep.write_examples(work, 0, 0.05, 4.0)
 
 
-def test_quality_is_measured_for_every_attack_and_epsilon(work):
-  rows, undefined = sweep.quality_rows(work, 2)
+def test_quality_is_measured_for_every_attack_and_epsilon(work, results):
+  rows = list(quality.rows(results, 2))
   assert len(rows) == (3 + 2 + 2 + 2) * 2
-  assert set(rows[0]) == set(sweep.QUALITY_COLUMNS)
-  assert 'stoi' in undefined
+  assert set(rows[0]) == set(quality.COLUMNS)
+  assert 'stoi' in quality.measures()
 
 
 @pytest.mark.parametrize(

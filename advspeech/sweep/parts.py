@@ -1,4 +1,4 @@
-"""A sweep's work on disk: a file a (cell, shard), written whole or not at all.
+"""A sweep's parts on disk: a file a (cell, shard), written whole or not at all.
 
 A sweep that was stopped or killed goes on with the files that are missing, on
 any number of devices and processes, to the same tables.
@@ -23,8 +23,9 @@ from advspeech import (
   progress,
   storage,
 )
-from advspeech.sweep import cells as cells_lib
-from advspeech.sweep import engine, fitting
+from advspeech.sweep import fitting, judging, planning
+from advspeech.sweep import problem as problem_lib
+from advspeech.sweep.settings import Settings, shard_size
 
 logger = logging.getLogger(__name__)
 
@@ -48,11 +49,11 @@ class Sweep:
   """
 
   folder: str
-  cells: Sequence[cells_lib.Cell]
-  members: Sequence[cells_lib.Member]
+  cells: Sequence[planning.Cell]
+  members: Sequence[planning.Member]
   split: input_pipeline.Split
   attacks: dict[str, attacks.Attack]
-  settings: engine.Settings
+  settings: Settings
   fitting: input_pipeline.Split
   num_passes: int
 
@@ -61,11 +62,12 @@ def run(sweep: Sweep) -> None:
   """Judges every (cell, shard) that is not judged yet.
 
   Raises:
-    errors.InputError: If the folder holds another sweep's work.
-    preemption.Stopped: If a signal asked for it; what is judged is kept.
+    errors.InputError: If the folder holds another sweep's parts.
+    preemption.Stopped: If a signal asked for it; what is judged stays.
   """
   shards = _shards(sweep)
   _claim(sweep, shards)
+  levels = problem_lib.signal_rms(sweep.split.pcm, sweep.split.spans)
   units = [(cell, rows) for cell in sweep.cells for rows in shards]
   missing = []
   for unit in units:
@@ -82,44 +84,44 @@ def run(sweep: Sweep) -> None:
     'part',
     done=len(units) - len(missing),
     shown=parallel.is_lead(),
-  ) as told:
+  ) as meter:
     for cell, rows in missing:
       preemption.check()
-      judgements = engine.judge(
+      judgements = judging.judge(
         cell,
         sweep.members,
         sweep.split,
         sweep.attacks[cell.attack],
         sweep.settings,
         rows=rows,
-        fitted=fitted(sweep, cell),
+        levels=levels,
+        fitted=_fit(sweep, cell),
       )
       if parallel.is_lead():
         storage.write_arrays(
           _shard_path(sweep, cell, rows), judgements._asdict()
         )
-      told.update(cell.title(sweep.members))
+      meter.update(cell.title(sweep.members))
   parallel.on_lead(lambda: None, f'{sweep.folder} is judged')
 
 
-def judgements(sweep: Sweep, cell: cells_lib.Cell) -> engine.Judgements:
+def judgements(sweep: Sweep, cell: planning.Cell) -> judging.Judgements:
   """Returns a cell's verdicts on all clips, from disk."""
-  preemption.check_alone()  # tables are made cell by cell
   parts = [
     storage.read_arrays(_shard_path(sweep, cell, rows))
     for rows in _shards(sweep)
   ]
-  return engine.Judgements(
+  return judging.Judgements(
     **{
       key: np.concatenate([part[key] for part in parts], -1)
-      for key in engine.Judgements._fields
+      for key in judging.Judgements._fields
     }
   )
 
 
 def _shards(sweep):
   num_samples = sweep.split.pcm.shape[1]
-  size = engine.shard_size(sweep.members, num_samples, sweep.settings)
+  size = shard_size(sweep.members, num_samples, sweep.settings)
   num_clips = len(sweep.split)
   return [
     slice(start, min(start + size, num_clips))
@@ -148,7 +150,7 @@ def _is_whole(path):
   try:
     storage.read_arrays(path)
   except errors.InputError:
-    logger.warning('%s cannot be read; it is made again', path)
+    logger.warning('%s cannot be read; it is computed again', path)
     return False
   return True
 
@@ -181,14 +183,14 @@ def _claim(sweep, shards):
 def _fingerprint(sweep):
   """Returns a digest of all that the judgements depend on."""
   digest = hashlib.sha256()
-  settings, made = sweep.settings, sweep.attacks
+  settings = sweep.settings
   for cell in sweep.cells:
     # Not its functions, which have another address in every process.
-    told = made[cell.attack]._replace(prepare=None, apply=None)
-    digest.update(repr((cell, told)).encode())
+    described = sweep.attacks[cell.attack]._replace(prepare=None, apply=None)
+    digest.update(repr((cell, described)).encode())
   digest.update(repr((settings.bounds, settings.repair)).encode())
   _add_clips(digest, sweep.split)
-  if any(made[cell.attack].fitted for cell in sweep.cells):
+  if any(sweep.attacks[cell.attack].fitted for cell in sweep.cells):
     digest.update(repr((sweep.num_passes, settings.batch_size)).encode())
     _add_clips(digest, sweep.fitting)
   for member in sweep.members:
@@ -208,13 +210,22 @@ def _add_clips(digest, split):
     digest.update(np.asarray(split.pcm[i : i + _DIGESTED]).tobytes())
 
 
-def fitted(sweep, cell):
-  """Returns a cell's learnt directions, [num_epsilons, time], or None."""
+def directions(sweep: Sweep, cell: planning.Cell) -> np.ndarray | None:
+  """Returns a cell's learnt directions, [num_epsilons, time], from disk.
+
+  None for an attack that learns none.
+  """
   if not sweep.attacks[cell.attack].fitted:
     return None
+  return storage.read_arrays(_path(sweep, cell, 'directions'))['directions']
+
+
+def _fit(sweep, cell):
+  """Returns a cell's directions; learns and writes them where they lack."""
   path = _path(sweep, cell, 'directions')
-  if not parallel.agree(lambda: _is_whole(path)):
-    directions = fitting.fit_universal(
+  is_fitted = sweep.attacks[cell.attack].fitted
+  if is_fitted and not parallel.agree(lambda: _is_whole(path)):
+    learnt = fitting.fit_universal(
       cell,
       sweep.members[cell.source],
       sweep.fitting,
@@ -223,7 +234,7 @@ def fitted(sweep, cell):
       num_passes=sweep.num_passes,
     )
     parallel.on_lead(
-      lambda: storage.write_arrays(path, {'directions': directions}),
+      lambda: storage.write_arrays(path, {'directions': learnt}),
       f'{path} is written',
     )
-  return storage.read_arrays(path)['directions']
+  return directions(sweep, cell)

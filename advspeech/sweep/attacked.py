@@ -1,0 +1,144 @@
+"""Adversarial clips themselves: a few, of one attack at one epsilon."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+from advspeech import (
+  attacks,
+  audio,
+  input_pipeline,
+  over_clips,
+  parallel,
+  transforms,
+)
+from advspeech.sweep import masks, parts, planning
+from advspeech.sweep import problem as problem_lib
+from advspeech.sweep.settings import Settings
+
+
+class Attacking(NamedTuple):
+  """All that is compiled into an attack; a function for `map_clips`."""
+
+  model: nn.Module
+  attack: attacks.Attack
+  mask: masks.Mask
+  known: transforms.Transform | None
+  bounds: tuple[float, float]
+
+  def __call__(self, shared: Any, rows: dict[str, jax.Array]) -> jax.Array:
+    """Returns adversarial clips, [chunk, time].
+
+    Args:
+      shared: The model's variables, and a direction [time] or None.
+      rows: The clips, with the columns `goal` and `radius` [chunk].
+    """
+    variables, fitted = shared
+    problem = problem_lib.pose(
+      self.model,
+      variables,
+      rows,
+      self.attack,
+      self.mask,
+      self.known,
+      self.bounds,
+    )
+    prepared = self.attack.prepare(problem)
+    return problem_lib.carry_out(
+      self.attack, problem, prepared, fitted, rows['radius']
+    )
+
+
+def attacked_clips(
+  cell: planning.Cell,
+  source: planning.Member,
+  split: input_pipeline.Split,
+  attack: attacks.Attack,
+  settings: Settings,
+  epsilon: audio.Epsilon,
+  fitted: np.ndarray | None = None,
+) -> np.ndarray:
+  """Returns the adversarial clips of one epsilon, [num_clips, time] float32.
+
+  For a few clips, one after another on this process's first device. Another
+  epsilon compiles nothing.
+
+  Args:
+    cell: Which attack; its epsilons are not looked at.
+    source: The member attacked.
+    split: The clips.
+    attack: The cell's.
+    settings: Of the sweep.
+    epsilon: How large.
+    fitted: [time] direction learnt before, for an attack that wants it.
+  """
+  if not len(split):
+    return np.zeros((0, split.pcm.shape[1]), np.float32)
+  mesh = parallel.own_mesh()
+  attacking = Attacking(
+    source.classifier.model,
+    attack,
+    masks.parse(cell.mask),
+    transforms.make(cell.transform) if cell.adaptive else None,
+    settings.bounds,
+  )
+  radius = epsilon.radii(problem_lib.signal_rms(split.pcm, split.spans))
+  return over_clips.map_clips(
+    attacking,
+    split,
+    mesh,
+    1,
+    shared=(parallel.bring(source.classifier.variables, mesh), fitted),
+    columns={
+      'goal': source.goal(attack),
+      'radius': np.asarray(radius, np.float32),
+    },
+    seed=source.seed,
+  )
+
+
+def attacked_rows(
+  sweep: parts.Sweep,
+  cell: planning.Cell,
+  rows: np.ndarray,
+  epsilon: audio.Epsilon,
+) -> np.ndarray:
+  """Returns a cell's adversarial clips of some rows, [num_rows, time].
+
+  A learnt direction is that of the sweep's epsilon nearest to this one.
+  """
+  source = sweep.members[cell.source]
+  some = input_pipeline.subset(sweep.split, rows)
+  fitted = parts.directions(sweep, cell)
+  if fitted is not None:
+    rms = problem_lib.signal_rms(some.pcm, some.spans)
+    size = [float(np.mean(e.radii(rms))) for e in cell.epsilons]
+    wanted = float(np.mean(epsilon.radii(rms)))
+    fitted = fitted[int(np.abs(np.array(size) - wanted).argmin())]
+  return attacked_clips(
+    cell,
+    dataclasses.replace(source, labels=source.labels[rows]),
+    some,
+    sweep.attacks[cell.attack],
+    sweep.settings,
+    epsilon,
+    fitted,
+  )
+
+
+def shown_cells(sweep: parts.Sweep) -> list[planning.Cell]:
+  """Returns the plain cells of each source's first seed and first mask."""
+  first: dict[str, tuple[int, str]] = {}
+  for cell in sweep.cells:
+    source = sweep.members[cell.source]
+    first.setdefault(source.name, (source.seed, cell.mask))
+  return [
+    cell
+    for cell in sweep.cells
+    if cell.is_plain
+    and first[sweep.members[cell.source].name]
+    == (sweep.members[cell.source].seed, cell.mask)
+  ]

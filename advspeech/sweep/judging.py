@@ -1,0 +1,180 @@
+"""A cell of a sweep, judged: the program for it, and its arguments."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import sharding
+
+from advspeech import attacks, input_pipeline, over_clips, parallel, transforms
+from advspeech.sweep import masks, planning
+from advspeech.sweep import problem as problem_lib
+from advspeech.sweep.program import (
+  COLUMNS,
+  MEASURED,
+  SPECS,
+  Judgements,
+  Program,
+)
+from advspeech.sweep.settings import Settings, chunks, variants
+
+
+def judge(
+  cell: planning.Cell,
+  members: Sequence[planning.Member],
+  split: input_pipeline.Split,
+  attack: attacks.Attack,
+  settings: Settings,
+  *,
+  rows: slice = slice(None),
+  levels: np.ndarray | None = None,
+  fitted: np.ndarray | None = None,
+) -> Judgements:
+  """Returns every member's verdict on some clips of a split.
+
+  Args:
+    cell: What is done to the clips.
+    members: Targets; `cell.source` is an index into them.
+    split: The clips.
+    attack: The cell's.
+    settings: Of the sweep.
+    rows: Which clips; where they begin and end must be whole chunks of the
+      split for results that do not depend on it.
+    levels: [num_clips] of the split, as `problem.signal_rms` returns; None to
+      take them.
+    fitted: [num_epsilons, time] directions learnt before, for an attack that
+      wants them.
+  """
+  program = program_of(cell, members, split.pcm.shape[1], attack, settings)
+  source, num_epsilons = members[cell.source], len(cell.epsilons)
+  fill = _num_epsilons(program, cell) - num_epsilons
+  if fitted is None:
+    fitted = np.zeros((num_epsilons, 0), np.float32)
+  variables = [m.classifier.variables for m in members]
+  if levels is None:
+    levels = problem_lib.signal_rms(split.pcm, split.spans)
+  radii = np.stack([epsilon.radii(levels) for epsilon in cell.epsilons], 1)
+  found = over_clips.map_clips(
+    program,
+    split,
+    program.mesh,
+    program.chunks.clips,
+    shared=(
+      variables[cell.source],
+      _stack(_groups(members), variables),
+      np.pad(fitted, ((0, fill), (0, 0)), mode='edge'),
+    ),
+    columns={
+      'goal': source.goal(attack),
+      'radii': np.pad(radii, ((0, 0), (0, fill)), mode='edge'),
+    },
+    seed=source.seed,
+    rows=rows,
+    specs=SPECS,
+  )
+  order = np.concatenate(list(_groups(members).values()))
+  place = np.argsort(order)
+
+  def clips_last(x):
+    return np.ascontiguousarray(np.moveaxis(x, 0, -1))
+
+  clean = clips_last(found.clean)[place]
+  by_epsilon = [clips_last(x[:, :num_epsilons]) for x in found[1:]]
+  judged = Judgements(clean, *by_epsilon)
+  return judged._replace(predictions=judged.predictions[:, :, place])
+
+
+def program_of(
+  cell: planning.Cell,
+  members: Sequence[planning.Member],
+  num_samples: int,
+  attack: attacks.Attack,
+  settings: Settings,
+) -> Program:
+  """Returns what is compiled to judge a cell, for clips of so many samples."""
+  model_list = tuple(m.classifier.model for m in members)
+  judged = variants(cell, settings)
+  return Program(
+    model_list[cell.source],
+    tuple(_groups(members)),
+    attack,
+    masks.parse(cell.mask),
+    transforms.make(cell.transform) if cell.transform else None,
+    cell.adaptive,
+    judged,
+    settings.bounds,
+    chunks(model_list, num_samples, len(judged), len(cell.epsilons), settings),
+    settings.mesh,
+  )
+
+
+def compiled(program: Program) -> Callable[..., Judgements]:
+  """Returns the compiled step of a program."""
+  return over_clips.compiled(program, program.mesh, COLUMNS, SPECS)
+
+
+def abstract_arguments(
+  program: Program,
+  cell: planning.Cell,
+  members: Sequence[planning.Member],
+  num_samples: int,
+) -> tuple[Any, ...]:
+  """Returns shapes, types and placement of a step's arguments, unmade.
+
+  To compile without clips, for devices that this process need not have.
+
+  Args:
+    program: As `program_of` returns it.
+    cell: Of the same.
+    members: Whose variables may be abstract too.
+    num_samples: Of a clip.
+  """
+  num_clips, mesh = program.num_clips, program.mesh
+  num_epsilons = _num_epsilons(program, cell)
+  learnt = num_samples if program.attack.fitted else 0
+  variables = [m.classifier.variables for m in members]
+  return (
+    (
+      parallel.abstract_replicated(lambda v: v, mesh, variables[cell.source]),
+      parallel.abstract_replicated(
+        functools.partial(_stack, _groups(members)), mesh, variables
+      ),
+      jax.ShapeDtypeStruct((num_epsilons, learnt), np.float32),
+    ),
+    jax.ShapeDtypeStruct((), np.uint32),
+    over_clips.abstract_batch(num_clips, num_samples, mesh),
+    {
+      **parallel.abstract_sharded({'goal': ((num_clips,), np.int32)}, mesh),
+      'radii': jax.ShapeDtypeStruct(
+        (num_clips, num_epsilons),
+        np.float32,
+        sharding=sharding.NamedSharding(mesh, MEASURED),
+      ),
+    },
+  )
+
+
+def _num_epsilons(program, cell):
+  """Returns epsilons of a cell, filled up to share them out evenly."""
+  return (
+    len(cell.epsilons) + -len(cell.epsilons) % program.mesh.shape['epsilon']
+  )
+
+
+def _groups(members):
+  """Returns {module: indices of its members}."""
+  indices: dict[nn.Module, list[int]] = {}
+  for i, member in enumerate(members):
+    indices.setdefault(member.classifier.model, []).append(i)
+  return indices
+
+
+def _stack(groups, variables):
+  return tuple(
+    jax.tree.map(lambda *x: jnp.stack(x), *(variables[i] for i in which))
+    for which in groups.values()
+  )

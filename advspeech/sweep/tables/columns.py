@@ -1,0 +1,94 @@
+"""Columns that several of a sweep's tables have: the cell, and its epsilon."""
+
+from typing import Any
+
+import numpy as np
+
+from advspeech import audio, features
+from advspeech.sweep import planning
+from advspeech.sweep import results as results_lib
+
+# A table's columns by name, with the type of their values; any may be ''.
+Columns = dict[str, type]
+CELL: Columns = {
+  'task': str,
+  'seed': int,
+  'source': str,
+  'target': str,
+  'target_seed': int,
+  'attack': str,
+  'mask': str,
+  'transform': str,
+  'adaptive': int,
+}
+EPSILON: Columns = {
+  'epsilon_given': str,
+  'epsilon': float,
+  'epsilon_unit': str,
+  'epsilon_fs': float,
+  'epsilon_lsb': float,
+  'epsilon_dbfs': float,
+}
+# Behind the name of a difference: its intervals by clip and by speaker.
+_ENDS = ('', '_low', '_high', '_speaker_low', '_speaker_high')
+
+
+def of_difference(name: str) -> Columns:
+  """Returns a difference's columns, with its intervals by clip and speaker."""
+  return {f'{name}{end}': float for end in _ENDS}
+
+
+def of_cell(
+  results: results_lib.Results, cell: planning.Cell, target: planning.Member
+) -> dict[str, Any]:
+  """Returns which cell a row is of, and who judged, by CELL."""
+  source = results.sweep.members[cell.source]
+  return {
+    'task': results.task,
+    'seed': source.seed,
+    'source': source.name,
+    'target': target.name,
+    'target_seed': target.seed,
+    'attack': cell.attack,
+    'mask': cell.mask,
+    'transform': cell.transform,
+    'adaptive': int(cell.adaptive),
+  }
+
+
+def of_epsilon(
+  epsilon: audio.Epsilon, signal_rms: np.ndarray
+) -> dict[str, Any]:
+  """Returns an epsilon in every unit, by EPSILON.
+
+  The mean of those that differ by clip. One of features has its own unit alone,
+  and the columns of amplitudes are ''.
+
+  Args:
+    epsilon: The radius.
+    signal_rms: [num_clips] as `problem.signal_rms` returns.
+  """
+  # float32 carries seven digits.
+  radii = np.asarray(epsilon.radii(signal_rms), np.float64)
+  radius = float(f'{np.mean(radii):.7g}')
+  amplitudes = audio.amplitude_units(radius)
+  if epsilon.is_of_features:
+    amplitudes = dict.fromkeys(amplitudes, '')
+  return {
+    'epsilon_given': epsilon.text,
+    'epsilon': radius,
+    'epsilon_unit': unit(epsilon),
+    **amplitudes,
+  }
+
+
+def unit(epsilon: audio.Epsilon) -> str:
+  """Returns the unit of the column `epsilon`."""
+  return epsilon.unit if epsilon.is_of_features else features.WAVEFORM_UNIT
+
+
+def below_one_lsb(epsilon: audio.Epsilon, signal_rms: np.ndarray) -> int | str:
+  """Returns whether an epsilon is below a 16-bit step, '' if of features."""
+  if epsilon.is_of_features:
+    return ''
+  return int(0 < np.mean(epsilon.radii(signal_rms)) * audio.LSB_PER_UNIT < 1)

@@ -1,0 +1,77 @@
+"""How attacked clips sound."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from advspeech import input_pipeline, preemption, quality
+from advspeech.sweep import results as results_lib
+from advspeech.sweep.attacked import attacked_rows, shown_cells
+from advspeech.sweep.tables import columns
+
+COLUMNS: columns.Columns = {
+  'seed': int,
+  'source': str,
+  'attack': str,
+  'mask': str,
+  'epsilon_given': str,
+  'id': str,
+  'snr_db': float,
+  'segmental_snr_db': float,
+  'log_spectral_distance_db': float,
+  'stoi': float,
+  'pesq': float,
+}
+
+
+def rows(
+  results: results_lib.Results, num_clips: int
+) -> Iterator[dict[str, Any]]:
+  """Yields how attacked clips sound, a row a (attack, epsilon, clip).
+
+  Signal-to-noise ratios, log-spectral distance, STOI, and PESQ where it is
+  installed, over recorded samples, of clips evenly spread over the split. By
+  COLUMNS, '' where a measure is not defined.
+
+  Args:
+    results: Of the sweep.
+    num_clips: How many clips; -1 for all.
+  """
+  sweep = results.sweep
+  chosen = input_pipeline.spread_rows(len(sweep.split), num_clips)
+  some = input_pipeline.subset(sweep.split, chosen)
+  if not len(some):
+    return
+  clips, recorded = map(np.asarray, input_pipeline.decode(some.pcm, some.spans))
+  for cell in shown_cells(sweep):
+    judged = results.judged[cell]
+    source = sweep.members[cell.source]
+    for e, epsilon in enumerate(cell.epsilons):
+      preemption.check_alone()
+      perturbed = attacked_rows(sweep, cell, chosen, epsilon)
+      scores = {'pesq': [''] * len(some)}
+      for name in measures():
+        values = getattr(quality, name)(clips, perturbed, recorded > 0).values
+        scores[name] = ['' if value is None else value for value in values]
+      for i, utterance_id in enumerate(some.ids):
+        at = chosen[i]
+        yield {
+          'seed': source.seed,
+          'source': source.name,
+          'attack': cell.attack,
+          'mask': cell.mask,
+          'epsilon_given': epsilon.text,
+          'id': str(utterance_id),
+          'snr_db': float(judged.snr_db[e, 0, at]),
+          'segmental_snr_db': float(judged.segmental_snr_db[e, at]),
+          'log_spectral_distance_db': float(
+            judged.log_spectral_distance_db[e, at]
+          ),
+          **{name: values[i] for name, values in scores.items()},
+        }
+
+
+def measures() -> tuple[str, ...]:
+  """Returns the measures of other people's code that are installed."""
+  return ('stoi', *(('pesq',) if quality.has_pesq() else ()))
