@@ -81,9 +81,9 @@ def get_config() -> ml_collections.ConfigDict:
         # Folders of trained models, of this run or others; () is all of this.
         'checkpoints': (),
       },
-      # Clips of the test split, evenly spread over it (-1: all), clips at a
-      # time, and those of them that STOI and PESQ score, seconds a clip.
-      'features': {'num_clips': 96, 'batch_size': 16, 'num_scored': -1},
+      # Clips of the test split, evenly spread over it (-1: all), and those of
+      # them that STOI and PESQ score, seconds a clip.
+      'features': {'num_clips': 96, 'num_scored': -1},
       # One pair of models a seed ("We perform the attack twice").
       'seeds': (0, 1),
       'model': {

@@ -121,7 +121,6 @@ def test_studies_of_a_trained_run_become_part_of_its_page(tiny, tmp_path):
     '--config.gradients.num_studied=2',
     f'--config.gradients.checkpoints={run}/wavecnn-seed0',
     '--config.features.num_clips=2',
-    '--config.features.batch_size=2',
     '--config.features.num_scored=1',
   )
   for name, *more in (

@@ -40,7 +40,6 @@ TINY = (
   '--config.gradients.num_studied=2',
   '--config.sweep.num_clips=32',
   '--config.features.num_clips=2',
-  '--config.features.batch_size=2',
 )
 PREPARED = (
   *(('prepare',), ('train',), ('attack',), ('study', 'gradients')),

@@ -15,12 +15,15 @@ from advspeech import (
   errors,
   input_pipeline,
   models,
+  parallel,
+  quality,
   statistics,
   storage,
 )
 from advspeech import figures as figures_lib
 from advspeech.studies.features import (
-  engine,
+  clips,
+  comparisons,
   examples,
   figures,
   norms,
@@ -37,7 +40,7 @@ WAVE = ('waveform', 'fgsm', 'waveform')
 def row(variant, kind, budget, number, *, wrong, attainable=1, alone=False):
   """One clip's row; `alone` is whether rebuilding it is enough to fool."""
   says = {True: 'b', False: 'a'}
-  measures = {name: 1.0 for name in engine.MEASURES}
+  measures = {name: 1.0 for name in clips.MEASURES}
   return {
     'task': 'gender',
     'seed': 0,
@@ -51,7 +54,7 @@ def row(variant, kind, budget, number, *, wrong, attainable=1, alone=False):
     'label': 'a',
     'feature_l2': 1.0,
     **measures,
-    **dict.fromkeys(engine.SCORES, ''),
+    **dict.fromkeys(clips.SCORES, ''),
     'conversion_l2': 2.0 if number % 2 else 0.5,
     'target': 'wavecnn',
     'clean_prediction': 'a',
@@ -66,18 +69,18 @@ def test_errors_are_counted_over_the_clips_that_can_have_the_budget():
     row(MFCC, 'snr', -5.0, i, wrong=i < 3, attainable=int(i < 6), alone=i == 7)
     for i in range(8)
   ]
-  (found,) = tables.budget_rows(rows)
+  (found,) = comparisons.budget_rows(rows)
   assert (found['num_clips'], found['num_attainable']) == (8, 6)
   assert (found['num_errors'], found['error_rate']) == (3, 0.5)
   assert (found['ci_low'], found['ci_high']) == statistics.wilson_interval(3, 6)
   assert (found['clean_error'], found['unperturbed_error']) == (0, 1 / 8)
   assert found['conversion_larger'] == 0.5  # clips 1, 3, 5 of 6
-  assert set(found) == set(tables.BUDGET_COLUMNS)
+  assert set(found) == set(comparisons.BUDGET_COLUMNS)
 
 
 def test_a_budget_that_no_clip_can_have_is_a_row_of_nan_and_not_missing():
   rows = [row(MFCC, 'snr', 30.0, i, wrong=True, attainable=0) for i in range(4)]
-  (found,) = tables.budget_rows(rows)
+  (found,) = comparisons.budget_rows(rows)
   assert found['num_attainable'] == found['num_errors'] == 0
   assert math.isnan(found['error_rate'])
 
@@ -87,7 +90,7 @@ def test_attacks_are_compared_on_the_clips_that_both_can_have():
     row(MFCC, 'snr', -5.0, i, wrong=i == 0, attainable=int(i > 1))
     for i in range(6)
   ] + [row(WAVE, 'snr', -5.0, i, wrong=i % 2 == 0) for i in range(6)]
-  (found,) = tables.equal_rows(rows)
+  (found,) = comparisons.equal_rows(rows)
   assert (found['num_clips'], found['num_attainable']) == (6, 4)
   assert found['error_rate'] == 0
   assert found['end_to_end_error_rate'] == 0.5
@@ -97,7 +100,7 @@ def test_attacks_are_compared_on_the_clips_that_both_can_have():
   assert (found['difference_ci_low'], found['difference_ci_high']) == (
     statistics.paired_difference_interval(*wrong)
   )
-  assert set(found) == set(tables.EQUAL_COLUMNS)
+  assert set(found) == set(comparisons.EQUAL_COLUMNS)
 
 
 def test_the_price_of_a_conversion_is_compared_with_the_conversion_alone():
@@ -107,7 +110,7 @@ def test_the_price_of_a_conversion_is_compared_with_the_conversion_alone():
     row(WAVE, 'price of mfcc13_griffin_lim', 0.0, i, wrong=i < 3)
     for i in range(4)
   ]
-  (found,) = tables.equal_rows(rows)
+  (found,) = comparisons.equal_rows(rows)
   assert (found['representation'], found['kind']) == (MFCC[0], 'price')
   assert found['error_rate'] == 0.25
   assert found['end_to_end_error_rate'] == 0.75
@@ -126,7 +129,7 @@ SETTINGS = settings_lib.Settings(error_rates=(0.5,))
 
 
 def test_the_snr_of_an_error_lies_on_the_line_between_two_points():
-  (found,) = tables.equal_error_rows(curve((0, 2, 6)), SETTINGS)
+  (found,) = comparisons.equal_error_rows(curve((0, 2, 6)), SETTINGS)
   assert found['snr_db'] == pytest.approx(5)
   assert found['ci_low'] <= 5 <= found['ci_high']
   assert found['note'] == ''
@@ -134,7 +137,7 @@ def test_the_snr_of_an_error_lies_on_the_line_between_two_points():
 
 def test_an_error_beyond_what_was_compared_is_not_made_up():
   found = [
-    tables.equal_error_rows(rows, SETTINGS)[0]
+    comparisons.equal_error_rows(rows, SETTINGS)[0]
     for rows in (
       curve((0, 1, 3)),
       curve((5, 6, 8)),
@@ -219,7 +222,6 @@ def study():
   variables = jax.jit(init)(jax.random.key(0), jnp.zeros((1, TIME)))
   classifiers = {'wavecnn': checkpoint.Classifier(model, variables, {}, 1)}
   settings = settings_lib.Settings(
-    batch_size=2,
     snr_db=(20.0, 5.0),
     max_norms=(0.02,),
     num_steps=2,
@@ -234,7 +236,7 @@ def study():
 
 
 def attack(classifiers, split, settings):
-  return engine.attack_clips(
+  return clips.attack_clips(
     classifiers,
     'wavecnn',
     split,
@@ -308,10 +310,10 @@ def test_the_waveform_has_no_conversion_loss_and_the_rest_adds_up(attacked):
 
 def test_rows_go_to_disk_and_back(attacked, tmp_path):
   path = str(tmp_path / 'clips.csv')
-  storage.write_table(path, engine.CLIP_COLUMNS, attacked)
+  storage.write_table(path, clips.CLIP_COLUMNS, attacked)
   back = storage.read_table(path)
   assert [x['id'] for x in back] == [x['id'] for x in attacked]
-  a, b = (tables.budget_rows(rows) for rows in (attacked, back))
+  a, b = (comparisons.budget_rows(rows) for rows in (attacked, back))
   assert [x['error_rate'] for x in a] == pytest.approx(
     [x['error_rate'] for x in b], nan_ok=True
   )
@@ -379,7 +381,7 @@ def test_a_stopped_study_goes_on_with_the_next_seed(
 
 
 def test_what_is_heard_is_the_answer_to_the_file(study, attacked, tmp_path):
-  split, classifiers, settings = study
+  split, classifiers, _ = study
   shown = {
     'end-to-end': settings_lib.Variant('waveform', 'fgsm', 'waveform'),
     'spectrogram': settings_lib.Variant(
@@ -411,7 +413,7 @@ def test_what_is_heard_is_the_answer_to_the_file(study, attacked, tmp_path):
     for variant in shown.values()
   ]
   entries = examples.write_examples(
-    str(tmp_path), classifiers['wavecnn'], split, rows, 'wavecnn', settings
+    str(tmp_path), classifiers['wavecnn'], split, rows, 'wavecnn'
   )
   assert {entry['id'] for entry in entries} == {'b'}
   heard = {entry['kind']: entry['prediction'] for entry in entries}
@@ -433,28 +435,78 @@ def test_clips_are_spread_over_the_split():
   assert len(input_pipeline.spread(split, 99)) == 10
 
 
-def test_sizes_and_scores_do_not_depend_on_the_batch(study):
+def test_results_do_not_depend_on_the_number_of_devices(
+  study, attacked, monkeypatch
+):
   split, classifiers, settings = study
-  settings = dataclasses.replace(
-    settings, num_norm_clips=3, num_norm_perturbations=2
+  settings = dataclasses.replace(settings, num_norm_perturbations=2)
+
+  def norms():
+    return norms.norm_rows(split, task='gender', seed=0, settings=settings)
+
+  assert len(jax.devices()) == 4
+  sizes = norms()
+  one = parallel.make_mesh(devices=jax.devices()[:1])
+  monkeypatch.setattr(parallel, 'make_mesh', lambda: one)
+  assert attack(classifiers, split, settings) == attacked
+  assert norms() == sizes
+  assert len({row['amplitude'] for row in sizes}) == len(split) * 2
+
+
+def test_clips_scored_are_spread_over_the_split(study, monkeypatch):
+  split, classifiers, settings = study
+  monkeypatch.setattr(
+    quality, 'stoi', lambda *_: quality.Scores((0.5,), num_undefined=0)
   )
-  found, scored = [], []
-  for batch_size in (2, 3):
-    settings = dataclasses.replace(settings, batch_size=batch_size)
-    rows = norms.norm_rows(
-      classifiers['wavecnn'], split, task='gender', seed=0, settings=settings
+  few = dataclasses.replace(
+    settings, num_scored=2, variants=settings.variants[-1:], max_norms=()
+  )
+  rows = attack(classifiers, split, few)
+  scored = {row['id'] for row in rows if row['overall_stoi'] != ''}
+  assert scored == {'a', 'c'}
+
+
+def test_random_signs_are_each_clips_own(study, attacked):
+  """And not those of another seed."""
+  split, classifiers, settings = study
+  signs = settings.variants[-1:]
+  settings = dataclasses.replace(settings, variants=signs, num_scored=0)
+  order = np.array([2, 0])
+  some = input_pipeline.subset(split, order)
+
+  def sizes(rows):
+    return {
+      (row['id'], row['kind'], row['budget']): row['overall_snr_db']
+      for row in rows
+      if row['method'] == 'random_sign' and not row['kind'].startswith('price')
+    }
+
+  whole, part = sizes(attacked), sizes(attack(classifiers, some, settings))
+  assert part.items() <= whole.items()
+  other = clips.attack_clips(
+    classifiers,
+    'wavecnn',
+    some,
+    task='gender',
+    seed=1,
+    classes=('f', 'm'),
+    settings=settings,
+  )
+  assert sizes(other) != part
+
+
+def test_changes_of_features_stay_within_the_recording():
+  mask = jnp.zeros(16_000).at[4000:9000].set(1)
+  for i in range(20):
+    change, amplitude = norms._rectangle(
+      jax.random.key(i), mask, shape=(100, 13)
     )
-    found.append(
-      {(row['id'], row['perturbation']): row['amplitude'] for row in rows}
-    )
-    few = dataclasses.replace(
-      settings, num_scored=2, variants=settings.variants[-1:]
-    )
-    rows = attack(classifiers, split, few)
-    scored.append({row['id'] for row in rows if row['overall_stoi'] != ''})
-  assert found[0] == found[1]
-  assert len(set(found[0].values())) == 6
-  assert scored[0] == scored[1] <= {'a', 'c'}  # spread over the split
+    frames, bins = np.nonzero(np.asarray(change))
+    assert 0.5 <= amplitude <= 16
+    np.testing.assert_allclose(np.abs(change[frames, bins]), amplitude)
+    assert 25 <= frames.min() <= frames.max() < 56
+    height, width = np.ptp(frames) + 1, np.ptp(bins) + 1
+    assert len(frames) == height * width  # a rectangle without holes
 
 
 def test_two_perturbations_may_contradict_in_size():

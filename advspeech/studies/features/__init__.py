@@ -9,8 +9,9 @@ perturbation of every example is split as in eq. 6.
 Perturbations stay on recorded samples: in the padding a feature-level attack
 could do little, and SNR would not see what an end-to-end one does there.
 
-`settings` says what is tried, `engine` attacks, `norms` is eq. 7; `tables`,
-`examples` and `figures` report it.
+`settings` says what is tried, `attack` is compiled, `clips` runs it over a
+split, `norms` is eq. 7; `comparisons`, `tables`, `examples` and `figures`
+report it.
 """
 
 from advspeech.studies.features.study import FeatureStudy

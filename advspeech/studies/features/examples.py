@@ -1,17 +1,46 @@
 """Clips to listen to: original, end to end, and rebuilt from features."""
 
-import dataclasses
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
-import jax.numpy as jnp
+import numpy as np
 
-from advspeech import audio, checkpoint, input_pipeline, parallel, storage
+from advspeech import (
+  audio,
+  checkpoint,
+  input_pipeline,
+  over_clips,
+  parallel,
+  storage,
+)
 from advspeech.attacks import feature_level
-from advspeech.studies.features.engine import arrays, compile_steps
-from advspeech.studies.features.settings import WAVEFORM, Settings, Variant
+from advspeech.studies.features import attack
+from advspeech.studies.features.settings import WAVEFORM, Variant
+
+
+class Rebuilding(NamedTuple):
+  """FGSM on features, as sound; a function for `over_clips.map_clips`."""
+
+  model: nn.Module
+  variant: Variant
+
+  def __call__(
+    self, variables: Any, rows: dict[str, jax.Array]
+  ) -> tuple[jax.Array, jax.Array]:
+    """Returns clips rebuilt without and with FGSM, [chunk, time] each.
+
+    Args:
+      variables: The model's.
+      rows: The clips, with the column `radius` [chunk].
+    """
+    problem = attack.posed(self.model, variables, self.variant, rows)
+    prepared = feature_level.prepare(problem)
+    change = feature_level.fgsm_change(prepared, rows['radius'])
+    found = feature_level.rebuild(problem, prepared, change)
+    return prepared.unperturbed, found
 
 
 def write_examples(
@@ -20,7 +49,6 @@ def write_examples(
   split: input_pipeline.Split,
   rows: Sequence[Mapping[str, Any]],
   source: str,
-  settings: Settings,
   num_examples: int = 2,
 ) -> list[dict[str, Any]]:
   """Writes clips that every attack shown fools, as 16-bit WAV files.
@@ -34,7 +62,6 @@ def write_examples(
     split: Clips.
     rows: By CLIP_COLUMNS, of this model's seed.
     source: Its name.
-    settings: What was tried.
     num_examples: Clips wanted.
 
   Returns:
@@ -61,10 +88,8 @@ def write_examples(
       best = fooled.setdefault(row['id'], {}).get(variant)
       if best is None or row['overall_snr_db'] > best['overall_snr_db']:
         fooled[row['id']][variant] = row
-  mesh = parallel.make_mesh(devices=jax.devices()[:1])
-  variables = jax.device_put(
-    jax.device_get(classifier.variables), jax.devices()[0]
-  )
+  mesh = parallel.own_mesh()
+  variables = parallel.bring(classifier.variables, mesh)
   entries = []
   for number, utterance_id in enumerate(split.ids):
     best = fooled.get(str(utterance_id), {})
@@ -72,26 +97,23 @@ def write_examples(
       continue
     if len({entry['id'] for entry in entries}) == num_examples:
       break
-    one = input_pipeline.Split(
-      *(
-        getattr(split, f.name)[number : number + 1]
-        for f in dataclasses.fields(split)
-      )
-    )
-    batch = arrays(next(input_pipeline.batches(one, 1, mesh)))
-    sounds = {'original': (batch['audio'], float('inf'), best[shown['mfcc']])}
+    one = input_pipeline.subset(split, np.array([number]))
+    clip, _ = input_pipeline.decode(one.pcm, one.spans)
+    sounds = {'original': (clip, float('inf'), best[shown['mfcc']])}
     for kind, variant in shown.items():
       row = best[variant]
-      steps = compile_steps(classifier.model, variant.representation, settings)
-      prepared = steps.prepare(variables, batch, variant.through)
-      change = feature_level.fgsm_change(
-        prepared, jnp.full(1, row['epsilon'], jnp.float32)
+      unperturbed, found = over_clips.map_clips(
+        Rebuilding(classifier.model, variant),
+        one,
+        mesh,
+        1,
+        shared=variables,
+        columns={'radius': np.array([row['epsilon']], np.float32)},
       )
-      found = steps.rebuild(batch, prepared, change)
       sounds[kind] = found, row['overall_snr_db'], row
       if kind == 'mfcc':
         lost = row['conversion_snr_db']
-        sounds['mfcc-unperturbed'] = prepared.unperturbed, lost, row
+        sounds['mfcc-unperturbed'] = unperturbed, lost, row
     for kind, (sound, snr_db, row) in sounds.items():
       name = f'{utterance_id}-{kind}.wav'
       recorded = slice(*split.spans[number])

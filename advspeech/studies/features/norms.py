@@ -1,7 +1,8 @@
 """Sizes of perturbations in features and in audio (paper, eq. 7)."""
 
+import functools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,15 +10,14 @@ import numpy as np
 
 from advspeech import (
   audio,
-  checkpoint,
-  features,
   input_pipeline,
+  over_clips,
   parallel,
-  preemption,
+  randomness,
   storage,
 )
+from advspeech import features as features_lib
 from advspeech.attacks import feature_level
-from advspeech.studies.features.engine import PARTS, arrays, compile_steps
 from advspeech.studies.features.settings import (
   REPRESENTATIONS,
   WAVEFORM,
@@ -66,103 +66,140 @@ NORM_EXAMPLE_COLUMNS = (
 _NUM_RESAMPLES = 499
 
 
+class Perturbing(NamedTuple):
+  """Random changes of features; a function for `over_clips.map_clips`.
+
+  Attributes:
+    name: Of the representation.
+    num: Changes of every clip.
+  """
+
+  name: str
+  num: int
+
+  def __call__(
+    self, shared: Any, rows: dict[str, jax.Array]
+  ) -> dict[str, jax.Array]:
+    """Returns sizes by name, each [chunk, num]."""
+    del shared
+    representation = REPRESENTATIONS[self.name].representation
+    problem = feature_level.Problem(
+      None, rows['audio'], representation, mask=rows['mask']
+    )
+    features, context = representation.analyse(rows['audio'])
+    blank = feature_level.Prepared(features, context, None, None)
+    zero = jnp.zeros_like(features)
+    unperturbed = feature_level.rebuild(problem, blank, zero)
+    place = list(REPRESENTATIONS).index(self.name)
+    keys = randomness.stream(rows['key'], 'rectangles')
+    keys = jax.vmap(jax.random.fold_in, (0, None))(keys, place)
+
+    def perturb(number):
+      draws = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
+      change, amplitude = jax.vmap(
+        functools.partial(_rectangle, shape=features.shape[1:])
+      )(draws, rows['mask'])
+      found = feature_level.rebuild(problem, blank, change)
+      parts = {
+        'conversion': unperturbed - rows['audio'],
+        'adversarial': found - unperturbed,
+        'overall': found - rows['audio'],
+      }
+      by_clip = change.reshape(len(change), -1)
+      return {
+        'amplitude': amplitude,
+        'cells': (by_clip != 0).sum(-1),
+        'feature_l2': jnp.linalg.norm(by_clip, axis=-1),
+        **{
+          f'{part}_l2': jnp.linalg.norm(x * rows['mask'], axis=-1)
+          for part, x in parts.items()
+        },
+      }
+
+    found = jax.lax.map(perturb, jnp.arange(self.num))
+    return {name: x.T for name, x in found.items()}
+
+
+def _rectangle(key, mask, *, shape):
+  """Returns a change of features within a recording, and its amplitude.
+
+  Random signs on a rectangle of frames and coefficients.
+
+  Args:
+    key: Of all draws.
+    mask: [time], 1 on recorded samples.
+    shape: Of the features, (num_frames, num_bins).
+  """
+  num_frames, num_bins = shape
+  keys = jax.random.split(key, 4)
+  hop_samples = audio.SAMPLE_RATE_HZ * features_lib.HOP_MS // 1000
+  first = jnp.argmax(mask) // hop_samples
+  end = (jnp.argmax(mask) + mask.sum().astype(int)) // hop_samples
+  last = jnp.maximum(first + 2, jnp.minimum(num_frames, end))
+
+  def inside(key, low, high, num):
+    """Returns [num], whether between two different numbers of low to high."""
+    one = jax.random.randint(key, (), low, high + 1)
+    other = jax.random.randint(jax.random.fold_in(key, 1), (), low, high)
+    other = other + (other >= one)
+    place = jnp.arange(num)
+    return (place >= jnp.minimum(one, other)) & (
+      place < jnp.maximum(one, other)
+    )
+
+  amplitude = jnp.exp(
+    jax.random.uniform(keys[0], (), minval=np.log(0.5), maxval=np.log(16))
+  )
+  frames = inside(keys[1], first, last, num_frames)
+  bins = inside(keys[2], 0, num_bins, num_bins)
+  signs = jax.random.rademacher(keys[3], shape, jnp.float32)
+  return amplitude * signs * frames[:, None] * bins[None], amplitude
+
+
 def norm_rows(
-  classifier: checkpoint.Classifier,
-  split: input_pipeline.Split,
-  *,
-  task: str,
-  seed: int,
-  settings: Settings,
+  split: input_pipeline.Split, *, task: str, seed: int, settings: Settings
 ) -> list[dict[str, Any]]:
   """Returns sizes of perturbations in features and in audio, by NORM_COLUMNS.
 
   Eq. 7: random signs on random rectangles of frames and coefficients, of random
-  amplitude. Nothing here depends on a model but its place in `compile_steps`.
+  amplitude. Nothing here depends on a model.
 
   Args:
-    classifier: Whose clips these are.
     split: Clips.
     task: For the rows.
     seed: For the rows, and of the perturbations.
     settings: How many.
+
+  Raises:
+    preemption.Stopped: If a signal asked for it.
   """
-  place = {name: i for i, name in enumerate(REPRESENTATIONS)}
-  mesh = parallel.make_mesh(devices=jax.devices()[:1])
+  mesh = parallel.make_mesh()
   split = input_pipeline.spread(split, settings.num_norm_clips)
   rows = []
-  names = dict.fromkeys(v.representation for v in settings.variants)
-  for name in names:
+  for name in dict.fromkeys(v.representation for v in settings.variants):
     if name == WAVEFORM:
       continue
-    steps = compile_steps(classifier.model, name, settings)
-    batches = input_pipeline.batches(split, settings.batch_size, mesh)
-    for number, loaded in enumerate(batches):
-      preemption.check()
-      batch = arrays(loaded)
-      spans = split.spans[number * settings.batch_size :]
-      values, context = steps.analyse(batch['audio'])
-      blank = feature_level.Prepared(values, context, None, None)
-      unperturbed = steps.rebuild(batch, blank, jnp.zeros_like(values))
-      words = input_pipeline.id_words(loaded['id'])
-      for p in range(settings.num_norm_perturbations):
-        # A clip's draws are its own, whatever batch it comes in.
-        draws = [
-          np.random.default_rng((seed, place[name], p, *of_clip))
-          for of_clip in words.tolist()
-        ]
-        change, amplitude = _rectangles(draws, values.shape, spans)
-        found = steps.rebuild(batch, blank, jnp.asarray(change))
-        mask = batch['mask']
-        sizes = [
-          np.asarray(jnp.linalg.norm(x * mask, axis=-1))
-          for x in (
-            unperturbed - batch['audio'],
-            found - unperturbed,
-            found - batch['audio'],
-          )
-        ]
-        for i, utterance_id in enumerate(loaded['id']):
-          rows.append(
-            {
-              'task': task,
-              'seed': seed,
-              'representation': name,
-              'id': str(utterance_id),
-              'perturbation': p,
-              'amplitude': float(amplitude[i]),
-              'cells': int((change[i] != 0).sum()),
-              'feature_l2': float(np.linalg.norm(change[i])),
-              **{
-                f'{part}_l2': float(size[i])
-                for part, size in zip(PARTS, sizes, strict=True)
-              },
-            }
-          )
+    found = over_clips.map_clips(
+      Perturbing(name, settings.num_norm_perturbations),
+      split,
+      mesh,
+      over_clips.chunk_size(mesh),
+      seed=seed,
+      name=f'norms of {name}',
+    )
+    rows += [
+      {
+        'task': task,
+        'seed': seed,
+        'representation': name,
+        'id': str(utterance_id),
+        'perturbation': p,
+        **{key: values[i, p].item() for key, values in found.items()},
+      }
+      for p in range(settings.num_norm_perturbations)
+      for i, utterance_id in enumerate(split.ids)
+    ]
   return rows
-
-
-def _rectangles(draws, shape, spans):
-  """Returns changes of that shape and their amplitudes, within recordings.
-
-  Args:
-    draws: A generator a clip.
-    shape: Of the features, (batch, num_frames, num_bins).
-    spans: [num_clips, 2] samples, the batch's first.
-  """
-  batch, num_frames, num_bins = shape
-  change = np.zeros(shape, np.float32)
-  amplitude = np.zeros(batch)
-  hop_samples = audio.SAMPLE_RATE_HZ * features.HOP_MS // 1000
-  for i, (rng, (first, end)) in enumerate(
-    zip(draws, spans[:batch] // hop_samples, strict=False)
-  ):
-    amplitude[i] = np.exp(rng.uniform(np.log(0.5), np.log(16)))
-    last = max(first + 2, min(num_frames, end))
-    t0, t1 = first + np.sort(rng.choice(last - first + 1, 2, replace=False))
-    f0, f1 = np.sort(rng.choice(num_bins + 1, 2, replace=False))
-    signs = rng.choice((-1, 1), (t1 - t0, f1 - f0))
-    change[i, t0:t1, f0:f1] = amplitude[i] * signs
-  return change, amplitude
 
 
 def norm_summary_rows(

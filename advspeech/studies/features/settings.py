@@ -6,6 +6,7 @@ from typing import NamedTuple
 from advspeech import features
 
 WAVEFORM = 'waveform'
+PRICE = 'price of '
 
 
 class Variant(NamedTuple):
@@ -67,7 +68,6 @@ class Settings:
   Attributes:
     variants: Attacks; the waveform's come last.
     num_clips: Of the test split, evenly spread over it.
-    batch_size: Clips at a time.
     snr_db: At which attacks are compared, over recorded samples.
     max_norms: The same, in the model's unit.
     num_steps: Gradients of PGD.
@@ -82,7 +82,6 @@ class Settings:
 
   variants: tuple[Variant, ...] = VARIANTS
   num_clips: int = 96
-  batch_size: int = 16
   snr_db: tuple[float, ...] = (20.0, 10.0, 5.0, 0.0, -5.0)
   max_norms: tuple[float, ...] = (0.002, 0.02)
   num_steps: int = 8
@@ -92,3 +91,30 @@ class Settings:
   num_norm_clips: int = 16
   num_norm_perturbations: int = 12
   confidence: float = 0.95
+
+
+class Budget(NamedTuple):
+  """How strong an attack is.
+
+  Attributes:
+    kind: 'epsilon', the radius in the features' unit; 'snr' or 'max_norm', the
+      size of the overall perturbation; or 'price of NAME', its SNR being what
+      rebuilding from the representation NAME costs each clip.
+    value: The radius or the size; 0 for a price.
+  """
+
+  kind: str
+  value: float
+
+
+def budgets(variant: Variant, settings: Settings) -> tuple[Budget, ...]:
+  """Returns a variant's budgets, those of a radius first."""
+  radii = (0.0, *REPRESENTATIONS[variant.representation].epsilons)
+  found = [Budget('epsilon', radius) for radius in radii]
+  found += [Budget('snr', snr_db) for snr_db in settings.snr_db]
+  found += [Budget('max_norm', largest) for largest in settings.max_norms]
+  if variant.representation == WAVEFORM:
+    # What the conversion loss of the others would have bought.
+    names = dict.fromkeys(v.representation for v in settings.variants)
+    found += [Budget(f'{PRICE}{n}', 0.0) for n in names if n != WAVEFORM]
+  return tuple(found)

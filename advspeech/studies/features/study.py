@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from advspeech import claim, errors, input_pipeline, parallel, section, studies
+from advspeech import claim, input_pipeline, section, studies
 from advspeech.studies.features import claims, page, tables
 from advspeech.studies.features.settings import Settings
 
@@ -16,18 +16,8 @@ class FeatureStudy(studies.Study):
   table = 'budgets.csv'
   numbers: Mapping[str, str] = {
     'num_clips': 'whole [1, inf) or -1',
-    'batch_size': 'whole [1, 65536]',
     'num_scored': 'whole [0, inf) or -1',
   }
-
-  def check_devices(self, config: Any) -> None:
-    """Raises errors.InputError if there are several processes."""
-    if parallel.is_distributed():
-      raise errors.InputError(
-        'the study of features works on one device of one process, got several '
-        "processes; leave 'features' out of config.studies, and run python -m "
-        'launch.study features by itself afterwards'
-      )
 
   def run(self, run: Any, folder: str) -> None:
     """Attacks every seed's source, judged by all models of that seed.

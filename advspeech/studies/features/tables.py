@@ -1,19 +1,19 @@
-"""Tables of the study: eq. 6, and errors at equal size, with intervals."""
+"""The study on disk: its clips' rows, seed by seed, and all tables of them."""
 
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from advspeech import checkpoint, input_pipeline, statistics, storage
-from advspeech.studies.features.engine import (
-  CLIP_COLUMNS,
-  MEASURES,
-  POINT,
-  SCORES,
-  attack_clips,
+from advspeech import checkpoint, input_pipeline, parallel, storage
+from advspeech.studies.features.clips import CLIP_COLUMNS, attack_clips
+from advspeech.studies.features.comparisons import (
+  BUDGET_COLUMNS,
+  EQUAL_COLUMNS,
+  EQUAL_ERROR_COLUMNS,
+  budget_rows,
+  equal_error_rows,
+  equal_rows,
 )
 from advspeech.studies.features.examples import write_examples
 from advspeech.studies.features.norms import (
@@ -24,288 +24,7 @@ from advspeech.studies.features.norms import (
   norm_rows,
   norm_summary_rows,
 )
-from advspeech.studies.features.settings import WAVEFORM, Settings, Variant
-
-BUDGET_COLUMNS = (
-  *POINT,
-  'target',
-  'num_clips',
-  'num_attainable',
-  'num_errors',
-  'error_rate',
-  'ci_low',
-  'ci_high',
-  'flip_rate',
-  'error_rate_int16',
-  'clean_error',
-  'unperturbed_error',
-  'unperturbed_ci_low',
-  'unperturbed_ci_high',
-  'conversion_larger',
-  'mean_epsilon',
-  *(f'median_{name}' for name in (*MEASURES, *SCORES)),
-  'num_scored',
-)
-EQUAL_COLUMNS = (
-  *POINT,
-  'target',
-  'num_clips',
-  'num_attainable',
-  'error_rate',
-  'ci_low',
-  'ci_high',
-  'end_to_end_error_rate',
-  'end_to_end_ci_low',
-  'end_to_end_ci_high',
-  'difference',
-  'difference_ci_low',
-  'difference_ci_high',
-  'mcnemar_p',
-)
-EQUAL_ERROR_COLUMNS = (
-  'task',
-  'seed',
-  'source',
-  *Variant._fields,
-  'target',
-  'error_rate',
-  'snr_db',
-  'ci_low',
-  'ci_high',
-  'note',
-)
-
-
-def _wrong(rows, key='prediction'):
-  return np.array([row[key] != row['label'] for row in rows])
-
-
-def _rate(wrong, confidence):
-  """Returns an error rate with its interval, nan where there is no clip."""
-  if not len(wrong):
-    return (float('nan'),) * 3
-  interval = statistics.wilson_interval(
-    int(wrong.sum()), len(wrong), confidence
-  )
-  return float(wrong.mean()), *interval
-
-
-def budget_rows(
-  rows: Sequence[Mapping[str, Any]], confidence: float = 0.95
-) -> list[dict[str, Any]]:
-  """Returns eq. 6 and the errors at every budget, by BUDGET_COLUMNS.
-
-  Over the clips that can have the budget, `num_attainable` of `num_clips`; the
-  errors of clean and of rebuilt, unperturbed clips are over all.
-
-  Args:
-    rows: By CLIP_COLUMNS.
-    confidence: Of intervals.
-  """
-  keys = (*POINT, 'target')
-  table = []
-  for key, all_rows in storage.grouped(rows, keys).items():
-    able = [row for row in all_rows if row['attainable']]
-    rate, low, high = _rate(_wrong(able), confidence)
-    alone = _rate(_wrong(all_rows, 'unperturbed_prediction'), confidence)
-
-    def mean(values):
-      return float(np.mean(values)) if len(values) else float('nan')
-
-    table.append(
-      {
-        **dict(zip(keys, key, strict=True)),
-        'num_clips': len(all_rows),
-        'num_attainable': len(able),
-        'num_errors': int(_wrong(able).sum()) if able else 0,
-        'error_rate': rate,
-        'ci_low': low,
-        'ci_high': high,
-        'flip_rate': mean(
-          [row['prediction'] != row['clean_prediction'] for row in able]
-        ),
-        'error_rate_int16': mean(_wrong(able, 'prediction_int16')),
-        'clean_error': mean(_wrong(all_rows, 'clean_prediction')),
-        'unperturbed_error': alone[0],
-        'unperturbed_ci_low': alone[1],
-        'unperturbed_ci_high': alone[2],
-        'conversion_larger': mean(
-          [row['conversion_l2'] > row['adversarial_l2'] for row in able]
-        ),
-        'mean_epsilon': mean([row['epsilon'] for row in able]),
-        **{
-          f'median_{name}': float(np.median([row[name] for row in able]))
-          if able
-          else float('nan')
-          for name in MEASURES
-        },
-        **{
-          f'median_{name}': float(
-            np.median(
-              [row[name] for row in able if row[name] != ''] or [np.nan]
-            )
-          )
-          for name in SCORES
-        },
-        'num_scored': sum(row['overall_stoi'] != '' for row in able),
-      }
-    )
-  return table
-
-
-def equal_rows(
-  rows: Sequence[Mapping[str, Any]], confidence: float = 0.95
-) -> list[dict[str, Any]]:
-  """Returns feature-level beside end-to-end errors, by EQUAL_COLUMNS.
-
-  Both on the clips that can have the size with both, by the same method. Kind
-  'price' sets the rebuilt, unperturbed clips against end-to-end examples of the
-  same SNR, each clip's own.
-
-  Args:
-    rows: By CLIP_COLUMNS.
-    confidence: Of intervals.
-  """
-  keys = (*POINT, 'target')
-  grouped = storage.grouped(rows, keys)
-  groups = {
-    key: {row['id']: row for row in group if row['attainable']}
-    for key, group in grouped.items()
-  }
-  table = []
-  for key in groups:
-    point = dict(zip(keys, key, strict=True))
-    name, kind = point['representation'], point['kind']
-    if name == WAVEFORM and kind.startswith('price of '):
-      priced = kind.removeprefix('price of ')
-      ours = _same(groups, point, representation=priced, kind='epsilon')
-      theirs, point['representation'] = groups[key], priced
-      point['kind'] = 'price'
-      column = 'unperturbed_prediction'
-    elif name != WAVEFORM and kind in ('snr', 'max_norm'):
-      ours, column = groups[key], 'prediction'
-      theirs = _same(groups, point, representation=WAVEFORM, through='waveform')
-    else:
-      continue
-    both = [i for i in ours if i in theirs]
-    a = _wrong([ours[i] for i in both], column)
-    b = _wrong([theirs[i] for i in both])
-    (rate, low, high), (rate_b, low_b, high_b) = (
-      _rate(x, confidence) for x in (a, b)
-    )
-    nan = float('nan')
-    difference = (
-      statistics.paired_difference_interval(a, b, confidence)
-      if both
-      else (nan, nan)
-    )
-    table.append(
-      {
-        **point,
-        'num_clips': len(grouped[key]),
-        'num_attainable': len(both),
-        'error_rate': rate,
-        'ci_low': low,
-        'ci_high': high,
-        'end_to_end_error_rate': rate_b,
-        'end_to_end_ci_low': low_b,
-        'end_to_end_ci_high': high_b,
-        'difference': rate - rate_b,
-        'difference_ci_low': difference[0],
-        'difference_ci_high': difference[1],
-        'mcnemar_p': statistics.mcnemar(a, b).p_value if both else nan,
-      }
-    )
-  return table
-
-
-def _same(groups, point, **changed):
-  """Returns the clips of a like point, by the same method where there is one.
-
-  Of a representation that was attacked through its features alone, those.
-  """
-  wanted = {**point, **changed}
-  names = (*POINT, 'target')
-  for key, group in groups.items():
-    found = dict(zip(names, key, strict=True))
-    ignored = {'through'} if 'through' not in changed else set()
-    if changed.get('kind') == 'epsilon':
-      ignored |= {'method'}
-    if all(found[n] == wanted[n] for n in names if n not in ignored):
-      return group
-  return {}
-
-
-def equal_error_rows(
-  rows: Sequence[Mapping[str, Any]], settings: Settings
-) -> list[dict[str, Any]]:
-  """Returns the SNR at which attacks reach an error, by EQUAL_ERROR_COLUMNS.
-
-  Straight lines between the SNRs compared, as far as every clip can have them;
-  intervals from resampled clips. The louder an attack may be, the lower the
-  SNR: what needs a lower one is the weaker attack.
-
-  Args:
-    rows: By CLIP_COLUMNS.
-    settings: What was tried.
-  """
-  keys = ('task', 'seed', 'source', *Variant._fields, 'target')
-  table = []
-  compared = [row for row in rows if row['kind'] == 'snr']
-  for key, group in storage.grouped(compared, keys).items():
-    by_snr = storage.grouped(group, ('budget',))
-    able = {
-      snr: {row['id']: row for row in at}
-      for (snr,), at in by_snr.items()
-      if all(row['attainable'] for row in at)
-    }
-    levels = np.array(sorted(able, reverse=True))
-    for rate in settings.error_rates:
-      entry = {
-        **dict(zip(keys, key, strict=True)),
-        'error_rate': rate,
-        'snr_db': float('nan'),
-        'ci_low': float('nan'),
-        'ci_high': float('nan'),
-      }
-      table.append(entry)
-      if not len(levels):
-        entry['note'] = 'no SNR compared is above the conversion loss'
-        continue
-      ids = list(able[levels[0]])
-      wrong = np.array(
-        [_wrong([able[snr][i] for i in ids]) for snr in levels], float
-      )
-
-      def crossing(rows, axis=-1, wrong=wrong, levels=levels, rate=rate):
-        return _crossing(wrong, levels, rate, rows)
-
-      entry['snr_db'] = float(crossing(np.arange(len(ids))[None])[0])
-      if wrong[0].mean() >= rate:
-        entry['note'] = 'reached at the highest SNR already'
-      elif wrong.mean(-1).max() < rate:
-        entry['note'], entry['snr_db'] = 'not reached', float('nan')
-      else:
-        entry['note'] = ''
-        entry['ci_low'], entry['ci_high'] = statistics.bootstrap_interval(
-          np.arange(len(ids)),
-          crossing,
-          num_resamples=999,
-          confidence=settings.confidence,
-        )
-  return table
-
-
-def _crossing(wrong, levels, rate, rows):
-  """Returns where mean errors cross a rate, [...], for clips [..., num].
-
-  At the ends of `levels` where they do not.
-  """
-  rows = np.asarray(rows, int)
-  errors = wrong[:, rows].mean(-1).reshape(len(levels), -1)
-  errors = np.maximum.accumulate(errors, 0)  # a louder attack may be weaker
-  found = [np.interp(rate, e, levels) for e in errors.T]
-  return np.array(found).reshape(rows.shape[:-1])
+from advspeech.studies.features.settings import Settings
 
 
 def write(
@@ -318,7 +37,7 @@ def write(
   classes: Sequence[str],
   settings: Settings,
 ) -> None:
-  """Makes the attacks; writes all tables, and clips to listen to.
+  """Runs the attacks; writes all tables, and clips to listen to.
 
   Each seed's rows are written as they are done, so that a study that was
   stopped goes on with the next seed. Further seeds and judges may come to a
@@ -338,58 +57,67 @@ def write(
       settings.
     preemption.Stopped: If a signal asked for it.
   """
-  claimed = storage.claim_study(
-    folder,
-    {
-      'task': task,
-      'classes': list(classes),
-      'source': source,
-      'models': {
-        f'{name}-seed{seed}': {**c.metadata, 'epoch': c.epoch}
-        for seed, of_seed in classifiers.items()
-        for name, c in of_seed.items()
-      },
-      'clips': split.ids_sha256(),
-      **{
-        key: value
-        for key, value in dataclasses.asdict(settings).items()
-        if key != 'batch_size'
-      },
+  described = {
+    'task': task,
+    'classes': list(classes),
+    'source': source,
+    'models': {
+      f'{name}-seed{seed}': {**c.metadata, 'epoch': c.epoch}
+      for seed, of_seed in classifiers.items()
+      for name, c in of_seed.items()
     },
+    'clips': split.ids_sha256(),
+    **dataclasses.asdict(settings),
+  }
+  parallel.on_lead(
+    lambda: storage.claim_study(folder, described),
+    f'{folder} belongs to this study',
   )
   for seed, of_seed in classifiers.items():
     path = _clips_path(folder, seed)
-    before = storage.read_table(path) if storage.exists(path) else []
-    if of_seed.keys() - {row['target'] for row in before}:
-      found = attack_clips(
-        of_seed,
-        source,
-        split,
-        task=task,
-        seed=seed,
-        classes=classes,
-        settings=settings,
-      )
-      others = [row for row in before if row['target'] not in of_seed]
+
+    def is_judged(path=path, of_seed=of_seed):
+      return not of_seed.keys() - {row['target'] for row in _read(path)}
+
+    if parallel.agree(is_judged):
+      continue
+    found = attack_clips(
+      of_seed,
+      source,
+      split,
+      task=task,
+      seed=seed,
+      classes=classes,
+      settings=settings,
+    )
+
+    def write_clips(path=path, of_seed=of_seed, found=found):
+      others = [row for row in _read(path) if row['target'] not in of_seed]
       storage.write_table(path, CLIP_COLUMNS, [*found, *others])
-  seeds = {int(name.rpartition('-seed')[2]) for name in claimed['models']}
-  paths = [_clips_path(folder, seed) for seed in sorted(seeds)]
-  rows = [
-    row
-    for path in paths
-    if storage.exists(path)  # one that is claimed may be stopped
-    for row in storage.read_table(path)
-  ]
-  if _judges(rows) != _judges(_table(folder, 'budgets')):
-    _write_rest(folder, classifiers, source, split, rows, task, settings)
+
+    parallel.on_lead(write_clips, f'{path} is written')
+  seed = next(iter(classifiers))
+  norms = os.path.join(folder, 'norms.csv')
+  if not parallel.agree(lambda: storage.exists(norms)):
+    sizes = norm_rows(split, task=task, seed=seed, settings=settings)
+    parallel.on_lead(
+      lambda: storage.write_table(norms, NORM_COLUMNS, sizes),
+      f'{norms} is written',
+    )
+  parallel.on_lead(
+    lambda: _write_rest(
+      folder, seed, classifiers[seed][source], source, split, settings
+    ),
+    f'{folder} has its tables',
+  )
 
 
 def _clips_path(folder, seed):
   return os.path.join(folder, f'clips-seed{seed}.csv')
 
 
-def _table(folder, name):
-  path = os.path.join(folder, f'{name}.csv')
+def _read(path):
+  """Returns the rows of a table, none if it is not there."""
   return storage.read_table(path) if storage.exists(path) else []
 
 
@@ -397,14 +125,16 @@ def _judges(rows):
   return {(row['seed'], row['target']) for row in rows}
 
 
-def _write_rest(folder, classifiers, source, split, rows, task, settings):
-  """Writes all but the clips' rows; norms and sounds of the first seed."""
-  seed = next(iter(classifiers))
-  attacked = classifiers[seed][source]
-  norms = os.path.join(folder, 'norms.csv')
-  if not storage.exists(norms):
-    found = norm_rows(attacked, split, task=task, seed=seed, settings=settings)
-    storage.write_table(norms, NORM_COLUMNS, found)
+def _write_rest(folder, seed, attacked, source, split, settings):
+  """Writes all but clips and norms, with sounds of one seed's source."""
+  claimed = storage.read_json(os.path.join(folder, 'settings.json'))
+  seeds = {int(name.rpartition('-seed')[2]) for name in claimed['models']}
+  # A seed that is claimed may have been stopped.
+  rows = [
+    row for known in sorted(seeds) for row in _read(_clips_path(folder, known))
+  ]
+  if _judges(rows) == _judges(_read(os.path.join(folder, 'budgets.csv'))):
+    return
   examples = os.path.join(folder, 'examples.json')
   if not storage.exists(examples):
     entries = write_examples(
@@ -413,10 +143,10 @@ def _write_rest(folder, classifiers, source, split, rows, task, settings):
       split,
       [row for row in rows if row['seed'] == seed],
       source,
-      settings,
     )
     storage.write_json(examples, entries)
-  _write_all(folder, rows, storage.read_table(norms), settings)
+  norms = storage.read_table(os.path.join(folder, 'norms.csv'))
+  _write_all(folder, rows, norms, settings)
 
 
 def _write_all(
