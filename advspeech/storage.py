@@ -367,16 +367,35 @@ def write_table(
   """Writes rows as CSV, floats to six digits.
 
   Text that a spreadsheet would take for a formula has a single quote in front;
-  `read_table` takes it off again.
+  `read_table` takes it off again. How many rows there are is noted in
+  `rows.json` beside it: a table that is cut at the end of a line shows nothing.
 
   Raises:
     ValueError: If a column that is not known to be of text holds some.
   """
+  # Killed in between, the table is one or the other.
+  before = _noted_rows(path)
+  _note_rows(path, [*before, len(rows)])
   with replacing(path, newline='') as file:
     writer = csv.DictWriter(file, columns, lineterminator='\n')
     writer.writeheader()
     for row in rows:
       writer.writerow({key: _cell(key, row[key]) for key in columns})
+  _note_rows(path, [len(rows)])
+
+
+def _note_rows(path, numbers):
+  """Notes how many rows a table may have."""
+  note = os.path.join(os.path.dirname(path), _ROWS)
+  known = read_json(note) if exists(note) else {}
+  if known.get(os.path.basename(path)) != numbers:
+    write_json(note, {**known, os.path.basename(path): numbers})
+
+
+def _noted_rows(path):
+  """Returns how many rows a table may have, [] where that is not known."""
+  note = os.path.join(os.path.dirname(path), _ROWS)
+  return read_json(note).get(os.path.basename(path), []) if exists(note) else []
 
 
 def write_arrays(path: str, arrays: Mapping[str, np.ndarray]) -> None:
@@ -385,6 +404,8 @@ def write_arrays(path: str, arrays: Mapping[str, np.ndarray]) -> None:
     np.savez_compressed(file, **arrays)
 
 
+# Where the numbers of rows are noted, beside tables.
+_ROWS = 'rows.json'
 # Columns of text: '0003' and '1e5' are ids there, and 'nan' is a class.
 _TEXT = frozenset(
   (
@@ -431,8 +452,8 @@ def read_table(
     may_be_empty: Whether it may have no row below its header.
 
   Raises:
-    errors.InputError: If it is no text, has no header or no rows, or a row has
-      not a value for every column.
+    errors.InputError: If it is no text, has no header or no rows, a row has
+      not a value for every column, or rows are missing.
   """
   try:
     rows = _read_rows(path)
@@ -442,6 +463,11 @@ def read_table(
     raise errors.InputError(f'{path} is no CSV ({e}); {_AGAIN}') from e
   if not (rows or may_be_empty):
     raise errors.InputError(f'{path} has no rows; {_AGAIN}')
+  noted = _noted_rows(path)
+  if noted and len(rows) not in noted:
+    raise errors.InputError(
+      f'{path} has {len(rows)} rows where {noted[-1]} were written; {_AGAIN}'
+    )
   return rows
 
 

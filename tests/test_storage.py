@@ -189,7 +189,7 @@ def test_eight_writers_of_one_path_lose_nothing_and_leave_nothing(tmp_path):
     for done in [executor.submit(write, name) for name in names]:
       done.result()
   assert storage.read_json(path)['i'] == 99
-  assert [p.name for p in tmp_path.iterdir()] == ['table.json']
+  assert {p.name for p in tmp_path.iterdir()} <= {'table.json', 'rows.json'}
 
 
 def test_what_cannot_be_written_leaves_the_former_file_and_is_named(tmp_path):
@@ -204,7 +204,7 @@ def test_what_cannot_be_written_leaves_the_former_file_and_is_named(tmp_path):
     storage.write_table(str(path), ('a', 'b'), [{'a': 1, 'b': Full()}])
   assert caught.value.filename == str(path)
   assert storage.read_json(path) == {'a': 1}
-  assert [p.name for p in tmp_path.iterdir()] == ['table.json']
+  assert {p.name for p in tmp_path.iterdir()} <= {'table.json', 'rows.json'}
   with pytest.raises(FileNotFoundError, match='gone/table'):
     storage.write_json(str(tmp_path / 'gone' / 'table.json'), {})
 
@@ -375,3 +375,41 @@ def test_what_may_not_be_looked_at_is_not_called_missing(tmp_path):
     r'\S*/summary.json cannot be written or read \(Permission denied\); .*',
     first,
   )
+
+
+def test_a_table_that_is_cut_at_the_end_of_a_line_is_missed(tmp_path):
+  path = str(tmp_path / 'a.csv')
+  rows = [{'n': n} for n in range(5)]
+  storage.write_table(path, ('n',), rows)
+  storage.write_table(str(tmp_path / 'b.csv'), ('n',), rows[:1])
+  assert storage.read_table(path) == rows
+  text = (tmp_path / 'a.csv').read_text()
+  (tmp_path / 'a.csv').write_text(text[: text.index('3')])
+  with pytest.raises(
+    errors.InputError, match=r'a\.csv has 3 rows where 5 were written; put it'
+  ):
+    storage.read_table(path)
+  storage.write_table(path, ('n',), rows[:2])
+  assert storage.read_table(path) == rows[:2]
+  (tmp_path / 'rows.json').unlink()  # as of a table that was copied alone
+  assert storage.read_table(path) == rows[:2]
+
+
+def test_a_table_whose_writing_was_cut_off_is_the_old_or_the_new_one(
+  tmp_path, monkeypatch
+):
+  path = str(tmp_path / 'a.csv')
+  rows = [{'n': n} for n in range(5)]
+  storage.write_table(path, ('n',), rows[:2])
+  replacing = storage.replacing
+
+  def killed(path, mode='w', **options):
+    if path.endswith('.csv'):
+      raise KeyboardInterrupt
+    return replacing(path, mode, **options)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(storage, 'replacing', killed)
+    with pytest.raises(KeyboardInterrupt):
+      storage.write_table(path, ('n',), rows)
+  assert storage.read_table(path) == rows[:2]
