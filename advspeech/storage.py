@@ -373,29 +373,29 @@ def write_table(
   Raises:
     ValueError: If a column that is not known to be of text holds some.
   """
+  known = {}
+  with contextlib.suppress(errors.InputError):  # it is written anew
+    known = _noted_rows(path)
   # Killed in between, the table is one or the other.
-  before = _noted_rows(path)
-  _note_rows(path, [*before, len(rows)])
+  _note_rows(path, known, [*known.get(os.path.basename(path), []), len(rows)])
   with replacing(path, newline='') as file:
     writer = csv.DictWriter(file, columns, lineterminator='\n')
     writer.writeheader()
     for row in rows:
       writer.writerow({key: _cell(key, row[key]) for key in columns})
-  _note_rows(path, [len(rows)])
+  _note_rows(path, known, [len(rows)])
 
 
-def _note_rows(path, numbers):
-  """Notes how many rows a table may have."""
+def _note_rows(path, known, numbers):
+  """Notes how many rows a table may have, beside what is known of others."""
   note = os.path.join(os.path.dirname(path), _ROWS)
-  known = read_json(note) if exists(note) else {}
-  if known.get(os.path.basename(path)) != numbers:
-    write_json(note, {**known, os.path.basename(path): numbers})
+  write_json(note, {**known, os.path.basename(path): numbers})
 
 
 def _noted_rows(path):
-  """Returns how many rows a table may have, [] where that is not known."""
+  """Returns how many rows each table beside one may have, where it is known."""
   note = os.path.join(os.path.dirname(path), _ROWS)
-  return read_json(note).get(os.path.basename(path), []) if exists(note) else []
+  return read_json(note) if exists(note) else {}
 
 
 def write_arrays(path: str, arrays: Mapping[str, np.ndarray]) -> None:
@@ -463,7 +463,7 @@ def read_table(
     raise errors.InputError(f'{path} is no CSV ({e}); {_AGAIN}') from e
   if not (rows or may_be_empty):
     raise errors.InputError(f'{path} has no rows; {_AGAIN}')
-  noted = _noted_rows(path)
+  noted = _noted_rows(path).get(os.path.basename(path), [])
   if noted and len(rows) not in noted:
     raise errors.InputError(
       f'{path} has {len(rows)} rows where {noted[-1]} were written; {_AGAIN}'

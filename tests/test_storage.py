@@ -391,6 +391,12 @@ def test_a_table_that_is_cut_at_the_end_of_a_line_is_missed(tmp_path):
     storage.read_table(path)
   storage.write_table(path, ('n',), rows[:2])
   assert storage.read_table(path) == rows[:2]
+  (tmp_path / 'rows.json').write_text('{"a.csv":')
+  with pytest.raises(errors.InputError, match=r'rows\.json is no JSON'):
+    storage.read_table(path)
+  storage.write_table(path, ('n',), rows)
+  storage.write_table(path, ('n',), rows[:2])
+  assert storage.read_table(path) == rows[:2]
   (tmp_path / 'rows.json').unlink()  # as of a table that was copied alone
   assert storage.read_table(path) == rows[:2]
 
