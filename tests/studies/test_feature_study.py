@@ -441,15 +441,15 @@ def test_results_do_not_depend_on_the_number_of_devices(
   split, classifiers, settings = study
   settings = dataclasses.replace(settings, num_norm_perturbations=2)
 
-  def norms():
+  def sizes_of():
     return norms.norm_rows(split, task='gender', seed=0, settings=settings)
 
   assert len(jax.devices()) == 4
-  sizes = norms()
+  sizes = sizes_of()
   one = parallel.make_mesh(devices=jax.devices()[:1])
   monkeypatch.setattr(parallel, 'make_mesh', lambda: one)
   assert attack(classifiers, split, settings) == attacked
-  assert norms() == sizes
+  assert sizes_of() == sizes
   assert len({row['amplitude'] for row in sizes}) == len(split) * 2
 
 
