@@ -21,6 +21,7 @@ from advspeech import (
   input_pipeline,
   parallel,
   preemption,
+  recording_figure,
   registry,
   storage,
   sweep,
@@ -197,7 +198,7 @@ def attack(
   broken = [i for i, row in enumerate(rows) if row['memory'] != label]
   shown = broken[0] if broken else len(rows) - 1
   figures.save(
-    figures.attacked_recording(
+    recording_figure.attacked_recording(
       clean[recorded], clips[shown][recorded], rows, rows[shown], label
     ),
     os.path.join(output, _FIGURE),

@@ -21,6 +21,7 @@ from advspeech import (
   sweep,
 )
 from advspeech.experiment import attacking, data, stages, validation
+from advspeech.report import attack_curves, error_curves, transfer
 from advspeech.studies.gradients import tables
 from advspeech.training import rate_search
 from configs import (
@@ -554,7 +555,7 @@ def rows(attack_names=('fgsm',)):
 
 
 def test_figure_6_shows_every_curve_with_its_control_and_chance(tmp_path):
-  fig = figures.error_against_epsilon(rows())
+  fig = error_curves.error_against_epsilon(rows())
   panels, above = fig.axes[:2], fig.axes[2:]
   assert [axes.get_title() for axes in panels] == [
     'WaveCNN (white box)',
@@ -579,12 +580,12 @@ def test_figure_6_shows_every_curve_with_its_control_and_chance(tmp_path):
 def test_epsilons_over_decades_get_a_logarithmic_axis():
   wide = [{**r, 'epsilon': r['epsilon'] and r['epsilon'] ** 3} for r in rows()]
   wide += [{**r, 'epsilon': 0.1} for r in rows() if r['epsilon'] == 0.02]
-  for axes in figures.error_against_epsilon(wide).axes:
+  for axes in error_curves.error_against_epsilon(wide).axes:
     assert axes.get_xscale() == 'symlog'
 
 
 def test_every_attack_is_a_curve_and_controls_are_those_of_the_first():
-  fig = figures.error_by_attack(rows(('fgsm', 'pgd', 'square')))
+  fig = attack_curves.error_by_attack(rows(('fgsm', 'pgd', 'square')))
   for axes in fig.axes[:2]:
     curves = [line for line in axes.lines if len(line.get_xdata()) == 3]
     assert [line.get_label() for line in curves] == [
@@ -598,7 +599,7 @@ def test_every_attack_is_a_curve_and_controls_are_those_of_the_first():
 def test_the_transfer_matrix_says_who_breaks_whom():
   some = [r for r in rows() if r['epsilon'] == 0.02 and not r['control']]
   some += [{**some[0], 'source': 'wavernn', 'error_rate': 0.77}]
-  axes, _ = figures.transfer_matrix(some).axes
+  axes, _ = transfer.transfer_matrix(some).axes
   assert [t.get_text() for t in axes.get_yticklabels()] == [
     *('WaveCNN\nseed 0', 'WaveRNN\nseed 0', 'WaveCNN\nseed 1')
   ]
@@ -613,14 +614,14 @@ def test_the_transfer_matrix_says_who_breaks_whom():
 def test_the_transfer_matrix_frames_the_model_attacked():
   """Which is off the diagonal where more models judge than are attacked."""
   some = [r for r in rows() if r['epsilon'] == 0.02 and not r['control']]
-  axes, _ = figures.transfer_matrix(some).axes
+  axes, _ = transfer.transfer_matrix(some).axes
   frames = [p.get_xy() for p in axes.patches]
   assert [(round(x), round(y)) for x, y in frames] == [(0, 0), (2, 1)]
 
 
 def test_figure_6_has_a_paler_band_by_speaker_around_each():
   known = {'num_speakers': 8, 'ci_speaker_low': 0.02, 'ci_speaker_high': 0.6}
-  fig = figures.error_against_epsilon([{**row, **known} for row in rows()])
+  fig = error_curves.error_against_epsilon([{**row, **known} for row in rows()])
   for axes in fig.axes[:2]:
     dark, pale = axes.collections[::2], axes.collections[1::2]
     for inner, outer in zip(dark, pale, strict=True):
@@ -635,7 +636,7 @@ def test_names_in_any_script_are_told_apart(monkeypatch, recwarn):
   names = ('愤怒', '悲伤', '행복', 'ärgerlich', '$x$')
   assert len({figures.plain(name) for name in names}) == len(names)
   named = [{**row, 'target': names[0]} for row in rows()]
-  figures.transfer_matrix(
+  transfer.transfer_matrix(
     [row for row in named if row['epsilon'] and not row['control']][:1]
   ).canvas.draw()
   assert not [w for w in recwarn if 'Glyph' in str(w.message)]
@@ -646,7 +647,9 @@ def test_names_in_any_script_are_told_apart(monkeypatch, recwarn):
 
 def test_figures_are_the_same_bytes_each_time(tmp_path):
   for name in ('a', 'b'):
-    figures.save(figures.error_against_epsilon(rows()), str(tmp_path / name))
+    figures.save(
+      error_curves.error_against_epsilon(rows()), str(tmp_path / name)
+    )
   for suffix in ('png', 'svg'):
     a, b = ((tmp_path / f'{n}.{suffix}').read_bytes() for n in 'ab')
     assert a == b

@@ -13,6 +13,7 @@ from advspeech import (
   storage,
   training,
 )
+from advspeech.experiment import rate_figure
 from advspeech.experiment.run import Run, exists
 from advspeech.experiment.validation import training_meshes
 from advspeech.training import rate_search, side_by_side
@@ -68,7 +69,7 @@ def _search_rate(run, name):
 
   def write():
     path = run.rate_path(name)
-    figure = figures.accuracy_against_learning_rate(rows, name)
+    figure = rate_figure.accuracy_against_learning_rate(rows, name)
     figures.save(figure, path.removesuffix('.json'))
     storage.write_json(path, {'learning_rate': rate})
 

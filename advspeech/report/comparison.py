@@ -5,8 +5,8 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from advspeech import errors, figures, section, storage
-from advspeech.report import page, sections
+from advspeech import errors, section, storage
+from advspeech.report import page, run_curves, sections
 from advspeech.report import run as run_lib
 
 
@@ -31,7 +31,7 @@ def compare(workdir: str, run_folders: Sequence[str]) -> str:
   storage.make_folder(folder)
   curve = section.Figure(
     'figure6',
-    lambda: figures.error_over_runs(
+    lambda: run_curves.error_over_runs(
       {title: run.first for title, run in runs.items()},
       min(run.confidence for run in runs.values()),
     ),

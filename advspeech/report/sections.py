@@ -8,8 +8,16 @@ import statistics as means
 from collections.abc import Iterable
 from typing import Any
 
-from advspeech import example_figures, figures, section, statistics, sweep
-from advspeech.report import architecture, claims, players
+from advspeech import figures, section, statistics, sweep
+from advspeech.report import (
+  architecture,
+  attack_curves,
+  claims,
+  error_curves,
+  figure7,
+  players,
+  transfer,
+)
 from advspeech.report import run as run_lib
 
 # What a self-check looks for, in plain words.
@@ -134,7 +142,7 @@ def curve_figure(run: run_lib.Run) -> section.Figure:
   """Returns the paper's Figure 6, of this task."""
   return section.Figure(
     f'figure6-{run.task}',
-    lambda: figures.error_against_epsilon(run.first, run.confidence),
+    lambda: error_curves.error_against_epsilon(run.first, run.confidence),
     'Error rate against epsilon, a panel for each model: the attack as solid '
     f'lines, {figures.control_title(run.control)} dashed, one line a seed, '
     'with interval bands and the chance level. Its numbers are the table under '
@@ -153,14 +161,14 @@ def curve_figure(run: run_lib.Run) -> section.Figure:
 def class_figures(run: run_lib.Run) -> list[section.Figure]:
   """Returns the error of every class by itself, where it was recorded."""
   if (
-    len(run.classes) > figures.MOST_CLASSES
+    len(run.classes) > error_curves.MOST_CLASSES
     or not run.first[0]['errors_by_class']
   ):
     return []
   return [
     section.Figure(
       'classes',
-      lambda: figures.error_by_class(run.first),
+      lambda: error_curves.error_by_class(run.first),
       'Error rate against epsilon of each class by itself, a panel for each '
       'model and seed, the attack as solid lines, noise dashed. Its numbers '
       'are in the table under “Every point”.',
@@ -199,7 +207,7 @@ def attack_figures(run: run_lib.Run) -> list[section.Figure]:
     found.append(
       section.Figure(
         'attacks',
-        lambda: figures.error_by_attack(run.plain),
+        lambda: attack_curves.error_by_attack(run.plain),
         'Error rate against epsilon under every attack, a panel for each '
         'model, with the noise controls of the first attack in grey.',
         'Error under every attack. Those that search for longer were made at '
@@ -218,7 +226,7 @@ def attack_figures(run: run_lib.Run) -> list[section.Figure]:
     found.append(
       section.Figure(
         'transfer',
-        lambda: figures.transfer_matrix(matrix, run.confidence),
+        lambda: transfer.transfer_matrix(matrix, run.confidence),
         'Heat map of error rates: each row a model that examples were made on, '
         'each column one that judged them; the numbers stand in the cells.',
         'Who breaks whom: error in % of every model (columns) under examples '
@@ -247,7 +255,7 @@ def example_figure_list(
     found[clip.id] = section.Figure(
       f'figure7-{number}',
       functools.partial(
-        example_figures.waveform_and_spectrograms, original, adversarial, note
+        figure7.waveform_and_spectrograms, original, adversarial, note
       ),
       'Waveform, spectrogram and enlarged spectrogram of the clip, the '
       'adversarial example above, the original below.',

@@ -9,6 +9,7 @@ import pytest
 import tiny
 
 from advspeech import errors, figures, parallel, storage
+from advspeech.experiment import rate_figure
 from advspeech.training import loop, rate_search
 
 pytestmark = pytest.mark.usefixtures('shallow_networks')
@@ -81,7 +82,7 @@ def test_every_probe_is_logged_and_none_is_run_twice(
   ]
   assert len({r['learning_rate'] for r in table}) == len(table) >= 4
   assert best in [r['learning_rate'] for r in table]
-  figure = figures.accuracy_against_learning_rate(table, 'wavernn')
+  figure = rate_figure.accuracy_against_learning_rate(table, 'wavernn')
   figures.save(figure, str(tmp_path / 'figure'))
   monkeypatch.setattr(loop, 'train', None)
   assert search(config, tmp_path) == (best, rows)
