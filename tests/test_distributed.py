@@ -10,6 +10,7 @@ import sys
 import time
 
 import devices
+import feature_subjects
 import numpy as np
 import pytest
 import tiny
@@ -102,7 +103,13 @@ def end(pair, timeout_s):
 
 @pytest.mark.slow
 def test_two_processes_end_with_the_tables_of_one(espeak_dir, tmp_path):
-  args = (*TINY, '--config.training.num_epochs=1')
+  args = (
+    *(*TINY, '--config.training.num_epochs=1'),
+    # Whose directions examples need too, which one process writes alone.
+    "--config.sweep.attacks=('fgsm', 'universal')",
+    '--config.sweep.universal.num_clips=64',
+    '--config.sweep.universal.num_passes=1',
+  )
   data = f'--config.data_dir={espeak_dir}'
   for folder, command in (
     ('one', ['-m', 'launch.reproduce']),
@@ -165,6 +172,28 @@ def test_two_processes_end_with_the_tables_of_one(espeak_dir, tmp_path):
   )
   assert done.returncode == 0, done.stderr
   assert (again / 'sweep.csv').read_text() == one
+
+
+FEATURES = """
+import sys
+sys.path.append('tests')
+import feature_subjects
+feature_subjects.launch()
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_study_features_as_one_does(tmp_path):
+  pair = start_pair(('', tmp_path / 'two'), tmp_path, FEATURES)
+  codes = end(pair, 200)
+  assert codes == [0, 0], pair[0][1].read_text()
+  feature_subjects.write(str(tmp_path / 'one'))
+  for name in ('clips-seed0', 'norms', 'budgets', 'equal_size'):
+    one, two = (
+      (tmp_path / folder / f'{name}.csv').read_bytes()
+      for folder in ('one', 'two')
+    )
+    assert one == two, name
 
 
 @pytest.mark.slow

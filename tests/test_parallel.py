@@ -56,3 +56,11 @@ def test_rows_mapped_a_few_at_a_time_are_all_rows_in_order(at_once):
   np.testing.assert_array_equal(total, a + b)
   np.testing.assert_array_equal(double, a * 2)
   assert set(seen) == {{1: 1, 4: 4, 5: 4, 12: 12, 100: 12}[at_once]}
+
+
+def test_what_is_shared_out_comes_back_to_the_last_bit():
+  values = np.random.default_rng(0).normal(size=(5, 2))
+  values[3, 1] = np.nan
+  found = parallel.share_out(values.__getitem__, 5, (2,))
+  np.testing.assert_array_equal(found, values)
+  assert found.dtype == np.float64

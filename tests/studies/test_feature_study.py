@@ -1,9 +1,9 @@
 """The study's tables against hand counts; its attacks on a tiny model."""
 
 import dataclasses
-import functools
 import math
 
+import feature_subjects
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,10 +11,8 @@ import pytest
 
 from advspeech import (
   audio,
-  checkpoint,
   errors,
   input_pipeline,
-  models,
   parallel,
   quality,
   statistics,
@@ -202,37 +200,12 @@ def test_many_perturbations_of_few_clips_are_few():
   assert widths[1] > 1.2 * widths[0]
 
 
-TIME = 3200
+TIME = feature_subjects.TIME
 
 
 @pytest.fixture(scope='module')
 def study():
-  """Clips, models and settings of a study that takes seconds."""
-  rng = np.random.default_rng(0)
-  pcm = rng.integers(-9000, 9000, (3, TIME)).astype(np.int16)
-  pcm[0, 2400:] = 0
-  split = input_pipeline.Split(
-    ids=np.array(['a', 'b', 'c']),
-    pcm=pcm,
-    num_samples=np.array([2400, TIME, TIME]),
-    labels=np.array([0, 1, 0], np.int32),
-  )
-  model = models.create_model('wavecnn', 2, features=3, hidden_features=4)
-  init = functools.partial(model.init, train=False)
-  variables = jax.jit(init)(jax.random.key(0), jnp.zeros((1, TIME)))
-  classifiers = {'wavecnn': checkpoint.Classifier(model, variables, {}, 1)}
-  settings = settings_lib.Settings(
-    snr_db=(20.0, 5.0),
-    max_norms=(0.02,),
-    num_steps=2,
-    num_scored=1,
-    variants=(
-      settings_lib.Variant('mfcc13_original', 'fgsm', 'features'),
-      settings_lib.Variant('waveform', 'fgsm', 'waveform'),
-      settings_lib.Variant('waveform', 'random_sign', 'waveform'),
-    ),
-  )
-  return split, classifiers, settings
+  return feature_subjects.make_study()
 
 
 def attack(classifiers, split, settings):
