@@ -20,7 +20,7 @@ from advspeech import (
   storage,
   sweep,
 )
-from advspeech.sweep import examples, judging, parts, rates
+from advspeech.sweep import examples, judging, parts, rates, tables
 from advspeech.sweep.tables import (
   direct,
   minimal,
@@ -604,3 +604,18 @@ def test_where_nothing_changes_the_interval_still_has_a_width():
   taken = rates.taken((broken, clean), (broken, clean), nobody, 0.95)
   assert taken['taken'] == 0
   assert taken['taken_low'] < -0.01 < 0.01 < taken['taken_high'] < 0.1
+
+
+def test_all_tables_are_written_with_values_of_their_columns_types(
+  results, tmp_path
+):
+  sweep.write_tables(results, str(tmp_path), 1)
+  for name, table in {**tables.TABLES, 'quality': quality}.items():
+    rows = storage.read_table(tmp_path / f'{name}.csv', may_be_empty=True)
+    # No source was attacked beside another.
+    assert bool(rows) == (name != 'direct'), name
+    for row in rows:
+      assert list(row) == list(table.COLUMNS)
+      for key, kind in table.COLUMNS.items():
+        kinds = (int, float) if kind is float else kind
+        assert row[key] == '' or isinstance(row[key], kinds), (name, key)

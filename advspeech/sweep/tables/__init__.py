@@ -55,4 +55,5 @@ def write(
   }
   for name, (columns, rows) in tables.items():
     preemption.check_alone()
-    storage.write_table(os.path.join(folder, f'{name}.csv'), columns, rows)
+    path = os.path.join(folder, f'{name}.csv')
+    storage.write_table(path, columns, list(rows))
