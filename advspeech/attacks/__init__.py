@@ -25,15 +25,8 @@ from advspeech.attacks.losses import (
 )
 from advspeech.attacks.minimal import Minimal, minimal_perturbation
 from advspeech.attacks.pgd import bim, mi_fgsm, pgd
-from advspeech.attacks.registry import (
-  ON_FEATURES,
-  Attack,
-  Problem,
-  from_function,
-  make,
-  names,
-  norm_of,
-)
+from advspeech.attacks.problem import Attack, Problem, from_function
+from advspeech.attacks.registry import ON_FEATURES, make, names, norm_of
 from advspeech.attacks.square import square
 from advspeech.attacks.universal import (
   perturb_all,

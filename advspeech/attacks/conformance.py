@@ -12,7 +12,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from advspeech.attacks import registry
+from advspeech.attacks.problem import Attack, Problem
 
 AttackFn = Callable[..., jax.Array]
 BATCH, TIME, NUM_CLASSES = 5, 64, 3
@@ -146,14 +146,14 @@ def shapes_are_refused(attack_fn: AttackFn) -> None:
       _hold(False, f'takes a shape that should be refused: {words}')
 
 
-def function_of(attack: registry.Attack) -> AttackFn:
+def function_of(attack: Attack) -> AttackFn:
   """Returns an attack of a sweep as the checks call it, on `logits_fn`."""
 
   def attack_fn(audio, epsilons, keys, *, mask=None):
     goal = jnp.argmax(logits_fn(audio), -1)
     if attack.targeted:
       goal = (goal + 1) % NUM_CLASSES
-    problem = registry.Problem(
+    problem = Problem(
       audio, logits_fn, goal, attack.targeted, keys, mask, None, (0.0, 1.0)
     )
     given = attack.prepare(problem)
@@ -165,7 +165,7 @@ def function_of(attack: registry.Attack) -> AttackFn:
   return attack_fn
 
 
-def check(attack: registry.Attack) -> None:
+def check(attack: Attack) -> None:
   """Raises AssertionError at the first check that an attack does not pass.
 
   Args:

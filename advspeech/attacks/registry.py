@@ -5,22 +5,14 @@ clip by `prepare`; `apply` then makes the examples of one epsilon. A sweep calls
 both inside one compiled function.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
-
-import jax
 
 from advspeech.attacks import feature_level
 from advspeech.attacks.apgd import apgd
-from advspeech.attacks.constraints import add, masked
 from advspeech.attacks.fgsm import gradient_sign, perturb, unit_gradient
-from advspeech.attacks.losses import (
-  cross_entropy,
-  margin,
-  targeted_cross_entropy,
-  targeted_margin,
-)
 from advspeech.attacks.pgd import bim, mi_fgsm, pgd
+from advspeech.attacks.problem import Attack, prepare_nothing
 from advspeech.attacks.square import square
 from advspeech.attacks.universal import perturb_all
 
@@ -28,123 +20,6 @@ _TARGETED = '-targeted'
 # Attacks on features rebuilt to audio, by how many gradients they take.
 ON_FEATURES = ('mfcc', 'spectrogram')
 _STEPS = '_pgd'
-
-
-class Problem(NamedTuple):
-  """What an attack is given, for the clips of a batch.
-
-  Attributes:
-    audio: [batch, time] clean clips.
-    logits_fn: Maps audio [batch, time] to logits [batch, num_classes].
-    goal: [batch] classes to leave, or to reach if targeted.
-    targeted: Which of the two.
-    keys: [batch] typed PRNG keys, one a clip.
-    mask: [batch, time] or None; samples with 0 are not touched.
-    band: [time // 2 + 1] weights of rfft bins, or None.
-    bounds: Smallest and largest legal sample.
-  """
-
-  audio: jax.Array
-  logits_fn: Callable[[jax.Array], jax.Array]
-  goal: jax.Array
-  targeted: bool
-  keys: jax.Array
-  mask: jax.Array | None
-  band: jax.Array | None
-  bounds: tuple[float, float]
-
-  def loss_fn(self, audio: jax.Array) -> jax.Array:
-    """Returns the cross entropy to ascend, [batch]."""
-    return self.loss_and_margin(audio)[0]
-
-  def margin_fn(self, audio: jax.Array) -> jax.Array:
-    """Returns margins, [batch], positive where the goal is reached."""
-    return self.loss_and_margin(audio)[1]
-
-  def perturbed(self, change: jax.Array) -> jax.Array:
-    """Returns the clips with a change added, within mask and bounds."""
-    return add(self.audio, masked(change, self.mask), bounds=self.bounds)
-
-  def loss_and_margin(self, audio: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Returns both, from one pass through the model."""
-    logits = self.logits_fn(audio)
-    if self.targeted:
-      return (
-        targeted_cross_entropy(logits, self.goal),
-        targeted_margin(logits, self.goal),
-      )
-    return cross_entropy(logits, self.goal), margin(logits, self.goal)
-
-
-class Attack(NamedTuple):
-  """An attack in two halves.
-
-  Attributes:
-    norm: 'linf' or 'l2': what bounds its perturbations.
-    unit: Of its radii; '' for that of the audio. Any other is that of the
-      features it moves: such an attack rebuilds the clip from them, and at
-      radius 0 leaves it with the conversion loss.
-    iterative: Whether it takes many gradients or queries an epsilon.
-    targeted: Whether the problem is to ask for a chosen class.
-    in_band: Whether it can stay in a frequency band.
-    fitted: Whether `apply` takes a direction [time] that was learnt before on
-      other clips, as its auxiliary.
-    prepare: Maps a `Problem` to arrays with a row a clip.
-    apply: Maps (problem, those arrays, radii [batch]) to adversarial audio
-      [batch, time]; for 'l2' radii are L2 norms, for attacks on features
-      max-norms of the change of these.
-    counts: Steps, restarts and queries, of an iterative attack: what else tells
-      it from others of its name.
-    title: What figures call it; '' for its name.
-  """
-
-  norm: str
-  unit: str
-  iterative: bool
-  targeted: bool
-  in_band: bool
-  fitted: bool
-  prepare: Callable[[Problem], Any]
-  apply: Callable[[Problem, Any, jax.Array], jax.Array]
-  counts: tuple[int, ...] = ()
-  title: str = ''
-
-
-def from_function(
-  attack_fn: Callable[[Problem, jax.Array], jax.Array],
-  *,
-  norm: str = 'linf',
-  iterative: bool = False,
-  in_band: bool = False,
-  title: str = '',
-) -> Attack:
-  """Returns an attack of the user's own.
-
-  Args:
-    attack_fn: Maps (problem, radii [batch]) to adversarial audio [batch, time],
-      clip by clip, to be compiled.
-    norm: 'linf' or 'l2': what radii bound.
-    iterative: Whether it takes many gradients or queries, and so is made at
-      fewer epsilons.
-    in_band: Whether it keeps to `problem.band`.
-    title: What figures call it.
-  """
-
-  def apply(problem, nothing, radii):
-    del nothing
-    return attack_fn(problem, radii)
-
-  return Attack(
-    norm,
-    '',
-    iterative,
-    False,
-    in_band,
-    False,
-    _nothing,
-    apply,
-    title=title or getattr(attack_fn, 'title', ''),
-  )
 
 
 def names() -> tuple[str, ...]:
@@ -182,7 +57,9 @@ def make(
   base = name.removesuffix(_TARGETED)
   targeted = base != name
   if base == 'universal':
-    return Attack('linf', '', True, targeted, True, True, _nothing, _add_learnt)
+    return Attack(
+      'linf', '', True, targeted, True, True, prepare_nothing, _add_learnt
+    )
   if name not in names():
     raise ValueError(
       f'an attack must be one of {", ".join(names())}, got {name!r}'
@@ -234,11 +111,6 @@ class _Counts(NamedTuple):
 
 def _limits(problem):
   return {'mask': problem.mask, 'band': problem.band, 'bounds': problem.bounds}
-
-
-def _nothing(problem):
-  del problem
-  return ()
 
 
 def _add_learnt(problem, direction, radii):
@@ -318,7 +190,7 @@ def _iterated(norm, attack_fn):
         problem, radii[None], counts, norm=norm, **_limits(problem)
       )[0]
 
-    return norm, True, _nothing, apply
+    return norm, True, prepare_nothing, apply
 
   return maker
 
