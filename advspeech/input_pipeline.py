@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import sharding
 
-from advspeech import audio, parallel, randomness, tasks
+from advspeech import audio, holdout, parallel, randomness, tasks
 
 if TYPE_CHECKING:  # at run time it would bring TFDS
   from advspeech import corpora
@@ -123,7 +123,7 @@ def make_splits(
   Args:
     corpus: The clips.
     task: Which of them, and their labels.
-    kind: One of `tasks.SPLIT_KINDS`.
+    kind: One of `holdout.KINDS`.
     seed: Of the split.
     session: Held out, where the kind is 'leave_one_session_out'.
     by: What no test clip shares with others, where the kind is 'group': one of
@@ -133,18 +133,18 @@ def make_splits(
   ids = corpus.ids[rows]
   names = np.array(task.classes)[labels]  # what is wrong is told by name
   if kind == 'speaker_disjoint':
-    parts = tasks.speaker_disjoint_split(ids, names, corpus.speaker[rows], seed)
+    parts = holdout.speaker_disjoint(ids, names, corpus.speaker[rows], seed)
   elif kind == 'leave_one_session_out':
-    parts = tasks.leave_one_session_out_split(
+    parts = holdout.leave_one_session_out(
       ids, names, corpus.session[rows], session, seed
     )
   elif kind == 'group':
     group = getattr(corpus, by)[rows]
-    parts = tasks.group_split(ids, names, group, by, seed)
+    parts = holdout.by_group(ids, names, group, by, seed)
   elif kind == 'manifest':
-    parts = tasks.given_split(ids, names, corpus.split[rows])
+    parts = holdout.given(ids, names, corpus.split[rows])
   else:
-    parts = tasks.split(ids, names, seed)
+    parts = holdout.stratified(ids, names, seed)
   return {
     name: Split(
       ids=ids[part],

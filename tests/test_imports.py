@@ -11,7 +11,7 @@ LEVELS = [
   {'errors', 'preemption', 'progress'},
   {'cluster', 'buckets', 'registry'},
   {'storage', 'decoding'},
-  {'audio', 'statistics', 'tasks', 'parallel', 'randomness'},
+  {'audio', 'statistics', 'tasks', 'holdout', 'parallel', 'randomness'},
   {'processes'},
   {'attacks', 'features', 'gradients', 'models', 'corpora'}
   | {'provenance', 'ownership'}

@@ -12,6 +12,7 @@ from advspeech import (
   audio,
   corpora,
   errors,
+  holdout,
   input_pipeline,
   parallel,
   storage,
@@ -130,7 +131,7 @@ def audit(
   }
   for name in ('validation', 'test'):
     described[name]['shared'] = {
-      ' and '.join(keys): tasks.num_shared(
+      ' and '.join(keys): holdout.num_shared(
         [getattr(corpus, key) for key in keys], rows[name], rows['train']
       )
       for keys in _SHARED

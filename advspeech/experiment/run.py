@@ -25,7 +25,7 @@ class Data(NamedTuple):
   Attributes:
     corpus: All of them.
     task: What is told apart, of which clips.
-    splits: Those of `tasks.SPLITS`.
+    splits: Those of `holdout.SPLITS`.
   """
 
   corpus: corpora.Corpus

@@ -12,6 +12,7 @@ from advspeech import (
   audio,
   corpora,
   errors,
+  holdout,
   models,
   parallel,
   registry,
@@ -117,7 +118,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
         )
   check_choice('task', config.task, tasks.NAMES)
   check_choice('corpus.name', config.corpus.name, corpora.BUILDERS)
-  check_choice('split.kind', config.split.kind, tasks.SPLIT_KINDS)
+  check_choice('split.kind', config.split.kind, holdout.KINDS)
   check_choice('model.norm', config.model.norm, models.NORMS)
   check_choice('clip.pad', config.clip.pad, audio.PADS)
   check_choice('clip.cut', config.clip.cut, audio.CUTS)
@@ -267,7 +268,7 @@ def _check_split(config):
   """Raises errors.InputError at a split or a channel that cannot be."""
   kind = config.split.kind
   check_choice('split.by', config.split.by, tasks.GROUPS)
-  is_disjoint = kind in tasks.DISJOINT_KINDS or (
+  is_disjoint = kind in holdout.DISJOINT_KINDS or (
     (kind, config.split.by) == ('group', 'speaker')
   )
   if config.task == 'speaker' and is_disjoint:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import ml_collections
 
-from advspeech import errors, experiment, tasks
+from advspeech import errors, experiment, holdout
 from advspeech.plan import chips, hlo, programs
 
 # IEMOCAP's clips (paper, "Dataset").
@@ -68,7 +68,7 @@ def corpus_of(
   num_clips = num_clips or PAPER_NUM_CLIPS
   counts = {
     split: max(1, round(num_clips * fraction))
-    for split, fraction in zip(tasks.SPLITS, tasks.FRACTIONS, strict=True)
+    for split, fraction in zip(holdout.SPLITS, holdout.FRACTIONS, strict=True)
   }
   num_classes = len(config.classes) or (4 if config.task == 'speaker' else 2)
   return Corpus(origin, counts, num_classes)

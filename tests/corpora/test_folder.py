@@ -9,7 +9,7 @@ import pytest
 import soundfile
 import stand_ins
 
-from advspeech import corpora, errors, input_pipeline, tasks
+from advspeech import corpora, errors, holdout, input_pipeline, tasks
 from advspeech.corpora import builder
 from advspeech.corpora import folder as folder_corpus
 
@@ -446,7 +446,7 @@ def test_no_label_moved_to_another_clip(prepared):
     label=corpus.label,
   )
   assert task.classes == ('n', 'y')
-  split = tasks.given_split(corpus.ids, task.labels, corpus.split[task.rows])
+  split = holdout.given(corpus.ids, task.labels, corpus.split[task.rows])
   assert {len(rows) for rows in split.values()} == {7, 3}
 
 

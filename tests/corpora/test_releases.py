@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import stand_ins
 
-from advspeech import corpora, errors, tasks
+from advspeech import corpora, errors, holdout, tasks
 from advspeech.corpora import crema_d, emodb, iemocap, savee
 
 RELEASES = {
@@ -105,7 +105,7 @@ def test_iemocap_has_the_three_tasks_of_the_paper(iemocap_corpus):
 def test_iemocap_is_split_by_session(iemocap_corpus):
   corpus = iemocap_corpus
   labels = (corpus.sex == 'male').astype(np.int32)
-  split = tasks.leave_one_session_out_split(
+  split = holdout.leave_one_session_out(
     corpus.ids, labels, corpus.session, '5', 0
   )
   assert set(corpus.session[split['test']]) == {'5'}

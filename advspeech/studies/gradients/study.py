@@ -9,13 +9,13 @@ from advspeech import (
   checkpoint,
   claim,
   errors,
+  holdout,
   input_pipeline,
   parallel,
   section,
   storage,
   studies,
   sweep,
-  tasks,
 )
 from advspeech.studies.gradients import analysis, claims, page, tables
 
@@ -36,10 +36,10 @@ class GradientStudy(studies.Study):
   def check(self, config: Any) -> None:
     """Raises errors.InputError at settings that cannot be run."""
     settings = config.gradients
-    if settings.split not in tasks.SPLITS:
+    if settings.split not in holdout.SPLITS:
       raise errors.InputError(
-        f'config.gradients.split must be one of {", ".join(tasks.SPLITS)}, got '
-        f'{settings.split!r}'
+        'config.gradients.split must be one of '
+        f'{", ".join(holdout.SPLITS)}, got {settings.split!r}'
       )
     if self.name in config.studies:
       _check_frames(config)
