@@ -54,6 +54,10 @@ class Meter:
 
   def __exit__(self, *exc_info):
     """Leaves the bar as it is."""
+    self.close()
+
+  def close(self) -> None:
+    """Ends the bar, which stays where it is."""
     self._bar.close()
 
   def update(self, what: str = '') -> None:

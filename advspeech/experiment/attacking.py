@@ -13,6 +13,7 @@ from advspeech import (
   checks,
   corpora,
   errors,
+  figures,
   input_pipeline,
   ownership,
   parallel,
@@ -190,7 +191,9 @@ def _write_tables(config, work):
   findings = sweep.findings(results)
   for finding in findings:
     logger.warning(
-      'check: %s: %s', sweep.finding_title(finding), finding['sentence']
+      'check: %s: %s',
+      sweep.finding_title(finding, figures.attack_title, figures.title),
+      finding['sentence'],
     )
   storage.write_json(path('checks.json'), findings)
   storage.write_json(

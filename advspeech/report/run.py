@@ -343,6 +343,11 @@ def filters(run: Run) -> list[Row]:
   return rows
 
 
+def finding_title(finding: Row) -> str:
+  """Returns what a self-check's finding is of: 'FGSM on WaveCNN seed 0'."""
+  return sweep.finding_title(finding, figures.attack_title, figures.title)
+
+
 def member_title(name: str, seed: int) -> str:
   """Returns 'WaveCNN, seed 0'."""
   return f'{figures.title(name)}, seed {seed}'

@@ -8,7 +8,7 @@ import statistics as means
 from collections.abc import Iterable
 from typing import Any
 
-from advspeech import figures, section, statistics, sweep
+from advspeech import figures, section, statistics
 from advspeech.report import (
   architecture,
   attack_curves,
@@ -329,7 +329,7 @@ def checks(run: run_lib.Run) -> list[dict[str, Any]]:
   found = collections.defaultdict(list)
   for finding in run.findings:
     found[finding['name']].append(
-      {'title': sweep.finding_title(finding), **finding}
+      {'title': run_lib.finding_title(finding), **finding}
     )
   return [
     {'question': CHECKS.get(name, name), 'findings': found.get(name, [])}

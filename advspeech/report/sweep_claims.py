@@ -4,7 +4,7 @@ import collections
 
 import numpy as np
 
-from advspeech import claim, figures, statistics, storage, sweep
+from advspeech import claim, figures, statistics, storage
 from advspeech.report import run as run_lib
 
 # Filters that anyone has at hand, by how their names begin.
@@ -310,7 +310,7 @@ def fluctuates(run: run_lib.Run) -> claim.Claim:
   ]
   seeds = sorted({s for n, s in run.judges if n == 'wavernn'})
   answers = [any(f['seed'] == seed for f in falls) or None for seed in seeds]
-  words = [f'{sweep.finding_title(f)}: {f["sentence"]}' for f in falls]
+  words = [f'{run_lib.finding_title(f)}: {f["sentence"]}' for f in falls]
   return claim.Claim(
     text,
     claim.verdict(answers),

@@ -1,7 +1,7 @@
 """What a sweep's own checks find in it; see `advspeech.checks`."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -54,24 +54,31 @@ def findings(results: results_lib.Results) -> list[dict[str, Any]]:
   return found
 
 
-def title(finding: Mapping[str, Any]) -> str:
+def title(
+  finding: Mapping[str, Any],
+  attack_title: Callable[[str], str] = str,
+  model_title: Callable[[str], str] = str,
+) -> str:
   """Returns what a finding is of, in a few words.
 
   Args:
     finding: As `findings` returns them.
+    attack_title: Returns what readers call an attack.
+    model_title: The same of a model.
   """
-  model = f'{finding["source"]} seed {finding["seed"]}'
+  source = model_title(finding['source']) if finding['source'] else ''
+  model = f'{source} seed {finding["seed"]}'
   if finding['source'] is None:
     return 'all'
   if finding['attack'] is None:
     return model
-  words = [f'{finding["attack"]} on {model}']
+  words = [f'{attack_title(finding["attack"])} on {model}']
   if finding['unit']:
     words[0] += f' (epsilons in {finding["unit"]})'
   if finding['mask']:
     words += [f'mask {finding["mask"]}']
   if finding['target']:
-    words += [f'judged by {finding["target"]}']
+    words += [f'judged by {model_title(finding["target"])}']
   return ', '.join(words)
 
 

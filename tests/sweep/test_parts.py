@@ -314,6 +314,9 @@ def test_a_falling_curve_of_features_is_reported_in_their_unit(work, results):
   assert sweep.finding_title(fall) == (
     'mfcc on wavecnn seed 0 (epsilons in MFCC), mask all, judged by wavecnn'
   )
+  assert sweep.finding_title(fall, str.upper, str.title) == (
+    'MFCC on Wavecnn seed 0 (epsilons in MFCC), mask all, judged by Wavecnn'
+  )
 
 
 def test_an_attack_on_a_model_itself_is_paired_with_one_on_another(

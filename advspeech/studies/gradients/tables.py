@@ -13,6 +13,7 @@ from advspeech import (
   gradients,
   input_pipeline,
   parallel,
+  progress,
   statistics,
   storage,
 )
@@ -115,8 +116,8 @@ def write(
   unknown = sorted({*examples} - {*map(str, split.ids)})
   if unknown:
     raise errors.InputError(
-      f'--example must name clips studied, got {", ".join(unknown)}; ids '
-      f'look like {split.ids[0]}'
+      'config.gradients.examples must name clips studied, got '
+      f'{", ".join(unknown)}; ids look like {split.ids[0]}'
     )
   settings = {
     **origin,
@@ -177,9 +178,18 @@ def _arrays(
   clip_to_range,
 ):
   """Returns every part's arrays, from disk where they are complete."""
+  recurrent_models = recurrence.recurrent_models(classifiers, split)
+  num_parts = len(analysis.ALIGNMENTS) + 1
+  num_parts += 2 * len(classifiers) + len(recurrent_models)
+  # Each part shows its own clips, and may take less than a log's minute.
+  meter = progress.Meter(
+    'study of gradients', num_parts, 'part', shown=parallel.is_lead()
+  )
 
   def kept(name, make):
-    return analysis.kept(os.path.join(folder, f'{name}.npz'), make)
+    arrays = analysis.kept(os.path.join(folder, f'{name}.npz'), make)
+    meter.update(name)
+    return arrays
 
   place = {str(id_): i for i, id_ in enumerate(split.ids)}
   shown = input_pipeline.subset(
@@ -227,9 +237,7 @@ def _arrays(
       ),
       'recurrent': recurrent,
     }
-    for i, (name, recurrent) in enumerate(
-      recurrence.recurrent_models(classifiers, split).items()
-    )
+    for i, (name, recurrent) in enumerate(recurrent_models.items())
   }
   arrays['accumulation'] = {
     name: kept(
@@ -238,6 +246,7 @@ def _arrays(
     )
     for i, (name, classifier) in enumerate(classifiers.items())
   }
+  meter.close()
   return arrays
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import logging
 
 import jax
 import jax.numpy as jnp
@@ -17,13 +18,17 @@ from advspeech import (
   input_pipeline,
   models,
   parallel,
+  progress,
   storage,
 )
+from advspeech import figures as house
 from advspeech.models import wavernn
 from advspeech.studies.gradients import (
   analysis,
   figures,
+  growth,
   precision,
+  recurrence,
   tables,
 )
 
@@ -228,10 +233,12 @@ def test_the_recurrent_part_alone_is_the_models(classifiers, split):
 
 @pytest.mark.slow
 def test_the_whole_study_is_written_once_and_drawn(
-  classifiers, split, tmp_path, monkeypatch
+  classifiers, split, tmp_path, monkeypatch, caplog
 ):
-  monkeypatch.setattr(analysis, 'EPSILONS', (1e-6, 1e-3))
-  monkeypatch.setattr(analysis, 'NUM_ITERATIONS', 3)
+  monkeypatch.setattr(progress, '_EVERY_S', 0)
+  caplog.set_level(logging.INFO, 'advspeech')
+  monkeypatch.setattr(growth, 'EPSILONS', (1e-6, 1e-3))
+  monkeypatch.setattr(recurrence, 'NUM_ITERATIONS', 3)
 
   def write(**changes):
     tables.write(
@@ -248,9 +255,14 @@ def test_the_whole_study_is_written_once_and_drawn(
         **changes,
       },
     )
-    figures.draw(str(tmp_path))
+    for name, draw in figures.plans(str(tmp_path)).items():
+      if not (tmp_path / f'{name}.svg').exists():
+        house.save(draw(), str(tmp_path / name))
 
   write()
+  lines = [line for line in caplog.messages if 'study of gradients' in line]
+  assert lines[0].startswith('study of gradients: 1 of 11 parts, ')
+  assert lines[-1] == 'study of gradients: 11 of 11 parts, 0 s left'
   rows = storage.read_table(str(tmp_path / 'clips.csv'))
   assert len(rows) == NUM_CLIPS * 2 * 2 * 2
   assert {row['id'] for row in rows} == set(split.ids)
@@ -285,7 +297,7 @@ def test_the_whole_study_is_written_once_and_drawn(
   for row in known:
     assert not row['ci_low'] > row['estimate'] + 1e-6
   for name in (
-    'figure5-clip-2',
+    'figure5-0',
     'profile-start',
     'profile-end',
     'comparison',
