@@ -21,6 +21,7 @@ STREAMS = (
   'subsets',  # of samples that are moved
   'jacobian',  # where the iteration for its norm begins
   'rectangles',  # of features that are moved
+  'dither',  # in the place of digital silence
 )
 
 

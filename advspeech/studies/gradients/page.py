@@ -113,6 +113,8 @@ _TEXTS = {
     'Share of samples whose gradient is zero or keeps its sign in each '
     'arithmetic, and the error under the attack made with each.',
     "What each number format leaves of the gradient's signs, and how well the "
-    'attack works with it.',
+    'attack works with it. Of clips with noise of one step of 16 bit: in '
+    'digital silence equal samples would tie, and rounding would say which one '
+    'the gradient is of.',
   ),
 }

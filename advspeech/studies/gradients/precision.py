@@ -8,6 +8,7 @@ import numpy as np
 
 from advspeech import (
   attacks,
+  audio,
   checkpoint,
   gradients,
   input_pipeline,
@@ -39,6 +40,10 @@ def fidelity(
   Gradients are taken in all of `ARITHMETICS`; the clips FGSM makes of them, and
   of random signs, are judged in float32.
 
+  Of clips with dither, noise of up to one step of 16 bit: in digital silence
+  all samples tie in every maximum, which of them takes the gradient is then for
+  rounding to say, and what is compared would be ties and not arithmetics.
+
   Args:
     classifier: A model, of any precision.
     split: The clips.
@@ -63,6 +68,8 @@ def fidelity(
     return gradients.input_gradient(loss, clips)
 
   def fn(variables, rows):
+    keys = randomness.stream(rows['key'], 'dither')
+    rows = {**rows, 'audio': dithered(rows['audio'], keys)}
     grads = {name: gradient(name, variables, rows) for name in ARITHMETICS}
     signs = [
       gradients.sign_fidelity(grads[name], grads['float64'])
@@ -99,3 +106,18 @@ def fidelity(
 
   with jax.enable_x64(True):
     return map_clips(fn, classifier.variables, split, 'arithmetics')
+
+
+def dithered(clips: jax.Array, keys: jax.Array) -> jax.Array:
+  """Returns clips with triangular noise of one step of 16 bit, [batch, time].
+
+  Args:
+    clips: [batch, time] in model range.
+    keys: [batch] typed.
+  """
+
+  def noise(key):
+    halves = jax.random.uniform(key, (2, clips.shape[1]), jnp.float32)
+    return halves[0] - halves[1]
+
+  return clips + jax.vmap(noise)(keys) / audio.LSB_PER_UNIT

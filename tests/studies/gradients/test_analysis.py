@@ -179,6 +179,21 @@ def test_recordings_are_aligned_wherever_they_were_padded(split, classifiers):
     jax.tree.map(np.testing.assert_array_equal, found, expected)
 
 
+def test_dither_leaves_no_ties_in_digital_silence():
+  clips = jnp.full((2, 4096), audio.SILENCE)
+  keys = jax.random.split(jax.random.key(0), 2)
+  noise = np.asarray(precision.dithered(clips, keys) - clips)
+  assert noise.dtype == np.float32
+  assert np.abs(noise).max() < 1 / audio.LSB_PER_UNIT
+  assert abs(noise.mean()) < 0.02 / audio.LSB_PER_UNIT
+  # As equal as numbers drawn from those that float32 has there may be.
+  assert (np.diff(noise) == 0).mean() < 0.02
+  np.testing.assert_array_equal(
+    noise[1:], precision.dithered(clips[1:], keys[1:]) - clips[1:]
+  )
+  assert (noise[0] != noise[1]).mean() > 0.98
+
+
 @pytest.mark.slow
 def test_float64_is_the_reference_and_float16_underflows(classifiers, split):
   # A loss that small has gradients below what float16 holds.
