@@ -162,7 +162,7 @@ def attack(
       cell, member, split, made, settings, epsilon
     )[0]
     clips.append(perturbed)
-    name = f'{attack_name}-{epsilon.text}'
+    name = _sound(attack_name, epsilon)
     moved = perturbed != clean
     moved[recorded] = False
     part = slice(None) if moved.any() else recorded
@@ -250,10 +250,15 @@ def _folder_name(settings):
   return f'{readable}-{hashlib.sha256(text.encode()).hexdigest()[:10]}'
 
 
+def _sound(attack_name, epsilon):
+  """Returns what the sounds of an attack at an epsilon are named after."""
+  return f'{registry.short_name(attack_name)}-{epsilon.text}'
+
+
 def _names(attack_name, parsed):
   """Returns the names of every file that an attack writes."""
   sounds = [
-    f'{attack_name}-{epsilon.text}{kind}.wav'
+    f'{_sound(attack_name, epsilon)}{kind}.wav'
     for epsilon in parsed
     for kind in ('', '-float32')
   ]

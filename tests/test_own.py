@@ -111,6 +111,9 @@ def test_all_of_it_is_swept_with_controls_and_intervals(run):
     assert {row['control'] for row in mine} >= {'', 'random_sign', 'gaussian'}
     assert all(row['ci_low'] <= row['ci_high'] for row in mine)
   assert {row['transform'] for row in rows} == {'', 'mine:echo'}
+  sounds = [path.name for path in (run / 'attack' / 'audio').iterdir()]
+  assert any(name.endswith('-soft_sign.wav') for name in sounds)
+  assert not any(':' in name for name in sounds)
   victim = json.loads((run / 'attack' / 'judges.json').read_text())
   assert victim['mine:tilt']['classes'] == ['female', 'male']
 

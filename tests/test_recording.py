@@ -61,6 +61,23 @@ def test_writes_sounds_a_table_and_a_figure(model, tone, tmp_path, caplog):
     assert (tmp_path / f'answers.{suffix}').stat().st_size > 5000
 
 
+def upwards(problem, radii):
+  return problem.perturbed(jnp.ones_like(problem.audio) * radii[:, None])
+
+
+def test_an_attack_of_ones_own_is_made(model, tone, tmp_path):
+  recording.attack(
+    str(model),
+    str(tone),
+    ('16lsb',),
+    str(tmp_path),
+    attack_name='test_recording:upwards',
+  )
+  original = audio.load(tmp_path / 'original.wav').astype(int)
+  moved = audio.load(tmp_path / 'upwards-16lsb.wav').astype(int) - original
+  assert set(moved[np.abs(original) < 30_000].tolist()) == {16}
+
+
 @pytest.mark.parametrize(
   ('mask', 'seconds', 'whole'),
   [('recorded', 0.04, False), ('all', 0.04, True), ('padding', 0.04, True)],

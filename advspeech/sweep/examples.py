@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from advspeech import audio, input_pipeline, preemption, storage
+from advspeech import audio, input_pipeline, preemption, registry, storage
 from advspeech.sweep import parts, planning
 from advspeech.sweep.attacked import attacked_rows, shown_cells
 
@@ -59,7 +59,8 @@ def write_examples(
       recorded = slice(*some.spans[i])
       # The numbers tell the files apart, the names are for who lists them.
       clip = f'{i:03d}-{utterance_id}'
-      made = f'{clip}-cell-{sweep.cells.index(cell):04d}-{cell.attack}'
+      attack = registry.short_name(cell.attack)
+      made = f'{clip}-cell-{sweep.cells.index(cell):04d}-{attack}'
       files = {
         'original': f'{clip}-original.wav',
         'adversarial': f'{made}.wav',
