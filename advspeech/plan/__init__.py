@@ -90,7 +90,7 @@ def make(
     'corpus': corpus._asdict(),
     'num_trainings': len(config.models) * len(config.seeds),
     'num_at_a_time': len(run.training_meshes),
-    'left_out': list(config.sweep.checkpoints),
+    'left_out': [*config.sweep.checkpoints, *config.sweep.victims],
     'programs': [],
   }
   tell(text.heading(results))

@@ -42,8 +42,9 @@ def heading(results: Mapping[str, Any]) -> str:
   ]
   if results['left_out']:
     lines.append(
-      f'Models of other runs, {", ".join(results["left_out"])} '
-      '(config.sweep.checkpoints), are left out,\nas sources and as judges.'
+      f'What is no model of this run, {", ".join(results["left_out"])} '
+      '(config.sweep.checkpoints and .victims), is left out,\nas source and as '
+      'judge.'
     )
   return '\n'.join(lines)
 

@@ -126,10 +126,11 @@ def test_the_hours_of_a_sweep_say_what_part_of_it_they_are():
     )
 
 
-def test_models_of_other_runs_are_said_to_be_left_out(monkeypatch):
+def test_what_is_no_model_of_the_run_is_said_to_be_left_out(monkeypatch):
   config, said = make_config(), []
   config.sweep.checkpoints = ('runs/a/wavecnn-seed0',)
   config.sweep.sources = ('wavernn', 'runs/a/wavecnn-seed0')
+  config.sweep.victims = ('mine:tilt',)
   monkeypatch.setattr(
     costs, 'cost', lambda program, *_: {'part': '', 'program': program.name}
   )
@@ -137,8 +138,9 @@ def test_models_of_other_runs_are_said_to_be_left_out(monkeypatch):
   plan.make(config, num_devices=4, parts=('sweep',), tell=said.append)
   heading, *programs_told = said
   assert (
-    'Models of other runs, runs/a/wavecnn-seed0 (config.sweep.checkpoints), '
-    'are left out,\nas sources and as judges.'
+    'What is no model of this run, runs/a/wavecnn-seed0, mine:tilt '
+    '(config.sweep.checkpoints and .victims), is left out,\nas source and as '
+    'judge.'
   ) in heading
   assert len(programs_told) == 1
   assert programs_told[0].startswith('fgsm on wavernn')
