@@ -126,11 +126,15 @@ def test_the_hours_of_a_sweep_say_what_part_of_it_they_are():
     )
 
 
+def tilt(audio):
+  return audio[:, :2]
+
+
 def test_what_is_no_model_of_the_run_is_said_to_be_left_out(monkeypatch):
   config, said = make_config(), []
   config.sweep.checkpoints = ('runs/a/wavecnn-seed0',)
   config.sweep.sources = ('wavernn', 'runs/a/wavecnn-seed0')
-  config.sweep.victims = ('mine:tilt',)
+  config.sweep.victims = ('test_plan:tilt',)
   monkeypatch.setattr(
     costs, 'cost', lambda program, *_: {'part': '', 'program': program.name}
   )
@@ -138,7 +142,7 @@ def test_what_is_no_model_of_the_run_is_said_to_be_left_out(monkeypatch):
   plan.make(config, num_devices=4, parts=('sweep',), tell=said.append)
   heading, *programs_told = said
   assert (
-    'What is no model of this run, runs/a/wavecnn-seed0, mine:tilt '
+    'What is no model of this run, runs/a/wavecnn-seed0, test_plan:tilt '
     '(config.sweep.checkpoints and .victims), is left out,\nas source and as '
     'judge.'
   ) in heading
