@@ -14,6 +14,7 @@ import subprocess
 import sys
 
 import devices
+import forked
 import pytest
 import shallow
 from absl import flags
@@ -46,6 +47,12 @@ TINY = (
 SHALLOW = (shallow.__file__,)
 
 
+@pytest.fixture(scope='module', autouse=True)
+def server():
+  with forked.Server(devices.environment()) as server:
+    yield server
+
+
 def launch(name, *args, start=('-m',)):
   return subprocess.run(
     [sys.executable, *start, f'launch.{name}', *map(str, args)],
@@ -62,7 +69,7 @@ def tiny(espeak_dir, tmp_path_factory):
   """A run folder that went through every launcher, and its flags."""
   workdir = tmp_path_factory.mktemp('runs') / 'tiny'
   args = (*TINY, f'--config.data_dir={espeak_dir}', f'--workdir={workdir}')
-  for name in ('prepare', 'train', 'attack', 'report'):
+  for name in ('train', 'attack', 'reproduce'):
     done = launch(name, *args, start=SHALLOW)
     assert done.returncode == 0, done.stderr
   return workdir, args
@@ -200,10 +207,10 @@ def test_the_clean_error_of_the_table_is_the_one_trained(tiny):
       assert float(row['error_rate']) == pytest.approx(error, abs=1e-5)
 
 
-def test_a_second_start_finds_everything_done(tiny):
+def test_a_second_start_finds_everything_done(server, tiny):
   workdir, args = tiny
   before = {p: p.stat().st_mtime_ns for p in workdir.rglob('*') if p.is_file()}
-  done = launch('reproduce', *args)
+  done = server.launch('reproduce', *args)
   assert done.returncode == 0, done.stderr
   assert done.stdout.strip() == str(workdir / 'report' / 'index.html')
   after = {p: p.stat().st_mtime_ns for p in workdir.rglob('*') if p.is_file()}
@@ -228,7 +235,12 @@ def test_reproduce_finishes_what_is_missing_with_the_same_tables(tiny):
 def test_says_nothing_but_its_own_lines(tiny, tmp_path):
   _, args = tiny
   done = launch(
-    'train', *args[:-1], f'--workdir={tmp_path}', '--model=wavernn', '--seed=1'
+    'train',
+    *args[:-1],
+    f'--workdir={tmp_path}',
+    '--model=wavernn',
+    '--seed=1',
+    start=SHALLOW,
   )
   assert done.returncode == 0, done.stderr
   lines = done.stderr.strip().splitlines()
@@ -276,8 +288,8 @@ def test_the_programs_are_listed_and_a_misspelt_start_is_put_right():
   assert 'write python -m launch.train' in done.stderr
 
 
-def fails(*args, match):
-  done = launch('reproduce', *args)
+def fails(server, *args, match):
+  done = server.launch('reproduce', *args)
   assert done.returncode == 2, done.stderr
   assert 'Traceback' not in done.stderr
   errors = [x for x in done.stderr.splitlines() if x.startswith('error: ')]
@@ -285,24 +297,27 @@ def fails(*args, match):
   assert re.search(match, errors[0]), errors[0]
 
 
-def test_folders_of_runs_may_follow_compare_and_nothing_else(tiny, tmp_path):
+def test_folders_of_runs_may_follow_compare_and_nothing_else(
+  server, tiny, tmp_path
+):
   workdir, _ = tiny
   another = tmp_path / 'another'
   another.symlink_to(workdir)
-  done = launch(
+  done = server.launch(
     'report', '--compare', str(workdir), str(another), f'--workdir={tmp_path}'
   )
   assert done.returncode == 0, done.stderr
   page = tmp_path / 'comparison' / 'index.html'
   assert done.stdout.strip() == str(page)
   assert page.stat().st_size > 50_000
-  done = launch('report', str(workdir))
+  done = server.launch('report', str(workdir))
   assert done.returncode == 2
   assert 'unexpected argument' in done.stderr
 
 
-def test_a_misspelt_config_key_is_named(tmp_path):
+def test_a_misspelt_config_key_is_named(server, tmp_path):
   fails(
+    server,
     '--config.training.num_epoch=3',
     f'--workdir={tmp_path}',
     match='num_epoch.*Did you mean "num_epochs"',
@@ -330,8 +345,8 @@ def test_a_misspelt_config_key_is_named(tmp_path):
     ('--config=README.md', 'no config that Python can read'),
   ],
 )
-def test_a_wrong_argument_gets_one_sentence(tmp_path, arg, match):
-  fails(arg, f'--workdir={tmp_path / "run"}', match=match)
+def test_a_wrong_argument_gets_one_sentence(server, tmp_path, arg, match):
+  fails(server, arg, f'--workdir={tmp_path / "run"}', match=match)
   assert not (tmp_path / 'run').exists()
 
 
@@ -366,9 +381,9 @@ def test_a_wrong_argument_gets_one_sentence(tmp_path, arg, match):
   ],
 )
 def test_a_wrong_path_or_flag_is_refused_before_anything_starts(
-  name, args, match
+  server, name, args, match
 ):
-  done = launch(name, *args)
+  done = server.launch(name, *args)
   assert done.returncode == 2
   assert re.fullmatch(f'error: .*{match}.*\n', done.stderr), done.stderr
 
@@ -590,9 +605,10 @@ def test_when_launch_local_is_killed_its_processes_stop(tmp_path):
   assert told.endswith('stopped by SIGTERM; there was nothing to save yet\n')
 
 
-def test_a_workdir_of_another_config_is_refused(tiny):
+def test_a_workdir_of_another_config_is_refused(server, tiny):
   workdir, args = tiny
   fails(
+    server,
     *args,
     '--config.training.num_epochs=2',
     match='belongs to another config.*num_epochs is 1 there and 2 now',
@@ -600,8 +616,9 @@ def test_a_workdir_of_another_config_is_refused(tiny):
   assert (workdir / 'attack' / 'sweep.csv').exists()
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path):
+def test_a_folder_that_is_not_there_is_named(server, tmp_path):
   fails(
+    server,
     '--config=configs/ravdess.py:gender,small',
     f'--config.corpus.folder={tmp_path / "nowhere"}',
     f'--config.data_dir={tmp_path / "data"}',
@@ -610,9 +627,10 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
   )
 
 
-def test_a_folder_without_recordings_is_named(tmp_path):
+def test_a_folder_without_recordings_is_named(server, tmp_path):
   (tmp_path / 'nothing').mkdir()
   fails(
+    server,
     '--config=configs/ravdess.py:gender,small',
     f'--config.corpus.folder={tmp_path / "nothing"}',
     f'--config.data_dir={tmp_path / "data"}',
