@@ -18,10 +18,9 @@ import tiny
 ROOT = pathlib.Path(__file__).parent.parent
 TINY = (
   '--config.clip_s=0.4',
-  '--config.model.features=2',
-  '--config.model.hidden_features=4',
   '--config.seeds=(0,)',
-  "--config.models=('wavecnn',)",
+  "--config.models=('tests.tiny_models:TinyModel',)",
+  '--config.source=tests.tiny_models:TinyModel',
   '--config.training.batch_size=64',
   '--config.sweep.batch_size=64',
   '--config.sweep.epsilons=(0.0, 0.02, 0.04)',
@@ -41,16 +40,6 @@ def fail():
     raise OSError('the disk of this machine is full')
   check()
 preemption.check = fail
-command.run(launcher.main)
-"""
-
-SHALLOW = """
-import sys
-sys.path.append('tests')
-import shallow
-from launch import command
-from launch import train as launcher
-shallow.set_depths()
 command.run(launcher.main)
 """
 
@@ -202,20 +191,20 @@ def test_a_notice_to_one_stops_both_and_they_resume_to_the_same_bits(
 ):
   args = (
     *ONE_MODEL,
-    '--config.training.num_epochs=8',
+    '--config.training.num_epochs=60',
     f'--config.data_dir={espeak_dir}',
   )
   straight = (*args, f'--workdir={tmp_path / "straight"}')
   assert end(start_pair(straight, tmp_path), 300) == [0, 0]
   stopped = (*args, f'--workdir={tmp_path / "stopped"}')
   pair = start_pair(stopped, tmp_path)
-  wait_for(pair, r'epoch 2/8')
+  wait_for(pair, r'epoch 2/60')
   pair[1][0].send_signal(signal.SIGTERM)
   assert end(pair, 60) == [75, 75]
   assert 'saved at step' in pair[0][1].read_text()
   assert end(start_pair(stopped, tmp_path), 300) == [0, 0]
   assert 'going on from step' in pair[0][1].read_text()
-  a, b = (tmp_path / d / 'wavecnn-seed0' for d in ('straight', 'stopped'))
+  a, b = (tmp_path / d / 'tinymodel-seed0' for d in ('straight', 'stopped'))
   tiny.assert_same_bits(a, b)
 
 
@@ -231,7 +220,7 @@ def test_a_notice_stops_both_however_often_they_save_and_resume(
     f'--workdir={tmp_path / "run"}',
   )
   for told, number in enumerate((signal.SIGTERM, signal.SIGINT)):
-    pair = start_pair(args, tmp_path, SHALLOW)
+    pair = start_pair(args, tmp_path)
     wait_for(pair, r'epoch \d+/')
     pair[told][0].send_signal(number)
     code = 130 if number == signal.SIGINT else 75

@@ -24,7 +24,6 @@ EPSILONS = ('0', '1lsb', '0.05', '0dbsnr')
 def model(tmp_path_factory):
   folder = tmp_path_factory.mktemp('model') / 'wavecnn-seed0'
   config = tiny.get_config()
-  config.model.features = config.model.hidden_features = 8
   tiny.run(config, folder)
   return folder
 

@@ -24,6 +24,7 @@ from advspeech import input_pipeline, preemption, training  # noqa: E402
 from configs import paper  # noqa: E402
 from launch import ending  # noqa: E402
 
+MODEL = 'tests.tiny_models:TinyModel'
 TIME = 2 * 640
 # What the clock decides of an epoch's metrics.
 _CLOCK = ('clips_per_s', 'seconds_left')
@@ -67,9 +68,7 @@ SPLITS = {
 }
 
 
-def run(
-  config, workdir, model_name='wavecnn', mesh=None, seed=0, frontend=None
-):
+def run(config, workdir, model_name=MODEL, mesh=None, seed=0, frontend=None):
   os.makedirs(workdir, exist_ok=True)
   return training.train_and_evaluate(
     config,

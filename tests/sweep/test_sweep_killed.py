@@ -11,8 +11,8 @@ import tiny
 
 FLAGS = (
   '--config.clip_s=0.4',
-  '--config.model.features=2',
-  '--config.model.hidden_features=4',
+  "--config.models=('tests.tiny_models:TinyModel',)",
+  '--config.source=tests.tiny_models:TinyModel',
   '--config.seeds=(0,)',
   '--config.training.num_epochs=3',
   '--config.training.batch_size=64',

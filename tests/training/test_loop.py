@@ -61,8 +61,8 @@ def stop_at(monkeypatch):
 @pytest.mark.parametrize(
   'model_name',
   [
-    name if name == 'wavernn' else pytest.param(name, marks=pytest.mark.slow)
-    for name in models.NAMES
+    tiny.MODEL,
+    *(pytest.param(name, marks=pytest.mark.slow) for name in models.NAMES),
   ],
 )
 def test_a_stopped_run_ends_with_the_same_bits(
@@ -82,24 +82,21 @@ def test_a_stopped_run_ends_with_the_same_bits(
   assert [r['epoch'] for r in tiny.records(tmp_path / 'stopped')] == [1, 2, 3]
 
 
-OWN = 'tests.tiny_models:TinyModel'
-
-
 def test_a_model_of_ones_own_resumes_its_dropout_bit_for_bit(
   tmp_path, config, stop_at
 ):
   with config.unlocked():
     config.model_options = {'tinymodel': {'dropout': 0.5, 'width': 6}}
-  straight = tiny.run(config, tmp_path / 'straight', OWN)
+  straight = tiny.run(config, tmp_path / 'straight')
   stop_at(9)
   with pytest.raises(preemption.Stopped):
-    tiny.run(config, tmp_path / 'stopped', OWN)
+    tiny.run(config, tmp_path / 'stopped')
   stop_at(0)
-  assert straight == tiny.run(config, tmp_path / 'stopped', OWN)
+  assert straight == tiny.run(config, tmp_path / 'stopped')
   tiny.assert_same_bits(tmp_path / 'straight', tmp_path / 'stopped')
   loaded = checkpoint.load_classifier(str(tmp_path / 'straight'))
   assert (loaded.model.width, loaded.model.dropout) == (6, 0.5)
-  assert loaded.metadata['model']['name'] == OWN
+  assert loaded.metadata['model']['name'] == tiny.MODEL
 
 
 def shout(audio, keys, mask):
@@ -113,18 +110,18 @@ def test_an_augmentation_of_ones_own_is_the_same_on_any_devices(
 ):
   config.training.augmentation = 'test_loop:shout'
   config.training.num_epochs = 2
-  straight = tiny.run(config, tmp_path / 'straight', OWN)
+  straight = tiny.run(config, tmp_path / 'straight')
   stop_at(4)
   with pytest.raises(preemption.Stopped):
-    tiny.run(config, tmp_path / 'stopped', OWN)
+    tiny.run(config, tmp_path / 'stopped')
   stop_at(0)
-  assert straight == tiny.run(config, tmp_path / 'stopped', OWN)
+  assert straight == tiny.run(config, tmp_path / 'stopped')
   tiny.assert_same_bits(tmp_path / 'straight', tmp_path / 'stopped')
   config.training.augmentation = ''
-  assert tiny.run(config, tmp_path / 'plain', OWN) != straight
+  assert tiny.run(config, tmp_path / 'plain') != straight
   losses = []
   split = tiny.SPLITS['test']
-  model = models.create_model(OWN, 2, norm_axis='data')
+  model = models.create_model(tiny.MODEL, 2, norm_axis='data')
   for num in (1, 4):
     mesh = parallel.make_mesh(devices=jax.devices()[:num])
     steps = training.make_steps(
@@ -142,7 +139,7 @@ def test_an_augmentation_of_ones_own_is_the_same_on_any_devices(
 
 
 def test_every_step_and_every_seed_drops_others():
-  model = models.create_model(OWN, 2, dropout=0.5, norm_axis='data')
+  model = models.create_model(tiny.MODEL, 2, dropout=0.5, norm_axis='data')
   mesh = parallel.make_mesh(devices=jax.devices()[:2])
   steps = training.make_steps(model, optax.identity(), tiny.TIME, mesh)
   batch = input_pipeline.step_arrays(
@@ -189,13 +186,13 @@ def test_clips_kept_on_the_devices_train_the_same_bits(
   tmp_path, config, stop_at, monkeypatch
 ):
   config.training.num_epochs = 2
-  tiny.run(config, tmp_path / 'host', 'wavernn')
+  tiny.run(config, tmp_path / 'host')
   monkeypatch.setattr(parallel, 'is_host', lambda mesh: False)
   stop_at(4)
   with pytest.raises(preemption.Stopped):
-    tiny.run(config, tmp_path / 'device', 'wavernn')
+    tiny.run(config, tmp_path / 'device')
   stop_at(0)
-  tiny.run(config, tmp_path / 'device', 'wavernn')
+  tiny.run(config, tmp_path / 'device')
   tiny.assert_same_bits(tmp_path / 'host', tmp_path / 'device')
 
 
@@ -269,7 +266,7 @@ def test_a_member_that_fails_leaves_the_others_to_finish(tmp_path, config):
   def train(seed, mesh):
     own = config.copy_and_resolve_references()
     if seed == 0:
-      own.model.norm, own.training.learning_rate = 'none', 1e30
+      own.training.learning_rate = 1e30
     tiny.run(own, tmp_path / str(seed), mesh=mesh, seed=seed)
 
   with pytest.raises(errors.InputError, match='loss became'):
@@ -339,7 +336,6 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_float32(model_name):
 def test_learns_what_can_be_learnt_and_says_what_it_did(tmp_path, config):
   config.training.num_epochs = 24
   config.training.learning_rate = 1e-2
-  config.model.norm_momentum = 0.5
   summary = tiny.run(config, tmp_path)
   assert summary['test']['accuracy'] >= 0.9
   assert summary['test']['num_clips'] == 21
@@ -465,7 +461,6 @@ def test_rows_that_are_not_valid_count_for_nothing_in_evaluation():
 def test_a_loss_that_is_not_finite_names_the_step_and_the_rate(
   tmp_path, config
 ):
-  config.model.norm = 'none'
   config.training.learning_rate = 1e30
   with pytest.raises(
     errors.InputError,
@@ -476,13 +471,13 @@ def test_a_loss_that_is_not_finite_names_the_step_and_the_rate(
 
 def test_a_checkpoint_of_another_model_is_not_resumed(tmp_path, config):
   config.training.num_epochs = 1
+  with config.unlocked():
+    config.model_options = {'tinymodel': {'width': 4}}
   tiny.run(config, tmp_path / 'a')
   config.training.num_epochs = 2
-  config.model.hidden_features = 5
+  config.model_options.tinymodel.width = 5
   shutil.rmtree(tmp_path / 'a' / 'tensorboard')
-  with pytest.raises(
-    errors.InputError, match='hidden_features=4 where 5 is expected'
-  ):
+  with pytest.raises(errors.InputError, match='width=4 where 5 is expected'):
     tiny.run(config, tmp_path / 'a')
 
 

@@ -42,7 +42,7 @@ def search(config, workdir):
   return rate_search.search(
     config,
     str(workdir),
-    model_name='wavernn',
+    model_name=tiny.MODEL,
     splits={k: tiny.SPLITS[k] for k in ('train', 'validation')},
     classes=tiny.CLASSES,
   )
@@ -76,7 +76,7 @@ def test_every_probe_is_logged_and_none_is_run_twice(
     if re.search(r'Finished XLA compilation of .*_train_step', record)
   ]
   assert len(compiled) == len(parallel.submeshes(3)) < len(rows)
-  table = storage.read_table(tmp_path / 'lr_search' / 'wavernn.csv')
+  table = storage.read_table(tmp_path / 'lr_search' / 'tinymodel.csv')
   assert [r['learning_rate'] for r in table] == [
     r['learning_rate'] for r in rows
   ]
@@ -120,10 +120,9 @@ def test_side_by_side_finds_what_one_after_another_finds(
 
 @pytest.mark.slow
 def test_a_rate_that_explodes_is_a_row_not_the_end(tmp_path, config):
-  config.model.norm = 'none'
   config.lr_search.low, config.lr_search.high = 1e28, 1e34
   with pytest.raises(errors.InputError, match='stopped being finite at every'):
     search(config, tmp_path)
-  table = storage.read_table(tmp_path / 'lr_search' / 'wavernn.csv')
+  table = storage.read_table(tmp_path / 'lr_search' / 'tinymodel.csv')
   assert {r['note'] for r in table} == {'the loss stopped being finite'}
   assert {r['validation_accuracy'] for r in table} == {0}
