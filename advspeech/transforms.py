@@ -10,10 +10,8 @@ For attacks that know of the transform (Athalye et al. 2018) each has a twin,
 `straight_through`, with the same values and a gradient to follow.
 """
 
-import concurrent.futures
 import dataclasses
 import functools
-import io
 import itertools
 import math
 import re
@@ -22,20 +20,13 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import buffer_callback
 
-from advspeech import errors, registry
+from advspeech import codecs, errors, registry
 from advspeech.audio import FULL_SCALE_PER_UNIT, SAMPLE_RATE_HZ, SILENCE
 
 # Transition of 3.3 / 255 of the sampling rate, 207 Hz; stop band at -53 dB.
 NUM_TAPS = 255
 MU = 255.0
-# libsndfile's names. At its default quality 27 to 35 kbit/s at 16 kHz.
-CODECS = {
-  'mp3': ('MP3', 'MPEG_LAYER_III'),
-  'vorbis': ('OGG', 'VORBIS'),
-  'opus': ('OGG', 'OPUS'),
-}
 LEGAL_FORMS = (
   'lowpass4000, highpass300, bandpass300-3400 (Hz), median3 (odd width), '
   'resample8000 (Hz), quantize8 (bits), mulaw8, noise20db (SNR), mp3, vorbis '
@@ -90,10 +81,10 @@ def make(name: str) -> Transform:
     transform = build(name, *match.groups()) if match else None
     if transform:
       return transform
-  if name in CODECS:
+  if name in codecs.CODECS:
     raise errors.InputError(
       f'this libsndfile cannot write {name}, only '
-      f'{", ".join(available_codecs()) or "no lossy codec"}; update soundfile '
+      f'{", ".join(codecs.available()) or "no lossy codec"}; update soundfile '
       'or leave it out'
     )
   raise errors.InputError(
@@ -124,18 +115,6 @@ def _own(name):
       f'two of them, got {out.dtype}{out.shape} from {name}'
     )
   return transform
-
-
-def available_codecs() -> tuple[str, ...]:
-  """Returns those of CODECS that the installed libsndfile can write."""
-  import soundfile
-
-  return tuple(
-    name
-    for name, (container, subtype) in CODECS.items()
-    if container in soundfile.available_formats()
-    and subtype in soundfile.available_subtypes(container)
-  )
 
 
 def _differentiable(name, fn):
@@ -279,64 +258,9 @@ def _noise(name, snr_db):
 
 
 def _codec(name):
-  """On the host; within `jax.shard_map` every device calls for its own clips.
-
-  Under automatic sharding JAX would gather all of them on one device.
-  """
-  if name not in available_codecs():
+  if name not in codecs.available():
     return None
-
-  def on_host(audio):
-    audio = np.asarray(audio)
-    clips = audio.reshape(-1, audio.shape[-1])
-    with concurrent.futures.ThreadPoolExecutor() as threads:
-      decoded = list(threads.map(lambda x: _encode_and_decode(x, name), clips))
-    return np.stack(decoded).reshape(audio.shape)
-
-  def in_place(context, result, audio):
-    del context
-    np.asarray(result)[...] = on_host(audio)
-
-  def fn(audio):
-    result = jax.ShapeDtypeStruct(audio.shape, jnp.float32)
-    # pure_callback first copies its arguments to a CPU device, and where that
-    # device's own threads all stand in callbacks nobody is left to copy: with
-    # clips of 6 s on four CPU devices it hangs (JAX 0.10.2).
-    return jax.lax.platform_dependent(
-      audio,
-      cpu=buffer_callback.buffer_callback(
-        in_place, result, vmap_method='expand_dims'
-      ),
-      default=lambda x: jax.pure_callback(
-        on_host, result, x, vmap_method='expand_dims'
-      ),
-    )
-
-  return _not_differentiable(name, fn)
-
-
-def _encode_and_decode(clip, codec):
-  """Returns one clip, [time], as a compressed file gives it back.
-
-  libsndfile takes the encoder's delay and filling off again; should a length
-  differ all the same, the end is cut or filled with silence.
-  """
-  import soundfile
-
-  container, subtype = CODECS[codec]
-  samples = (clip - np.float32(SILENCE)) * np.float32(FULL_SCALE_PER_UNIT)
-  file = io.BytesIO()
-  with soundfile.SoundFile(
-    file, 'w', SAMPLE_RATE_HZ, 1, subtype, format=container
-  ) as writer:
-    # libvorbis keeps a whole write on its stack and overflows on a long one.
-    for start in range(0, len(samples), 4096):
-      writer.write(samples[start : start + 4096])
-  file.seek(0)
-  decoded, _ = soundfile.read(
-    file, frames=len(samples), dtype='float32', fill_value=0.0
-  )
-  return decoded / np.float32(FULL_SCALE_PER_UNIT) + np.float32(SILENCE)
+  return _not_differentiable(name, functools.partial(codecs.through, name))
 
 
 _HZ = r'(\d+(?:\.\d+)?)'
@@ -349,5 +273,5 @@ _BUILDERS = {
   r'quantize(\d+)': _quantize,
   r'mulaw8': _mulaw,
   r'noise(-?\d+(?:\.\d+)?)db': _noise,
-  '|'.join(CODECS): _codec,
+  '|'.join(codecs.CODECS): _codec,
 }

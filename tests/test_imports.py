@@ -12,7 +12,7 @@ LEVELS = [
   {'cluster', 'buckets', 'registry'},
   {'storage', 'decoding'},
   {'audio', 'statistics', 'tasks', 'holdout', 'parallel', 'randomness'},
-  {'processes'},
+  {'processes', 'codecs'},
   {'attacks', 'features', 'gradients', 'models', 'corpora'}
   | {'provenance', 'ownership'}
   | {'transforms', 'quality', 'checks', 'torch_modules'},

@@ -11,7 +11,7 @@ import scipy.ndimage
 import scipy.signal
 
 from advspeech import audio as audio_lib
-from advspeech import errors, transforms
+from advspeech import codecs, errors, transforms
 
 TIME = 4001  # odd: half a sample is left over at 8 kHz
 KEYS = jax.random.split(jax.random.key(0), 3)
@@ -19,7 +19,7 @@ DIFFERENTIABLE = (
   *('lowpass4000', 'highpass300', 'bandpass300-3400', 'median3', 'median5'),
   *('resample8000', 'resample12000', 'noise20db'),
 )
-CODECS = transforms.available_codecs()
+CODECS = codecs.available()
 OTHERS = ('quantize8', 'mulaw8', *CODECS)
 
 
@@ -289,7 +289,7 @@ def test_another_transform_is_refused_with_the_legal_forms(name):
 
 
 def test_a_codec_that_is_not_there_is_named(monkeypatch):
-  monkeypatch.setattr(transforms, 'available_codecs', lambda: ('vorbis',))
+  monkeypatch.setattr(codecs, 'available', lambda: ('vorbis',))
   transforms.make.cache_clear()
   with pytest.raises(errors.InputError, match='cannot write mp3, only vorbis'):
     transforms.make('mp3')
