@@ -1,7 +1,5 @@
 """One recording against one trained classifier: sounds, a table, a figure."""
 
-import hashlib
-import json
 import logging
 import os
 from collections.abc import Sequence
@@ -26,6 +24,7 @@ from advspeech import (
   storage,
   sweep,
 )
+from advspeech.recording import output as output_lib
 
 logger = logging.getLogger(__name__)
 
@@ -39,11 +38,6 @@ COLUMNS = (
   'file',
 )
 _NUM_STEPS, _NUM_QUERIES = 40, 1000
-# Which attack a folder is of, and its files in it.
-FILE = 'attack.json'
-_TABLE, _FIGURE, _ORIGINAL = 'answers.csv', 'answers', 'original.wav'
-# Bytes of a recording's name in that of a folder; file systems allow 255.
-_LONGEST = 100
 # What a model hears of a longer recording, by `cut`.
 _KEPT = {'start': 'first', 'center': 'middle'}
 
@@ -91,7 +85,7 @@ def attack(
     errors.InputError: If a name is unknown, a file cannot be read, or `output`
       holds something else.
   """
-  identity = _settings(
+  identity = output_lib.identity(
     checkpoint_dir, path, attack_name, target, label, mask, channels, seed
   )
   mesh = parallel.make_mesh(devices=jax.devices()[:1])
@@ -108,8 +102,8 @@ def attack(
     classifier.metadata['clip_samples'], **classifier.metadata['clip']
   )
   sweep.check_mask(made, mask, shape.num_samples)
-  names = _names(attack_name, parsed)
-  _check_output(output, identity, names)
+  names = output_lib.names(attack_name, parsed)
+  output_lib.check(output, identity, names)
   heard = audio.load_clip(
     path, shape, _channels(checkpoint_dir, path, channels)
   )
@@ -152,8 +146,10 @@ def attack(
   answers = dict(
     zip(sweep.variants(cell, settings), judged.predictions.T[0, 0], strict=True)
   )
-  _claim_output(output, identity, names)
-  audio.save(os.path.join(output, _ORIGINAL), clean[recorded], 'PCM_16')
+  output_lib.claim(output, identity, names)
+  audio.save(
+    os.path.join(output, output_lib.ORIGINAL), clean[recorded], 'PCM_16'
+  )
   rms = sweep.signal_rms(split.pcm, split.spans)
   rows, clips = [], []
   for e, epsilon in enumerate(parsed):
@@ -162,7 +158,7 @@ def attack(
       cell, member, split, made, settings, epsilon
     )[0]
     clips.append(perturbed)
-    name = _sound(attack_name, epsilon)
+    name = output_lib.sound(attack_name, epsilon)
     moved = perturbed != clean
     moved[recorded] = False
     part = slice(None) if moved.any() else recorded
@@ -194,122 +190,16 @@ def attack(
       'too sure of itself, or the mask leaves nothing; try '
       '--attack=apgd_margin or another mask'
     )
-  storage.write_table(os.path.join(output, _TABLE), COLUMNS, rows)
+  storage.write_table(os.path.join(output, output_lib.TABLE), COLUMNS, rows)
   broken = [i for i, row in enumerate(rows) if row['memory'] != label]
   shown = broken[0] if broken else len(rows) - 1
   figures.save(
     recording_figure.attacked_recording(
       clean[recorded], clips[shown][recorded], rows, rows[shown], label
     ),
-    os.path.join(output, _FIGURE),
+    os.path.join(output, output_lib.FIGURE),
   )
   return rows
-
-
-def output_folder(
-  checkpoint_dir: str,
-  path: str,
-  *,
-  attack_name: str = 'fgsm',
-  target: str | None = None,
-  label: str | None = None,
-  mask: str = 'recorded',
-  channels: str | None = None,
-  seed: int = 0,
-) -> str:
-  """Returns a folder that no other attack has, `attacked/<recording>-<hash>`.
-
-  The arguments are those of `attack`.
-  """
-  settings = _settings(
-    checkpoint_dir, path, attack_name, target, label, mask, channels, seed
-  )
-  return os.path.join('attacked', _folder_name(settings))
-
-
-def _settings(
-  checkpoint_dir, path, attack_name, target, label, mask, channels, seed
-):
-  """Returns what makes an attack another one; epsilons do not."""
-  return {
-    'recording': storage.canonical(path),
-    'checkpoint': storage.canonical(checkpoint_dir),
-    'attack': attack_name,
-    'target': target,
-    'label': label,
-    'mask': mask,
-    'channels': channels,
-    'seed': seed,
-  }
-
-
-def _folder_name(settings):
-  stem = os.path.splitext(os.path.basename(settings['recording']))[0]
-  readable = os.fsencode(stem)[:_LONGEST].decode(errors='ignore')
-  text = json.dumps(settings, sort_keys=True)
-  return f'{readable}-{hashlib.sha256(text.encode()).hexdigest()[:10]}'
-
-
-def _sound(attack_name, epsilon):
-  """Returns what the sounds of an attack at an epsilon are named after."""
-  return f'{registry.short_name(attack_name)}-{epsilon.text}'
-
-
-def _names(attack_name, parsed):
-  """Returns the names of every file that an attack writes."""
-  sounds = [
-    f'{_sound(attack_name, epsilon)}{kind}.wav'
-    for epsilon in parsed
-    for kind in ('', '-float32')
-  ]
-  figure = [f'{_FIGURE}.{suffix}' for suffix in ('png', 'svg')]
-  return [FILE, _ORIGINAL, *sounds, _TABLE, *figure]
-
-
-def _check_output(output, settings, names):
-  """Refuses a folder with anything else in it; returns what is this attack's.
-
-  Raises:
-    errors.InputError: If there is anything else.
-  """
-  other = os.path.join(output, _folder_name(settings))
-  if storage.exists(output) and not storage.is_folder(output):
-    raise errors.InputError(
-      f'--output={output} is a file; name a folder, such as {output}-attacked'
-    )
-  there = [name for name in storage.names(output) if not name.startswith('.')]
-  own = []
-  path = os.path.join(output, FILE)
-  # It may be somebody else's file of that name.
-  record = {}
-  if storage.exists(path):
-    record = storage.read_json(path, kind=object)
-  if isinstance(record, dict) and {'settings', 'files'} <= record.keys():
-    made = record['settings']
-    if made != settings:
-      raise errors.InputError(
-        f'{output} holds the attack {made["attack"]} on {made["recording"]}, '
-        f'made with other settings ({FILE}); choose another folder, such as '
-        f'--output={other}'
-      )
-    own = [os.path.basename(name) for name in record['files']]
-    there = [name for name in there if name in names and name not in own]
-  if there:
-    raise errors.InputError(
-      f'{output} holds {min(there)}, which is not of this attack; choose '
-      f'another folder, such as --output={other}'
-    )
-  return own
-
-
-def _claim_output(output, settings, names):
-  """Makes a folder this attack's, without the files that it had there."""
-  for name in _check_output(output, settings, names):
-    storage.remove(os.path.join(output, name))
-  storage.make_folder(output)
-  storage.write_json(
-    os.path.join(output, FILE), {'settings': settings, 'files': names}
-  )
 
 
 def _channels(checkpoint_dir, path, channels):
@@ -374,30 +264,4 @@ def _attack(name, *, targeted):
     num_steps=_NUM_STEPS,
     num_restarts=1,
     num_queries=_NUM_QUERIES,
-  )
-
-
-def format_rows(rows: Sequence[dict[str, Any]], attack_name: str) -> str:
-  """Returns the table of `attack` for a console, as wide as its classes are."""
-  control = sweep.control_of(attack_name)
-  noise = control.replace('_', ' ')
-  table = [('epsilon', 'LSB', 'SNR, dB', 'attacked', '16-bit file', noise)]
-  for row in rows:
-    lsb = row['epsilon_lsb']
-    table.append(
-      (
-        row['epsilon_given'],
-        lsb if lsb == '' else f'{lsb:.1f}',
-        f'{row["snr_db"]:.1f}',
-        *(row[key] for key in ('memory', 'int16', control)),
-      )
-    )
-  widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-  aligned = (str.rjust,) * 3 + (str.ljust,) * 3
-  return '\n'.join(
-    '  '.join(
-      align(cell, width)
-      for align, cell, width in zip(aligned, cells, widths, strict=True)
-    ).rstrip()
-    for cells in table
   )
