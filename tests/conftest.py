@@ -28,13 +28,17 @@ jax.config.update('jax_numpy_rank_promotion', 'raise')
 
 # The costliest files; begun last, they leave workers idle.
 _LONGEST = (
+  'test_distributed.py',
   'test_launch.py',
+  'test_buckets.py',
+  'test_sweep_killed.py',
+  'test_precision.py',
+  'test_benchmark.py',
   'test_judging.py',
   'test_loop.py',
   'test_parts.py',
   'test_models.py',
   'test_recording.py',
-  'test_distributed.py',
   'test_analysis.py',
   'test_rate_search.py',
 )
