@@ -28,7 +28,9 @@ from advspeech.report import (
   architecture,
   comparison,
   players,
+  protection_claims,
   sections,
+  shape_claims,
   sweep_claims,
 )
 from advspeech.report import run as run_lib
@@ -454,13 +456,13 @@ def test_one_step_is_held_against_the_bound_of_equation_10(
 
 def test_shapes_of_the_curves(tmp_path):
   run = read(tmp_path)
-  assert sweep_claims.linear(run).verdict == claim.CONFIRMED
-  assert sweep_claims.flat_then_jump(run).verdict == claim.CONFIRMED
+  assert shape_claims.linear(run).verdict == claim.CONFIRMED
+  assert shape_claims.flat_then_jump(run).verdict == claim.CONFIRMED
   bent, steady = (0.02, 0.9, 0.9, 0.9), (0.02, 0.2, 0.3, 0.5)
   rows = runs.sweep(rates(wavecnn=bent, wavernn=steady, noise=NONE))
   run = read(tmp_path / 'bent', rows=rows)
-  assert sweep_claims.linear(run).verdict == claim.REFUTED
-  assert sweep_claims.flat_then_jump(run).verdict == claim.REFUTED
+  assert shape_claims.linear(run).verdict == claim.REFUTED
+  assert shape_claims.flat_then_jump(run).verdict == claim.REFUTED
 
 
 def test_curves_without_a_rise_have_no_shape(tmp_path):
@@ -468,8 +470,8 @@ def test_curves_without_a_rise_have_no_shape(tmp_path):
   for curve in (NONE, falling, one_more):
     rows = runs.sweep(rates(wavecnn=curve, wavernn=curve, noise=NONE))
     run = read(tmp_path / str(curve[3] + curve[0]), rows=rows)
-    assert sweep_claims.linear(run).verdict == claim.NOT_SHOWN
-    found = sweep_claims.flat_then_jump(run)
+    assert shape_claims.linear(run).verdict == claim.NOT_SHOWN
+    found = shape_claims.flat_then_jump(run)
     assert found.verdict == claim.NOT_SHOWN
     assert found.found[0] == (
       'seed 0: the error does not rise beyond its intervals'
@@ -479,7 +481,7 @@ def test_curves_without_a_rise_have_no_shape(tmp_path):
 def test_a_jump_that_noise_makes_too_is_not_the_attacks(tmp_path):
   jump = (0.02, 0.02, 0.02, 0.5)
   rows = runs.sweep(rates(wavecnn=jump, wavernn=jump, noise=jump))
-  found = sweep_claims.flat_then_jump(read(tmp_path, rows=rows))
+  found = shape_claims.flat_then_jump(read(tmp_path, rows=rows))
   assert found.verdict == claim.NOT_SHOWN
   assert 'under noise it comes as far' in found.found[0]
 
@@ -505,7 +507,7 @@ def test_falls_on_another_mask_are_not_of_the_papers_curve(tmp_path):
       json.dumps([finding, other])
     )
     run = run_lib.read(run.folder)
-    assert sweep_claims.fluctuates(run).verdict == verdict
+    assert shape_claims.fluctuates(run).verdict == verdict
 
 
 def filtered():
@@ -538,7 +540,7 @@ def test_a_filter_that_takes_half_of_the_rise_refutes_the_paper(
     for target, rise in (('wavecnn', 0.4), ('wavernn', 0.09))
   ]
   run = read(tmp_path, rows=filtered(), transforms=transforms)
-  found = sweep_claims.filters(run)
+  found = protection_claims.filters(run)
   assert found.verdict == verdict
   left = 100 * (0.2 + sum(over_half) / 2)
   assert found.found[0] == (
@@ -554,7 +556,7 @@ def test_a_filter_has_nothing_to_take_where_no_error_rises(tmp_path):
     for target in ('wavecnn', 'wavernn')
   ]
   run = read(tmp_path, rows=filtered(), transforms=transforms)
-  found = sweep_claims.filters(run)
+  found = protection_claims.filters(run)
   assert found.verdict == claim.NOT_SHOWN
   assert found.found[0] == 'lowpass4000: no error rises without it.'
 
@@ -562,7 +564,7 @@ def test_a_filter_has_nothing_to_take_where_no_error_rises(tmp_path):
 def test_without_its_table_a_filter_is_not_tested(tmp_path):
   folder = runs.write(tmp_path / 'run', rows=filtered())
   (tmp_path / 'run' / 'attack' / 'transforms.csv').unlink()
-  found = sweep_claims.filters(run_lib.read(folder))
+  found = protection_claims.filters(run_lib.read(folder))
   assert found.verdict == claim.NOT_TESTED
   assert 'transforms.csv is not there' in found.found[0]
 
@@ -628,7 +630,7 @@ def test_a_model_of_another_task_tells_of_privacy(
   judge = {name: {'task': task, 'classes': ['angry', 'sad']}}
   (tmp_path / 'run' / 'attack' / 'judges.json').write_text(json.dumps(judge))
   run = run_lib.read(run.folder)
-  assert sweep_claims.privacy(run).verdict == verdict
+  assert protection_claims.privacy(run).verdict == verdict
   # It says nothing of the run's own task.
   assert {target for target, _ in run.judges} == {'wavecnn', 'wavernn'}
   assert sweep_claims.transferred(run).verdict == claim.CONFIRMED
@@ -655,7 +657,7 @@ def test_the_attacked_model_alone_says_where_a_trait_is_hidden(
   folder = runs.write(tmp_path / 'run', rows=rows)
   judge = {name: {'task': 'emotion', 'classes': ['angry', 'sad']}}
   (tmp_path / 'run' / 'attack' / 'judges.json').write_text(json.dumps(judge))
-  assert sweep_claims.privacy(run_lib.read(folder)).verdict == verdict
+  assert protection_claims.privacy(run_lib.read(folder)).verdict == verdict
 
 
 def test_a_trait_is_spared_for_nothing_where_none_is_hidden(tmp_path):
@@ -664,12 +666,12 @@ def test_a_trait_is_spared_for_nothing_where_none_is_hidden(tmp_path):
   folder = runs.write(tmp_path / 'run', rows=rows)
   judge = {name: {'task': 'emotion', 'classes': ['angry', 'sad']}}
   (tmp_path / 'run' / 'attack' / 'judges.json').write_text(json.dumps(judge))
-  found = sweep_claims.privacy(run_lib.read(folder))
+  found = protection_claims.privacy(run_lib.read(folder))
   assert found.verdict == claim.NOT_SHOWN
 
 
 def test_no_model_of_another_task_tells_nothing_of_privacy(tmp_path):
-  assert sweep_claims.privacy(read(tmp_path)).verdict == claim.NOT_TESTED
+  assert protection_claims.privacy(read(tmp_path)).verdict == claim.NOT_TESTED
 
 
 def test_the_smallest_perturbation_is_told_of_the_models_own_answer(tmp_path):
@@ -711,7 +713,7 @@ def test_a_jump_does_not_depend_on_how_fine_the_grid_is(
 ):
   rows = runs.sweep(rates(wavecnn=NONE, wavernn=curve, noise=NONE))
   run = read(tmp_path, rows=rows)
-  assert sweep_claims.flat_then_jump(run).verdict == verdict
+  assert shape_claims.flat_then_jump(run).verdict == verdict
   # The same curve, asked at points between as well.
   finer = []
   for row in run.rows:
@@ -719,7 +721,7 @@ def test_a_jump_does_not_depend_on_how_fine_the_grid_is(
     if row['epsilon'] == 0.01:
       between = dict(row, epsilon=0.0099, epsilon_given='0.0099')
       finer.append(between)
-  found = sweep_claims.flat_then_jump(dataclasses.replace(run, rows=finer))
+  found = shape_claims.flat_then_jump(dataclasses.replace(run, rows=finer))
   assert found.verdict == verdict
 
 
@@ -1142,7 +1144,7 @@ def test_a_straight_curve_is_seldom_called_crooked(tmp_path):
     for row in curve:
       row['epsilon_fs'] = 1.0
     straight = dataclasses.replace(run, rows=curve)
-    num_refuted += sweep_claims.linear(straight).verdict == claim.REFUTED
+    num_refuted += shape_claims.linear(straight).verdict == claim.REFUTED
   assert num_refuted <= 12
 
 

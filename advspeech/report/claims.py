@@ -7,8 +7,8 @@ every seed and model on its own; 'in part' is where they disagree.
 from collections.abc import Callable
 
 from advspeech import claim, studies
+from advspeech.report import protection_claims, shape_claims, sweep_claims
 from advspeech.report import run as run_lib
-from advspeech.report import sweep_claims
 
 # The paper's numbers: (clean accuracy, epsilon, error under FGSM there).
 PAPER = {
@@ -30,15 +30,15 @@ _CLAIMS: tuple[Callable[[run_lib.Run], claim.Claim], ...] = (
   sweep_claims.effective,
   sweep_claims.transferred,
   sweep_claims.direct,
-  sweep_claims.linear,
-  sweep_claims.flat_then_jump,
-  sweep_claims.fluctuates,
-  sweep_claims.vulnerability,
-  sweep_claims.filters,
+  shape_claims.linear,
+  shape_claims.flat_then_jump,
+  shape_claims.fluctuates,
+  shape_claims.vulnerability,
+  protection_claims.filters,
   sweep_claims.robust_to_noise,
   sweep_claims.shared_frontend,
-  sweep_claims.adversarial_training,
-  sweep_claims.privacy,
+  protection_claims.adversarial_training,
+  protection_claims.privacy,
   sweep_claims.smallest,
 )
 
