@@ -14,7 +14,7 @@ from configs import folder as folder_config
 
 README = pathlib.Path(__file__).parent.parent / 'README.md'
 SECTION = README.read_text(encoding='utf-8').split('## Your own\n')[1]
-SECTION = SECTION.split('\n## ')[0]
+SECTION = re.split('\n##+ ', SECTION)[0]
 *MINE, CONFIG = re.findall(r'```python\n(.*?)```', SECTION, re.DOTALL)
 # Frames of 25 ms that attend to each other, beside what the README shows.
 TRANSFORMER = """
