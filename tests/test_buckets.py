@@ -282,7 +282,7 @@ import jax
 import numpy as np
 process, address, workdir = sys.argv[1:]
 jax.distributed.initialize(address, 2, int(process))
-from advspeech import checkpoint, parallel
+from advspeech import buckets, checkpoint, parallel
 mesh = parallel.make_mesh()
 def tree(step):
   return {'a': parallel.replicate(np.full(3, step, np.float32), mesh)}
@@ -295,7 +295,7 @@ with checkpoint.Checkpoints(workdir) as checkpoints:
   for step in (last + 1, last + 2):
     metrics = {'validation_accuracy': 1 / step, 'validation_loss': 1.0}
     checkpoints.save(step, {'model': {}}, {}, metrics, variables=tree(step))
-print(len(checkpoint.buckets.files(workdir + '/checkpoints')))
+print(len(buckets.files(workdir + '/checkpoints')))
 """
 
 
