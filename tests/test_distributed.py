@@ -272,6 +272,39 @@ def test_when_one_raises_the_other_ends_with_a_reason(espeak_dir, tmp_path):
   assert 'another one that it waited for' in pair[0][1].read_text()
 
 
+# Looks for the digests of a checkpoint, which process 0 is slow to write.
+SLOW_TO_SEAL = """
+import os, sys, time
+import numpy as np
+from advspeech import checkpoint, parallel, processes
+from advspeech.checkpoint import damage
+address, number, folder = sys.argv[1:]
+processes.start('on', address, 2, int(number))
+write = damage.write_digests
+damage.write_digests = lambda path: (time.sleep(3), write(path))
+tree = parallel.replicate({'a': np.ones(3, np.float32)}, parallel.make_mesh())
+with checkpoint.Checkpoints(folder) as checkpoints:
+  checkpoints.save(1, {'model': {}}, {}, None, variables=tree)
+sys.exit(not os.path.exists(f'{folder}/checkpoints/1/digests.json'))
+"""
+
+
+@pytest.mark.slow
+def test_a_checkpoint_is_whole_for_every_process_that_closes_it(tmp_path):
+  with socket.socket() as s:
+    s.bind(('127.0.0.1', 0))
+    address = f'127.0.0.1:{s.getsockname()[1]}'
+  pair = [
+    subprocess.Popen(
+      [sys.executable, '-c', SLOW_TO_SEAL, address, str(i), str(tmp_path)],
+      cwd=ROOT,
+      env=devices.environment(),
+    )
+    for i in range(2)
+  ]
+  assert [process.wait(120) for process in pair] == [0, 0]
+
+
 # Each process writes which clips it read, and its part of every batch.
 READING = """
 import sys

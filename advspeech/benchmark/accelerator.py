@@ -403,6 +403,8 @@ def _training_step(config, name, batch_size, precision):
   shapes = input_pipeline.abstract_batch(batch_size, num_samples, mesh)
   keys = jax.random.split(jax.random.key(1), 2)
   batch = {
+    # What augmentation alone looks at.
+    **{key: jnp.zeros(x.shape, x.dtype) for key, x in shapes.items()},
     'audio': 0.5 + 0.1 * jax.random.normal(keys[0], shapes['audio'].shape),
     'label': jax.random.randint(keys[1], (batch_size,), 0, 2),
     'valid': jnp.ones(batch_size),

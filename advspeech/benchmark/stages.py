@@ -52,12 +52,10 @@ def measure_training(config, num_clips, num_steps=6) -> dict[str, Any]:
 
   fed, again = [], []
   for _ in range(3):
-    state, *timing = epoch(state, iter([fixed] * num_steps))
-    again.append(timing)
-    state, *timing = epoch(
-      state, input_pipeline.batches(split, num_clips, mesh)
-    )
-    fed.append(timing)
+    state, *took = epoch(state, iter([fixed] * num_steps))
+    again.append(took)
+    state, *took = epoch(state, input_pipeline.batches(split, num_clips, mesh))
+    fed.append(took)
   (again_s, _), (fed_s, waited_s) = min(again), min(fed)
   whole, front = _lstm_calls(config, num_clips)
   subject = computations.make_subject(config, 'wavecnn', num_clips)

@@ -108,7 +108,8 @@ class Checkpoints:
       self._thread.shutdown()
       self._manager.close()
       self._opened.close()
-    if kind is None and self._is_copy:
+    if kind is None:
+      # Process 0 writes the digests, without which the others read nothing.
       parallel.on_lead(lambda: None, f'{self._folder} is whole')
 
   def save(
