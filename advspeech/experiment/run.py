@@ -16,7 +16,7 @@ from advspeech import (
   tasks,
   training,
 )
-from advspeech.experiment import claim, data, validation
+from advspeech.experiment import data, folder, validation
 
 
 class Data(NamedTuple):
@@ -75,7 +75,7 @@ class Run:
     validation.validate(config)
     validation.check_devices(config)
     run_paths = paths.RunPaths(workdir)
-    claim.claim(config, run_paths)
+    folder.claim(config, run_paths)
     return cls(config, run_paths, skip_bad)
 
   @functools.cached_property
@@ -174,7 +174,7 @@ class Run:
   def remove_page_without(self, table: str, what: str) -> None:
     """Removes a page that lacks a table, which is about to be written."""
     if parallel.is_lead() and not storage.exists(table):
-      claim.remove_page(self.paths, f'lacks {what}')
+      folder.remove_page(self.paths, f'lacks {what}')
 
 
 def exists(path: str) -> bool:

@@ -36,6 +36,8 @@ def study(run: Run, name: str) -> str:
   if parallel.is_lead():
     storage.make_folder(folder)
   with ownership.owned(folder):
+    if parallel.is_lead() and not storage.exists(_table(run, found)):
+      _remove_figures(folder)
     found.run(run, folder)
     results = section.Results(folder, run.config.to_dict(), run.classes)
     parallel.on_lead(lambda: _draw(found, results), f'{folder} has its figures')
@@ -44,6 +46,13 @@ def study(run: Run, name: str) -> str:
 
 def _table(run, found):
   return os.path.join(run.paths.study(found.name), found.table)
+
+
+def _remove_figures(folder):
+  """Removes figures of tables that are about to be made, as after others."""
+  for name in storage.names(folder):
+    if name.endswith('.svg'):  # written last, by which one is known as drawn
+      storage.remove(os.path.join(folder, name))
 
 
 def _draw(found, results):

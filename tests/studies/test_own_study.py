@@ -55,6 +55,12 @@ def test_a_study_of_ones_own_is_run_drawn_and_on_the_page(folder, monkeypatch):
   assert (made / 'levels.svg').exists()
   assert not (workdir / 'report' / 'index.html').exists()  # it lacks this
 
+  drawn = (made / 'levels.svg').read_bytes()
+  (made / 'clips.csv').unlink()
+  clips.pcm[:] //= 100
+  experiment.study(run, NAME)
+  assert (made / 'levels.svg').read_bytes() != drawn  # not that of other tables
+
   page = pathlib.Path(report.write(str(workdir))).read_text()
   assert '<h2 id="loudness">How loud the clips are</h2>' in page
   assert '<a href="#loudness">How loud the clips are</a>' in page

@@ -1,9 +1,9 @@
 """The study of attacks on features, as a stage runs it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from advspeech import claim, input_pipeline, section, studies
+from advspeech import input_pipeline, studies
 from advspeech.studies.features import claims, page, tables
 from advspeech.studies.features.settings import Settings
 
@@ -14,6 +14,9 @@ class FeatureStudy(studies.Study):
   name = 'features'
   title = 'Attacks on features'
   table = 'budgets.csv'
+  figures = staticmethod(page.figure_list)
+  claims = staticmethod(claims.of_study)
+  section = staticmethod(page.make)
   numbers: Mapping[str, str] = {
     'num_clips': 'whole [1, inf) or -1',
     'num_scored': 'whole [0, inf) or -1',
@@ -43,15 +46,3 @@ class FeatureStudy(studies.Study):
       classes=run.classes,
       settings=settings,
     )
-
-  def figures(self, results: section.Results) -> Sequence[section.Figure]:
-    """Returns the figures, which are drawn from the tables alone."""
-    return page.figure_list(results)
-
-  def claims(self, results: section.Results) -> Sequence[claim.Claim]:
-    """Returns the paper's claims that it tests, with their verdicts."""
-    return claims.of_study(results)
-
-  def section(self, results: section.Results) -> section.Section:
-    """Returns what the page shows besides the title."""
-    return page.make(results)

@@ -1,18 +1,16 @@
 """The study of input gradients, as a stage runs it."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from advspeech import (
   audio,
   checkpoint,
-  claim,
   errors,
   holdout,
   input_pipeline,
   parallel,
-  section,
   storage,
   studies,
   sweep,
@@ -28,6 +26,9 @@ class GradientStudy(studies.Study):
   name = 'gradients'
   title = 'Where the gradient is'
   table = 'summary.csv'
+  figures = staticmethod(page.figure_list)
+  claims = staticmethod(claims.of_study)
+  section = staticmethod(page.make)
   numbers: Mapping[str, str] = {
     'num_clips': 'whole [2, inf) or -1',
     'num_studied': 'whole [2, inf)',
@@ -95,18 +96,6 @@ class GradientStudy(studies.Study):
       num_studied=settings.num_studied,
       examples=settings.examples,
     )
-
-  def figures(self, results: section.Results) -> Sequence[section.Figure]:
-    """Returns the figures, which are drawn from the tables alone."""
-    return page.figure_list(results)
-
-  def claims(self, results: section.Results) -> Sequence[claim.Claim]:
-    """Returns the paper's claims that it tests, with their verdicts."""
-    return claims.of_study(results)
-
-  def section(self, results: section.Results) -> section.Section:
-    """Returns what the page shows besides the title."""
-    return page.make(results)
 
 
 def _check_frames(config):
