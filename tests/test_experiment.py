@@ -19,6 +19,7 @@ from advspeech import (
   report,
   studies,
   sweep,
+  training,
 )
 from advspeech.experiment import attacking, data, stages, validation
 from advspeech.report import attack_curves, error_curves, transfer
@@ -91,6 +92,7 @@ def test_a_name_alone_is_no_list_of_names():
     experiment.validate(config)
 
 
+MODEL = 'tests.tiny_models:TinyModel'
 TWICE = 'must name everything once'
 NOTHING = 'leaves nothing to attack'
 
@@ -814,6 +816,33 @@ def test_a_rate_is_searched_for_every_architecture(tmp_path, monkeypatch):
     r'\(config.models\), got wavernn; name one',
   ):
     experiment.search_rates(run, ['wavernn'])
+
+
+def test_seeds_of_a_model_share_what_is_compiled(tmp_path, monkeypatch):
+  config = quickstart.get_config()
+  config.models, config.source = (MODEL, 'wavecnn'), MODEL
+  config.training.side_by_side = False
+  split = input_pipeline.Split(
+    ids=np.array(['a']),
+    pcm=np.zeros((1, validation.clip_samples(config)), np.int16),
+    num_samples=np.array([9]),
+    labels=np.zeros(1, np.int32),
+  )
+  data = types.SimpleNamespace(
+    splits={'train': split}, task=types.SimpleNamespace(classes=('a', 'b'))
+  )
+  monkeypatch.setattr(experiment.Run, 'data', data)
+  given = {}
+
+  def train(config, folder, *, model_name, seed, program, **_):
+    given[model_name, seed] = program
+    return {'test': {'accuracy': 1.0}, 'best_epoch': 1}
+
+  monkeypatch.setattr(training, 'train_and_evaluate', train)
+  experiment.train(experiment.Run.open(config, str(tmp_path)))
+  assert given[MODEL, 0] is given[MODEL, 1]
+  assert given['wavecnn', 0] is given['wavecnn', 1]
+  assert given[MODEL, 0] is not given['wavecnn', 0]
 
 
 def test_a_front_end_is_taken_from_a_training_that_ended(tmp_path):

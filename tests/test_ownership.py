@@ -8,9 +8,10 @@ import sys
 import threading
 import types
 
+import numpy as np
 import pytest
 
-from advspeech import errors, experiment, ownership
+from advspeech import errors, experiment, input_pipeline, ownership
 from configs import quickstart
 
 TASK = types.SimpleNamespace(classes=('female', 'male'))
@@ -83,7 +84,13 @@ def test_a_second_program_is_told_who_writes_and_a_dead_ones_place_is_free(
 def test_every_stage_holds_what_it_writes(
   tmp_path, monkeypatch, holder_of, stage, part
 ):
-  data = types.SimpleNamespace(corpus=None, task=TASK, splits={})
+  split = input_pipeline.Split(
+    np.array(['a']),
+    np.zeros((1, 640), np.int16),
+    np.array([9]),
+    np.zeros(1, np.int32),
+  )
+  data = types.SimpleNamespace(task=TASK, splits={'train': split})
   monkeypatch.setattr(experiment.Run, 'data', data)
   holder_of(tmp_path / part)
   with pytest.raises(errors.InputError, match=rf'{part} is being written by'):

@@ -128,16 +128,22 @@ def train(
       run.check_trained(other, seed)
   if config.lr_search.enabled:
     search_rates(run, _unique(name for name, _ in missing))
-  _ = run.data  # read now, not by several threads at once
+  programs = {
+    name: training.programs(
+      run.config_of(name), name, run.data.splits, run.classes
+    )
+    for name, _ in missing
+  }
   meshes = training_meshes(config)
   for waits in (False, True):  # those that take over a front end come last
     members = [m for m in missing if bool(training.frontend_of(m[0])) == waits]
     if members:
-      side_by_side.run(functools.partial(_train_one, run), members, meshes)
+      train_one = functools.partial(_train_one, run, programs)
+      side_by_side.run(train_one, members, meshes)
 
 
-def _train_one(run, member, mesh):
-  """Trains one model on one seed."""
+def _train_one(run, programs, member, mesh):
+  """Trains one model on one seed, by the steps of all of its seeds."""
   name, seed = member
   folder = run.paths.classifier(name, seed)
   other = training.frontend_of(name)
@@ -155,6 +161,7 @@ def _train_one(run, member, mesh):
       classes=run.classes,
       mesh=mesh,
       frontend=run.classifier(other, seed) if other else None,
+      program=programs[name](mesh),
     )
   logger.info(
     '%s seed %d: test accuracy %.3f (epoch %d)',

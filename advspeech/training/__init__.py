@@ -11,7 +11,7 @@ from advspeech.training.model import (
   make_model,
   model_options,
 )
-from advspeech.training.program import Program, augmentation
+from advspeech.training.program import Program, augmentation, programs
 from advspeech.training.step import (
   abstract_rate,
   decay,
@@ -34,6 +34,7 @@ __all__ = [
   'make_model',
   'make_steps',
   'model_options',
+  'programs',
   'train',
   'train_and_evaluate',
 ]

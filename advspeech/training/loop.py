@@ -48,6 +48,7 @@ def train_and_evaluate(
   classes: tuple[str, ...],
   mesh: sharding.Mesh | None = None,
   frontend: checkpoint.Classifier | None = None,
+  program: Program | None = None,
 ) -> dict[str, Any]:
   """Trains one classifier to its last epoch and returns its summary.
 
@@ -66,6 +67,8 @@ def train_and_evaluate(
     mesh: Devices to train on; all if None.
     frontend: The trained model whose front end is taken over, where the name
       asks for one.
+    program: The steps to go by, compiled for this training already or for one
+      with another seed or learning rate.
 
   Raises:
     errors.InputError: If the batch size does not fit the device count, the
@@ -76,7 +79,15 @@ def train_and_evaluate(
   """
   mesh = mesh or parallel.make_mesh()
   what = {'model_name': model_name, 'seed': seed, 'classes': classes}
-  train(config, workdir, **what, splits=splits, mesh=mesh, frontend=frontend)
+  train(
+    config,
+    workdir,
+    **what,
+    splits=splits,
+    mesh=mesh,
+    frontend=frontend,
+    program=program,
+  )
   metadata = describe(config, **what, clip_samples=splits['train'].pcm.shape[1])
   return _summarise(workdir, config, metadata, splits, mesh)
 
@@ -95,9 +106,7 @@ def train(
 ) -> dict[str, float]:
   """Trains one classifier to its last epoch, without a look at the test clips.
 
-  Takes and raises what `train_and_evaluate` does, and `program`: the steps to
-  go by, compiled for this training already or for one with another seed or
-  learning rate.
+  Takes and raises what `train_and_evaluate` does.
 
   Returns:
     `validation_accuracy` and `validation_loss` of the best epoch, `best_epoch`.

@@ -1,8 +1,8 @@
 """What a training runs: its steps, compiled once, whatever seed and rate."""
 
 import functools
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +11,11 @@ import optax
 from jax import sharding
 
 from advspeech import input_pipeline, parallel, transforms
-from advspeech.training.model import make_model
+from advspeech.training.model import describe, make_model
 from advspeech.training.step import Steps, abstract_rate, decay, make_steps
+
+if TYPE_CHECKING:  # a bare accelerator machine need not have it
+  import ml_collections
 
 
 def augmentation(settings: Mapping[str, Any]) -> transforms.Apply | None:
@@ -98,3 +101,26 @@ class Program:
   def rate_at(self, learning_rate: float, step: int) -> float:
     """Returns the rate of a step, for a first one."""
     return float(jnp.float32(learning_rate) * self._schedule(step))
+
+
+def programs(
+  config: 'ml_collections.ConfigDict',
+  model_name: str,
+  splits: Mapping[str, input_pipeline.Split],
+  classes: Sequence[str],
+) -> Callable[[sharding.Mesh], Program]:
+  """Returns a function of the mesh: what all trainings of a model run on it.
+
+  Args:
+    config: See configs/paper.py.
+    model_name: Of all of them; seeds and rates may differ.
+    splits: Clips.
+    classes: Class names.
+  """
+  train = splits['train']
+  metadata = describe(
+    config, model_name, config.seeds[0], classes, train.pcm.shape[1]
+  )
+  return functools.cache(
+    functools.partial(Program, config.training, metadata, len(train))
+  )

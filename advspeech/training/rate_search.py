@@ -23,8 +23,7 @@ from advspeech import (
   storage,
 )
 from advspeech.training import loop, side_by_side
-from advspeech.training.model import describe
-from advspeech.training.program import Program
+from advspeech.training.program import programs
 
 if TYPE_CHECKING:
   import ml_collections
@@ -96,7 +95,7 @@ def search(
   settings = config.lr_search
   folder = os.path.join(workdir, 'lr_search')
   what = {'model_name': model_name, 'splits': splits, 'classes': classes}
-  program_on = _programs(config, **what)
+  program_on = programs(_config_of(config, settings.low), **what)
 
   def probe(rate, mesh):
     path = os.path.join(folder, f'{registry.short_name(model_name)}-{rate:g}')
@@ -143,19 +142,6 @@ def search(
   best = max(tried, key=tried.get)
   logger.info('%s: best learning rate %g', model_name, best)
   return best, rows
-
-
-def _programs(config, model_name, splits, classes):
-  """Returns a function of the mesh: what every probe runs on it."""
-  config = _config_of(config, config.lr_search.low)
-  clip_samples = splits['train'].pcm.shape[1]
-  metadata = describe(
-    config, model_name, config.seeds[0], classes, clip_samples
-  )
-  make = functools.partial(
-    Program, config.training, metadata, len(splits['train'])
-  )
-  return functools.cache(make)
 
 
 def _config_of(config, rate):
