@@ -126,14 +126,30 @@ def _wait(processes, folder):
         if process.poll() is None:
           process.kill()
   codes = [p.wait() for p in processes]
+  if preemption.came():
+    return _code_of_stopped(codes, preemption.came())
   first = next((c for c in (codes[failed or 0], *codes) if c), 0)
-  if failed is not None and not preemption.came():
+  if failed is not None:
     where = f'; see {folder}/process-{failed}.log' if failed else ''
     print(f'error: process {failed} ended with {first}{where}', file=sys.stderr)
-  if preemption.came() == signal.SIGINT and first == ending.EXIT_STOPPED:
-    return ending.EXIT_INTERRUPTED
-  # A process killed by a signal has minus its number.
-  return first if first >= 0 else 128 - first
+  return _shell_code(first)
+
+
+def _code_of_stopped(codes, number):
+  """Returns the exit code of processes that were asked to stop by a signal."""
+  # SIGTERM ends a process that Python is still starting up in.
+  stopped = (ending.EXIT_STOPPED, -signal.SIGTERM)
+  if fault := next((c for c in codes if c and c not in stopped), 0):
+    return _shell_code(fault)
+  if not any(codes):
+    return 0
+  interrupted = number == signal.SIGINT
+  return ending.EXIT_INTERRUPTED if interrupted else ending.EXIT_STOPPED
+
+
+def _shell_code(code):
+  """Returns a process's code as a shell reports it: 128 + a signal's number."""
+  return code if code >= 0 else 128 - code
 
 
 def _parse_flags(argv):

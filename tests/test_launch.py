@@ -577,6 +577,29 @@ def test_what_stops_launch_local_stops_its_processes(tmp_path):
   process.stdout.close()
 
 
+@pytest.mark.parametrize(
+  ('number', 'code'), [(signal.SIGINT, 130), (signal.SIGTERM, 75)]
+)
+def test_launch_local_is_stopped_before_its_processes_heed_signals(
+  tmp_path, number, code
+):
+  (tmp_path / 'waits.py').write_text(
+    "import signal\nprint('ready', flush=True)\nsignal.pause()\n"
+  )
+  process = subprocess.Popen(
+    [sys.executable, '-m', 'launch.local', '--num_processes=2', '--', 'waits'],
+    cwd=ROOT,
+    env={**os.environ, 'PYTHONPATH': f'{tmp_path}:{ROOT}'},
+    stdout=subprocess.PIPE,
+    stderr=subprocess.DEVNULL,
+    text=True,
+  )
+  assert process.stdout.readline() == 'ready\n'
+  process.send_signal(number)
+  assert process.wait(60) == code
+  process.stdout.close()
+
+
 @pytest.mark.skipif(sys.platform != 'linux', reason='Linux tells of it')
 def test_when_launch_local_is_killed_its_processes_stop(tmp_path):
   (tmp_path / 'waits.py').write_text(
