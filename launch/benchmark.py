@@ -29,7 +29,7 @@ _ONLY = flags.DEFINE_multi_enum(
 )
 _CLIPS = flags.DEFINE_integer('clips', 4, 'Clips a call.', lower_bound=1)
 _BATCH_SIZE = flags.DEFINE_integer(
-  'batch_size', 100, 'Batch whose memory is told.', lower_bound=1
+  'batch_size', 100, 'Batch whose memory is reported.', lower_bound=1
 )
 _ROUNDS = flags.DEFINE_integer(
   'rounds', 5, 'Times each call is timed; the least counts.', lower_bound=1
@@ -156,7 +156,7 @@ def _measure_accelerator(config, accelerator):
   }
   command.tell(json.dumps(results))
 
-  def keep(section, rows):
+  def write(section, rows):
     results[section] = rows
     if _OUTPUT.value:
       storage.write_json(_OUTPUT.value, results)
@@ -167,9 +167,10 @@ def _measure_accelerator(config, accelerator):
   alarm.daemon = True
   alarm.start()
   session = accelerator.Session(
-    config, accelerator.SCALES[_SCALE.value], limit_s, keep, command.tell
+    config, accelerator.SCALES[_SCALE.value], limit_s, write, command.tell
   )
-  session.run(_SECTION.value or tuple(accelerator.SECTIONS))
+  chosen = _SECTION.value or tuple(accelerator.SECTIONS)
+  session.run({name: accelerator.SECTIONS[name] for name in chosen})
   alarm.cancel()
 
 

@@ -1,5 +1,6 @@
 """The benchmark counts what Table 1 costs, and every section measures."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -172,72 +173,80 @@ def test_the_estimate_counts_what_other_tools_are_called_for(tiny_config):
 
 @pytest.fixture
 def session(tiny_config):
-  """A session of a minute, and what it kept by section."""
-  kept = {}
+  """A session of a minute, and the rows written by section."""
+  written = {}
   return accelerator.Session(
     tiny_config,
     accelerator.SCALES['tiny'],
     60.0,
-    keep=lambda section, rows: kept.update({section: list(rows)}),
-    tell=lambda line: None,
-  ), kept
+    write=lambda section, rows: written.update({section: list(rows)}),
+    log=lambda line: None,
+  ), written
 
 
-def test_a_section_that_fails_is_a_row_and_the_next_one_runs(
-  session, monkeypatch
-):
-  session, kept = session
+def test_a_section_that_fails_is_a_row_and_the_next_one_runs(session):
+  session, written = session
 
   def fails(session):
     session.add(what='first')
     raise RuntimeError('no such\nkernel')
 
-  monkeypatch.setitem(accelerator._MEASURES, 'peaks', fails)
-  monkeypatch.setitem(
-    accelerator._MEASURES, 'answers', lambda session: session.add(what='next')
+  session.run(
+    {
+      'peaks': accelerator.Section(1, fails),
+      'answers': accelerator.Section(1, lambda s: s.add(what='next')),
+    }
   )
-  session.run(['peaks', 'answers'])
-  assert kept == {
+  assert written == {
     'peaks': [{'what': 'first'}, {'failed': 'RuntimeError: no such kernel'}],
     'answers': [{'what': 'next'}],
   }
 
 
 def test_what_does_not_fit_into_a_section_is_named(session):
-  session, kept = session
-  session._section_end = 0
-  session._section = 'training'
-  accelerator._training(session)
-  assert kept['training'] == [
+  session, written = session
+  # A second of the minute is too short for a step.
+  session.run(
+    {
+      'training': dataclasses.replace(
+        accelerator.SECTIONS['training'], seconds=1
+      ),
+      'answers': accelerator.Section(59, lambda session: None),
+    }
+  )
+  assert written['training'] == [
     {'not_measured': 'batch 4, float32'},
     {'not_measured': 'batch 4, bfloat16'},
     {'not_measured': 'batch 4, tf32'},
   ]
 
 
-def test_sections_share_the_time_that_is_left(session, monkeypatch):
+def test_sections_share_the_time_that_is_left(session):
   session, _ = session
   shares = []
-  for name in accelerator.SECTIONS:
-    monkeypatch.setitem(
-      accelerator._MEASURES, name, lambda s: shares.append(s.left_s())
-    )
-  session.run()
+  session.run(
+    {
+      name: dataclasses.replace(
+        section, measure=lambda s: shares.append(s.left_s())
+      )
+      for name, section in accelerator.SECTIONS.items()
+    }
+  )
   assert all(0 < share < 60 for share in shares)
   np.testing.assert_allclose(shares[-1], 60, atol=1)
 
 
-def test_peaks_tell_what_each_precision_rounds_away(session):
-  session, kept = session
-  session.run(['peaks'])
+def test_peaks_report_what_each_precision_rounds_away(session):
+  session, written = session
+  session.run({'peaks': accelerator.SECTIONS['peaks']})
   errors = {
     row['precision']: row['relative_error']
-    for row in kept['peaks']
+    for row in written['peaks']
     if row['what'] == 'matrix product'
   }
   assert errors['float32'] < 1e-6
   assert 1e-3 < errors['bfloat16'] < 1e-2
-  assert all(row.get('tflop_per_s', 1) > 0 for row in kept['peaks'])
+  assert all(row.get('tflop_per_s', 1) > 0 for row in written['peaks'])
 
 
 @pytest.mark.slow
