@@ -630,6 +630,7 @@ def write_features(folder):
       {
         **dict.fromkeys(norms.NORM_COLUMNS, 1.0 + i),
         'task': 'gender',
+        'seed': 1,
         'representation': 'mfcc13_griffin_lim',
       }
       for i in range(3)

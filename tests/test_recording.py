@@ -254,7 +254,7 @@ def test_a_folder_is_one_attacks_and_the_same_again_replaces_it(
   attack(quiet_model, stereo, out, ('0.03',))
   assert {path.name for path in out.iterdir()} == {
     *('attack.json', 'original.wav', 'answers.csv', 'answers.png'),
-    *('answers.svg', 'rows.json', 'fgsm-0.03.wav', 'fgsm-0.03-float32.wav'),
+    *('answers.svg', 'tables.json', 'fgsm-0.03.wav', 'fgsm-0.03-float32.wav'),
     'notes.txt',
   }
   (out / 'fgsm-0.04.wav').write_text('mine')

@@ -25,6 +25,7 @@ from advspeech.studies.features.norms import (
   norm_summary_rows,
 )
 from advspeech.studies.features.settings import Settings
+from advspeech.studies.folder import claim as claim_folder
 
 
 def write(
@@ -70,7 +71,7 @@ def write(
     **dataclasses.asdict(settings),
   }
   parallel.on_lead(
-    lambda: storage.claim_study(folder, described),
+    lambda: claim_folder(folder, described),
     f'{folder} belongs to this study',
   )
   for seed, of_seed in classifiers.items():

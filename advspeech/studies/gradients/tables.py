@@ -18,6 +18,7 @@ from advspeech import (
   storage,
 )
 from advspeech.models import frontend
+from advspeech.studies.folder import claim as claim_folder
 from advspeech.studies.gradients import (
   analysis,
   growth,
@@ -130,7 +131,7 @@ def write(
     'confidence': confidence,
   }
   parallel.on_lead(
-    lambda: storage.claim_study(folder, settings),
+    lambda: claim_folder(folder, settings),
     f'{folder} belongs to this study',
   )
   table = os.path.join(folder, 'summary.csv')

@@ -1,0 +1,51 @@
+"""Whose a study's folder is: of which models, clips and settings.
+
+`experiment.folder` holds a run to its config. A study may also be run from
+Python, and the config does not say which models its paths lead to, how many
+epochs they were trained, or which clips a data set holds.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from advspeech import errors, storage
+
+
+def claim(folder: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+  """Writes what a folder's study is of, or checks that it is this one.
+
+  Returns it as it stands there, with the models of earlier calls.
+
+  Args:
+    folder: Of the study.
+    settings: What decides about its numbers, JSON-like; where it has `models`
+      by name, further ones may come.
+
+  Raises:
+    errors.InputError: If it holds another study.
+  """
+  path = os.path.join(folder, 'settings.json')
+  settings = json.loads(json.dumps(settings))  # tuples become lists
+  if storage.exists(path):
+    found = storage.read_json(path)
+    known, models = found.get('models', {}), settings.get('models', {})
+    different = [
+      key
+      for key in settings
+      if key != 'models' and found.get(key) != settings[key]
+    ]
+    if any(known.get(name, model) != model for name, model in models.items()):
+      different.append('models')
+    if different:
+      raise errors.InputError(
+        f'{folder} holds another study ({", ".join(different)} differ); '
+        'remove it, or use another --workdir'
+      )
+    if models.keys() <= known.keys():
+      return found
+    settings['models'] = {**known, **models}
+  storage.make_folder(folder)
+  storage.write_json(path, settings)
+  return settings
