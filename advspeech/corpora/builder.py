@@ -77,7 +77,7 @@ class Utterance(NamedTuple):
 class Recording(NamedTuple):
   """A file of a corpus and what is known of it; see `Utterance`."""
 
-  path: epath.Path
+  path: str | os.PathLike
   id: str
   speaker: str = ''
   sex: str = ''
@@ -539,7 +539,7 @@ class FolderBuilder(SpeechBuilder, skip_registration=True):
       if isinstance(item, Recording):
         kept.setdefault(item.id, []).append(item)
     for same in kept.values():
-      same.sort(key=lambda item: len(item.path.parts))
+      same.sort(key=lambda item: os.fspath(item.path).count('/'))
       self._copies += [(same[0], copy) for copy in same[1:]]
     copies = {id(copy) for _, copy in self._copies}
     return [item for item in items if id(item) not in copies]
@@ -573,7 +573,7 @@ class FolderBuilder(SpeechBuilder, skip_registration=True):
     folder = os.fspath(self.folder)
     for item in items:
       if isinstance(item, Recording):
-        name = item.path.relative_to(self.folder).as_posix()
+        name = _below(folder, os.fspath(item.path))
         size, time_ns = _stat(item.path)
         entry = [name, size, *item[1:]]
         written.update(json.dumps([name, time_ns]).encode())
@@ -654,10 +654,18 @@ def _walk(top):
     yield from (epath.Path(root) / name for name in names)
 
 
+def _below(folder, path):
+  """Returns the path in a folder of a file that lies below it.
+
+  Text alone: a manifest may have a million lines.
+  """
+  return path.removeprefix(os.path.join(folder, ''))
+
+
 def _bytes(path):
   """Returns what a file holds, None where reading it will tell why not."""
   try:
-    return path.read_bytes()
+    return epath.Path(path).read_bytes()
   except OSError:
     return None
 
@@ -665,9 +673,10 @@ def _bytes(path):
 def _stat(path):
   """Returns a file's size and when it was written, in ns, None if unknown."""
   try:
-    if '://' in os.fspath(path):
-      return path.stat().length, None
-    status = os.stat(path)
+    name = os.fspath(path)
+    if '://' in name:
+      return epath.Path(name).stat().length, None
+    status = os.stat(name)
   except (OSError, ValueError):  # it will be told when it is read
     return None, None
   return status.st_size, status.st_mtime_ns

@@ -84,9 +84,12 @@ class Folder(builder.FolderBuilder):
 
   def _listed(self, manifest):
     labels = {}
-    listing = _Listing(os.fspath(self.folder))
+    # As text: a million objects of paths would take a minute.
+    folder = os.fspath(self.folder)
+    listing = _Listing(folder)
+    place = os.fspath(manifest)
     for number, row, has_labels in _rows(manifest):
-      where = f'{manifest} line {number}'
+      where = f'{place} line {number}'
       name = row['path']
       path = listing.find(name)
       if not name or (has_labels and not row['label']):
@@ -100,7 +103,7 @@ class Folder(builder.FolderBuilder):
       elif posixpath.isabs(path) or path.split('/')[0] in _OUTSIDE:
         yield builder.Skipped(
           where,
-          f'{where}: {name} is not in {self.folder}; paths are relative to it',
+          f'{where}: {name} is not in {folder}; paths are relative to it',
         )
       elif posixpath.splitext(path)[1].lower() not in self.SUFFIXES:
         yield builder.Skipped(
@@ -115,7 +118,7 @@ class Folder(builder.FolderBuilder):
         )
       else:
         yield _recording(
-          self.folder / path,
+          os.path.join(folder, path),
           row['id'] or _id(path),
           **{key: row[key] for key in builder.COLUMNS},
         )
