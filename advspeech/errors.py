@@ -6,9 +6,11 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-# What a disk or a path raises that no change to the program would mend, and
+# What a disk or a path raises that no change to the program would repair, and
 # what is to be done.
 _ADVICE = {
+  'let programs open more files at a time (ulimit -n); the same command then '
+  'goes on from here': (errno.EMFILE, errno.ENFILE),
   'make room there; the same command then goes on from here': (
     errno.ENOSPC,
     errno.EDQUOT,
@@ -33,10 +35,25 @@ _ADVICE = {
 _ADVICE_OF = {
   number: advice for advice, numbers in _ADVICE.items() for number in numbers
 }
+# Of a file that is there and whole, as far as is known: it cannot be read now.
+_AROUND_A_FILE = (
+  *(errno.EIO, errno.ESTALE, errno.ENODEV, errno.EACCES, errno.EPERM),
+  *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+)
 # What is removed, or written, while this program works with it.
 _OF_OTHERS = (errno.ENOENT, errno.ENOTEMPTY)
 # Libraries in C++ report a full disk in words; TensorStore adds the number.
-_IN_WORDS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+_IN_WORDS = (
+  *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO),
+  *(errno.EMFILE, errno.ENFILE),
+)
+# How those report too little memory, on a device or for another thread, that
+# do not raise MemoryError.
+_OF_MEMORY = (
+  'RESOURCE_EXHAUSTED',
+  "can't start new thread",
+  os.strerror(errno.ENOMEM),
+)
 _TENSORSTORE = re.compile(
   r'local file "(.*?)".*os_error_code=\'(\d+)\'', re.DOTALL
 )
@@ -84,8 +101,22 @@ def check_distinct(
     seen[same] = value
 
 
-def of_files(error: BaseException, folder: str) -> str:
-  """Returns the sentence on a disk or a path that failed, '' if none did.
+def is_of_file(error: OSError) -> bool:
+  """Returns whether a file itself is at fault, which could not be read.
+
+  It is missing or no file, rather than not to be read by this user, on this
+  disk, or for want of memory; what is damaged may be set aside or made anew.
+
+  Args:
+    error: What opening or reading raised.
+  """
+  return error.errno not in _AROUND_A_FILE
+
+
+def of_machine(error: BaseException, folder: str) -> str:
+  """Returns the sentence on what the machine lacks, '' if it is not that.
+
+  A disk or a path that failed, too little memory, too few open files.
 
   Args:
     error: What was raised; its causes are looked at too.
@@ -97,27 +128,47 @@ def of_files(error: BaseException, folder: str) -> str:
     seen.add(id(error))
     if isinstance(error, BucketError):
       return str(error)
-    number, path = None, folder
-    if isinstance(error, OSError):
-      number = error.errno
-      if isinstance(error.filename, str | bytes | os.PathLike):
-        path = os.fsdecode(error.filename)
-    elif found := _TENSORSTORE.search(str(error)):
-      number, path = int(found[2]), found[1]
-    else:
-      words = str(error)
-      number = next((n for n in _IN_WORDS if os.strerror(n) in words), None)
-    if number in _ADVICE_OF:
-      return (
-        f'{path} cannot be written or read ({os.strerror(number)}); '
-        f'{_ADVICE_OF[number]}'
-      )
-    inside = os.path.join(os.path.abspath(folder), '')
-    if number in _OF_OTHERS and os.path.abspath(path).startswith(inside):
-      return (
-        f'{path} was not left alone ({os.strerror(number)}), perhaps by '
-        f'another program that works in {folder}; end that one, and start the '
-        'same command again'
-      )
+    if sentence := _of_file(error, folder) or _of_memory(error):
+      return sentence
     error = error.__cause__ or error.__context__
   return ''
+
+
+def _of_file(error, folder):
+  number, path = None, folder
+  if isinstance(error, OSError):
+    number = error.errno
+    if isinstance(error.filename, str | bytes | os.PathLike):
+      path = os.fsdecode(error.filename)
+  elif found := _TENSORSTORE.search(str(error)):
+    number, path = int(found[2]), found[1]
+  else:
+    words = str(error)
+    number = next((n for n in _IN_WORDS if os.strerror(n) in words), None)
+  if number in _ADVICE_OF:
+    return (
+      f'{path} cannot be written or read ({os.strerror(number)}); '
+      f'{_ADVICE_OF[number]}'
+    )
+  inside = os.path.join(os.path.abspath(folder), '')
+  if number in _OF_OTHERS and os.path.abspath(path).startswith(inside):
+    return (
+      f'{path} was not left alone ({os.strerror(number)}), perhaps by '
+      f'another program that works in {folder}; end that one, and start the '
+      'same command again'
+    )
+  return ''
+
+
+def _of_memory(error):
+  said = str(error).strip() or 'no more was said'
+  if not isinstance(error, MemoryError) and not any(
+    words in said for words in _OF_MEMORY
+  ):
+    return ''
+  return (
+    f'there is too little memory ({said.splitlines()[0]}); take smaller '
+    'batches (config.training.batch_size, config.sweep.batch_size), let the '
+    'program have more (ulimit -v, ulimit -u, the container), or end others; '
+    'the same command then goes on from here'
+  )

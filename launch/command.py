@@ -133,6 +133,7 @@ def run(
   console.never_fail()
   if console.wants_help(sys.argv):
     console.print_help('launch.command')
+  surroundings.check_limits()
   ending.begin()
   started = time.monotonic()
   ending.clean_up(surroundings.leave)
@@ -180,7 +181,7 @@ def run(
       if number := preemption.came():
         ending.stop(number)
       expected = isinstance(e, errors.InputError)
-      sentence = str(e) if expected else errors.of_files(e, workdir())
+      sentence = str(e) if expected else errors.of_machine(e, workdir())
       if sentence:
         console.fail(sentence, code=None)
         ending.at_once(console.EXIT_BAD_INPUT)

@@ -3,12 +3,43 @@
 import contextlib
 import importlib
 import os
+import resource
 import sys
 import tempfile
+
+from launch import console
 
 # Removed when the program ends.
 _temporary: list[tempfile.TemporaryDirectory] = []
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+# What the least of programs takes of what a shell may limit: on two cores a
+# training of a tiny model ran with 4 GB of addresses and 40 open files. With
+# 2 GB a thread of a library could not start, for which another one waited for
+# good. Each core brings threads, each with a stack and a heap of its own.
+_OPEN_FILES = 128
+_ADDRESSES_GIB, _ADDRESSES_GIB_A_CORE = 3, 0.5
+
+
+def check_limits() -> None:
+  """Ends the program with a sentence where it may not open or map enough.
+
+  Libraries do not fail in words where a thread of theirs cannot start, but
+  wait, or abort.
+  """
+  files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+  if files != resource.RLIM_INFINITY and files < _OPEN_FILES:
+    console.fail(
+      f'a program may open {files} files here (ulimit -n) and needs '
+      f'{_OPEN_FILES}; raise it, as with ulimit -n 1024'
+    )
+  addresses, _ = resource.getrlimit(resource.RLIMIT_AS)
+  gib = _ADDRESSES_GIB + _ADDRESSES_GIB_A_CORE * (os.cpu_count() or 1)
+  if addresses != resource.RLIM_INFINITY and addresses < gib * 2**30:
+    console.fail(
+      f'a program may use {addresses / 2**30:.1f} GiB of addresses here '
+      f'(ulimit -v) and needs {gib:.1f} on {os.cpu_count()} cores, most of '
+      'which it never fills; raise it, or lift it with ulimit -v unlimited'
+    )
 
 
 def prepare() -> list[str]:

@@ -197,7 +197,7 @@ def test_a_bucket_that_is_not_there_gets_one_sentence(scheme, environment):
   with pytest.raises(errors.BucketError) as found:
     storage.write_json(f'{scheme}://no-such-bucket/x', 1)
   sentence = f'because {scheme}://no-such-bucket is not there'
-  assert sentence in errors.of_files(found.value, '')
+  assert sentence in errors.of_machine(found.value, '')
 
 
 def test_a_folder_in_a_bucket_is_held_and_taken_over(bucket, monkeypatch):

@@ -521,6 +521,26 @@ def test_a_program_runs_in_any_surroundings_and_reports_a_full_disk(tmp_path):
   assert [p.name for p in tmp_path.iterdir()] == ['configs']
 
 
+@pytest.mark.parametrize('limit', ['v 2000000', 'n 20'])
+def test_a_shell_that_lets_programs_have_too_little_is_told(limit):
+  """A library waits for good where a thread of its own cannot start."""
+  done = subprocess.run(
+    [
+      *('bash', '-c', f'ulimit -{limit}; exec "$0" -m launch.train'),
+      sys.executable,
+    ],
+    cwd=ROOT,
+    env=devices.environment(),
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.returncode == 2, done.stderr
+  (sentence,) = done.stderr.splitlines()
+  assert sentence.startswith('error: a program may ')
+  assert f'(ulimit -{limit[0]}) and needs' in sentence
+
+
 @pytest.mark.parametrize(
   ('redirection', 'code'),
   [('>/dev/full', 0), ('>&-', 0), ('2>&-', 0), ('>&- 2>&-', 0), ('| true', 0)],

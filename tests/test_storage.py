@@ -1,5 +1,6 @@
 """Files are read as they were written, or refused in a sentence."""
 
+import builtins
 import concurrent.futures
 import csv
 import errno
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from advspeech import errors, storage
+from advspeech.checkpoint import damage
 from advspeech.storage import files
 
 NAMES = ('0003', '1e5', '0_1', 'nan', 'NA', 'None', 'a,b', '"', "'", "''", ' ')
@@ -292,23 +294,25 @@ def of_number(number, path=None):
 
 def test_faults_of_disks_and_paths_get_a_sentence_and_others_none(tmp_path):
   run = str(tmp_path / 'run')
-  assert errors.of_files(of_number(errno.ENOSPC, 'a/b.npz'), run) == (
+  assert errors.of_machine(of_number(errno.ENOSPC, 'a/b.npz'), run) == (
     'a/b.npz cannot be written or read (No space left on device); make room '
     'there; the same command then goes on from here'
   )
-  assert errors.of_files(of_number(errno.EIO), run).startswith(f'{run} cannot')
+  assert errors.of_machine(of_number(errno.EIO), run).startswith(
+    f'{run} cannot'
+  )
   for number in (errno.EROFS, errno.EACCES, errno.EISDIR, errno.ENAMETOOLONG):
-    assert os.strerror(number) in errors.of_files(of_number(number, 'x'), run)
+    assert os.strerror(number) in errors.of_machine(of_number(number, 'x'), run)
   tensorstore = ValueError(
     'RESOURCE_EXHAUSTED: Error writing local file "/r/5/_sharding": Failed '
     "to write 26371 bytes: No space left on device [os_error_code='28']"
   )
   wrapped = RuntimeError('a save failed')
   wrapped.__cause__ = tensorstore
-  assert errors.of_files(wrapped, run).startswith('/r/5/_sharding cannot be')
+  assert errors.of_machine(wrapped, run).startswith('/r/5/_sharding cannot be')
   for number in (errno.ENOENT, errno.ENOTEMPTY):
     disturbed = of_number(number, f'{run}/checkpoints/5.tmp/a')
-    assert f'another program that works in {run};' in errors.of_files(
+    assert f'another program that works in {run};' in errors.of_machine(
       disturbed, run
     )
   for defect in (
@@ -316,7 +320,59 @@ def test_faults_of_disks_and_paths_get_a_sentence_and_others_none(tmp_path):
     OSError('the disk of this machine is full'),
     ValueError('x'),
   ):
-    assert errors.of_files(defect, run) == ''
+    assert errors.of_machine(defect, run) == ''
+
+
+@pytest.mark.parametrize(
+  ('error', 'expected'),
+  [
+    (MemoryError('std::bad_alloc'), 'too little memory (std::bad_alloc)'),
+    (MemoryError(), 'too little memory (no more was said)'),
+    (
+      RuntimeError(
+        'RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.\nAt:'
+      ),
+      '(RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.); take smaller',
+    ),
+    (RuntimeError("can't start new thread"), 'too little memory'),
+    (of_number(errno.ENOMEM, 'x'), 'too little memory'),
+    (of_number(errno.EMFILE), 'more files at a time (ulimit -n)'),
+    (ValueError(f'a reader: {os.strerror(errno.EMFILE)}'), '(ulimit -n)'),
+  ],
+)
+def test_too_little_memory_or_too_few_files_get_a_sentence(error, expected):
+  outer = RuntimeError('a save failed')
+  outer.__cause__ = error
+  assert expected in errors.of_machine(outer, 'run')
+
+
+@pytest.mark.parametrize('number', [errno.EIO, errno.EACCES, errno.EMFILE])
+def test_what_cannot_be_read_now_is_not_called_damaged(
+  tmp_path, monkeypatch, number
+):
+  """Else it would be set aside, or the user told to remove it."""
+  folder = tmp_path / '7'
+  folder.mkdir()
+  (folder / 'weights').write_bytes(b'1')
+  damage.write_digests(str(folder))
+  path = str(folder / 'weights')
+
+  built_in = open
+
+  def open_(name, *args, **options):
+    if name == path:
+      raise of_number(number, name)
+    return built_in(name, *args, **options)
+
+  assert damage.damage_of(str(folder)) == ''
+  monkeypatch.setattr(builtins, 'open', open_)
+  for read in (
+    lambda: damage.damage_of(str(folder)),
+    lambda: storage.read_arrays(path),
+  ):
+    with pytest.raises(OSError, match='weights') as found:
+      read()
+    assert found.value.errno == number
 
 
 def test_what_may_not_be_looked_at_is_not_called_missing(tmp_path):
@@ -334,7 +390,7 @@ def test_what_may_not_be_looked_at_is_not_called_missing(tmp_path):
     '  try:\n'
     '    print(look(sys.argv[1]))\n'
     '  except PermissionError as e:\n'
-    "    print(errors.of_files(e, '/a'))"
+    "    print(errors.of_machine(e, '/a'))"
   )
   done = subprocess.run(
     [sys.executable, '-c', code, str(folder / 'summary.json')],

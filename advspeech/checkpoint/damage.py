@@ -105,7 +105,9 @@ def damage_of(folder: str) -> str:
       found = _sha256(path)
     except errors.BucketError:
       raise
-    except (OSError, ValueError):
+    except (OSError, ValueError) as e:
+      if isinstance(e, OSError) and not errors.is_of_file(e):
+        raise
       return f'{name} is missing'
     if found != digest:
       return f'{name} was changed'

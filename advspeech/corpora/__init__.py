@@ -450,4 +450,6 @@ def _index(dataset):
     with np.load(path) as index:
       return dict(index)
   except (OSError, EOFError, ValueError, *_NOT_NPZ) as e:
+    if isinstance(e, OSError) and not errors.is_of_file(e):
+      raise
     raise stored.damaged(dataset.data_path, f'{builder.INDEX}: {e}') from e

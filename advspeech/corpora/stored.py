@@ -79,6 +79,8 @@ class StoredClips:
       try:
         example = self._source[int(wanted[i])]
       except (RuntimeError, ValueError) as e:
+        if errors.of_machine(e, os.fspath(self._path)):
+          raise
         raise damaged(self._path, str(e)) from e
       clips[i] = self._shape.clip(example['pcm'])
 

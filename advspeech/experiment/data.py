@@ -42,8 +42,9 @@ def prepare(config: ml_collections.ConfigDict, skip_bad: bool = False) -> str:
       ),
       'the corpus is prepared',
     )
-  except (OSError, RuntimeError) as e:  # TFDS puts the one into the other
-    sentence = errors.of_files(e, path)
+  # TFDS puts the one into the other.
+  except (OSError, RuntimeError, MemoryError) as e:
+    sentence = errors.of_machine(e, path)
     if not sentence:
       raise
     raise errors.InputError(sentence) from e

@@ -32,4 +32,6 @@ def read_arrays(path: str) -> dict[str, np.ndarray]:
   except errors.BucketError:
     raise
   except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as e:
+    if isinstance(e, OSError) and not errors.is_of_file(e):
+      raise
     raise errors.InputError(f'{path} cannot be read ({e}); {PUT_BACK}') from e

@@ -263,6 +263,19 @@ def test_a_damaged_data_set_is_named_and_can_be_made_again(
   assert (path / name).read_bytes() == data
 
 
+def test_a_data_set_that_cannot_be_read_now_is_not_called_damaged(
+  where, monkeypatch
+):
+  corpora.prepare('folder', **where)
+
+  def load(path):
+    raise PermissionError(errno.EACCES, 'Permission denied', str(path))
+
+  monkeypatch.setattr(np, 'load', load)
+  with pytest.raises(PermissionError, match=r'clips\.npz'):
+    corpora.read('folder', num_samples=10, **where)
+
+
 def test_without_its_record_a_data_set_is_made_again(where):
   path = pathlib.Path(corpora.prepare('folder', **where))
   data = (path / 'preparation.json').read_bytes()
