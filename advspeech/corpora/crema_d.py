@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 
 from advspeech import errors
-from advspeech.corpora import builder
+from advspeech.corpora import builder, folder_builder, folder_files, records
 
 EMOTIONS = {
   'ANG': 'angry',
@@ -30,32 +30,32 @@ _NAME = re.compile(
 )
 
 
-class CremaD(builder.FolderBuilder):
+class CremaD(folder_builder.FolderBuilder):
   """TFDS builder of CREMA-D."""
 
   VERSION = builder.version('1.2.0')
   DESCRIPTION = __doc__
   LAYOUT = f'AudioWAV/1001_DFA_ANG_XX.wav and so on, and {DEMOGRAPHICS}'
 
-  def recordings(self) -> Iterator[builder.Recording | builder.Skipped]:
+  def recordings(self) -> Iterator[records.Recording | records.Skipped]:
     """Yields the recordings in the order of their names."""
     paths, sexes = self.files('AudioWAV'), self._sexes()
     for path in paths:
       match = _NAME.fullmatch(path.stem)
       if not match:
-        yield builder.Skipped(
+        yield records.Skipped(
           str(path),
           f'{path} is not named as CREMA-D names its recordings '
           '(1001_DFA_ANG_XX.wav); rename it or move it out',
         )
       elif match['actor'] not in sexes:
-        yield builder.Skipped(
+        yield records.Skipped(
           str(path),
           f'{path} is of actor {match["actor"]}, who is not in '
           f'{DEMOGRAPHICS}; add a line or move it out',
         )
       else:
-        yield builder.Recording(
+        yield records.Recording(
           path,
           id=path.stem,
           speaker=match['actor'],
@@ -66,7 +66,7 @@ class CremaD(builder.FolderBuilder):
 
   def _sexes(self):
     path = self.folder / DEMOGRAPHICS
-    data = builder.read_table(path)
+    data = folder_files.read_table(path)
     try:
       rows = list(csv.DictReader(data.decode('utf-8-sig').splitlines()))
       return {

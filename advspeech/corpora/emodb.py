@@ -10,7 +10,7 @@ description alone.
 import re
 from collections.abc import Iterator
 
-from advspeech.corpora import builder
+from advspeech.corpora import builder, folder_builder, records
 
 EMOTIONS = {
   'W': 'angry',  # Wut, Ärger
@@ -39,19 +39,19 @@ _NAME = re.compile(
 )
 
 
-class Emodb(builder.FolderBuilder):
+class Emodb(folder_builder.FolderBuilder):
   """TFDS builder of EmoDB."""
 
   VERSION = builder.version('1.2.0')
   DESCRIPTION = __doc__
   LAYOUT = 'wav/03a01Fa.wav and so on'
 
-  def recordings(self) -> Iterator[builder.Recording | builder.Skipped]:
+  def recordings(self) -> Iterator[records.Recording | records.Skipped]:
     """Yields the recordings in the order of their names."""
     for path in self.files():
       match = _NAME.fullmatch(path.stem)
       if match and match['speaker'] in SEXES and match['emotion'] in EMOTIONS:
-        yield builder.Recording(
+        yield records.Recording(
           path,
           id=path.stem,
           speaker=match['speaker'],
@@ -61,7 +61,7 @@ class Emodb(builder.FolderBuilder):
           take=match['take'],
         )
       else:
-        yield builder.Skipped(
+        yield records.Skipped(
           str(path),
           f'{path} is not named as EmoDB names its recordings (speaker 03 or '
           '08 to 16, sentence, emotion, version: 03a01Fa.wav); rename it or '

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from advspeech import audio, errors
-from advspeech.corpora import builder, synthesis
+from advspeech.corpora import builder, records, synthesis
 
 
 class Speaker(NamedTuple):
@@ -99,7 +99,7 @@ class Espeak(builder.SpeechBuilder):
   VERSION = builder.version('2.2.0')
   DESCRIPTION = __doc__
 
-  def utterances(self) -> Iterator[builder.Utterance | builder.Skipped]:
+  def utterances(self) -> Iterator[records.Utterance | records.Skipped]:
     """Yields the 1,200 clips, synthesised on all cores."""
     try:
       import espeakng_loader  # noqa: F401
@@ -137,7 +137,7 @@ def _utterances(speaker, clips):
       target_sr=audio.SAMPLE_RATE_HZ,
       res_type='soxr_hq',
     )
-    yield builder.Utterance(
+    yield records.Utterance(
       id=f'{speaker}-{emotion}-{i:02d}',
       pcm=audio.round_to_pcm(samples),
       speaker=speaker,

@@ -19,7 +19,7 @@ import unicodedata
 from collections.abc import Iterator
 
 from advspeech import errors
-from advspeech.corpora import builder
+from advspeech.corpora import builder, folder_builder, folder_files, records
 
 logger = logging.getLogger(__name__)
 
@@ -28,18 +28,22 @@ _OUTSIDE = ('..', '.', *(f'{letter}:' for letter in string.ascii_letters))
 # Bytes of an id; file systems allow 255 with what is put behind it.
 _LONGEST = 180
 # Of a manifest, beside `path`.
-OPTIONAL = (*builder.COLUMNS, 'id')
+OPTIONAL = (*records.COLUMNS, 'id')
 # A task needs one of them.
-_TASK_COLUMNS = tuple(c for c in builder.COLUMNS if c != 'split')
+_TASK_COLUMNS = tuple(c for c in records.COLUMNS if c != 'split')
 
 
-class Folder(builder.FolderBuilder):
+class Folder(folder_builder.FolderBuilder):
   """TFDS builder of a user's own recordings."""
 
   VERSION = builder.version('1.3.0')
   DESCRIPTION = __doc__
   LAYOUT = f'recordings, with a {MANIFEST} or in one sub-folder a class'
-  SUFFIXES = builder.SUFFIXES
+  # Formats of libsndfile that name themselves; RAW does not.
+  SUFFIXES = (
+    *('.wav', '.flac', '.ogg', '.oga', '.opus', '.mp3', '.aiff', '.aif'),
+    *('.au', '.caf', '.w64', '.rf64', '.sph'),
+  )
 
   def __init__(self, *, manifest: str = '', **kwargs):
     """Sets the manifest besides what every folder has.
@@ -47,14 +51,14 @@ class Folder(builder.FolderBuilder):
     Args:
       manifest: CSV file, absolute or in the folder; '' for `MANIFEST` there if
         it exists.
-      **kwargs: See `builder.FolderBuilder`.
+      **kwargs: See `folder_builder.FolderBuilder`.
     """
     self._manifest = manifest
     super().__init__(**kwargs)
 
   def recordings(
     self,
-  ) -> Iterator[builder.Recording | builder.Skipped | None]:
+  ) -> Iterator[records.Recording | records.Skipped | None]:
     """Yields the manifest's lines in order, or the files by their paths."""
     manifest = self.folder / (self._manifest or MANIFEST)
     if self._manifest or _is_there(manifest):
@@ -63,8 +67,8 @@ class Folder(builder.FolderBuilder):
       yield from self._found()
 
   def without_copies(
-    self, items: list[builder.Recording | builder.Skipped | None]
-  ) -> list[builder.Recording | builder.Skipped | None]:
+    self, items: list[records.Recording | records.Skipped | None]
+  ) -> list[records.Recording | records.Skipped | None]:
     """Returns them all: ids are the user's, and copies are warned of."""
     return items
 
@@ -72,7 +76,7 @@ class Folder(builder.FolderBuilder):
     for path in self.files():
       name = path.relative_to(self.folder)
       if len(name.parts) == 1:
-        yield builder.Skipped(
+        yield records.Skipped(
           str(path),
           f'{path} lies in no sub-folder, which would name its class; move it '
           f'or write a {MANIFEST}',
@@ -93,20 +97,20 @@ class Folder(builder.FolderBuilder):
       name = row['path']
       path = listing.find(name)
       if not name or (has_labels and not row['label']):
-        yield builder.Skipped(
+        yield records.Skipped(
           where, f'{where} has no {"label" if name else "path"}; fill it in'
         )
       elif '\0' in name:
-        yield builder.Skipped(
+        yield records.Skipped(
           where, f'{where}: no file can be named {name!r}; correct the path'
         )
       elif posixpath.isabs(path) or path.split('/')[0] in _OUTSIDE:
-        yield builder.Skipped(
+        yield records.Skipped(
           where,
           f'{where}: {name} is not in {folder}; paths are relative to it',
         )
       elif posixpath.splitext(path)[1].lower() not in self.SUFFIXES:
-        yield builder.Skipped(
+        yield records.Skipped(
           where,
           f'{where}: {name} is named as no recording is '
           f'({", ".join(self.SUFFIXES)})',
@@ -120,7 +124,7 @@ class Folder(builder.FolderBuilder):
         yield _recording(
           os.path.join(folder, path),
           row['id'] or _id(path),
-          **{key: row[key] for key in builder.COLUMNS},
+          **{key: row[key] for key in records.COLUMNS},
         )
 
 
@@ -190,13 +194,13 @@ def _recording(path, id_, **columns):
       '\0' not in text and text.splitlines() in ([], [text]) for text in names
     )
     if '/' not in id_ and is_plain and num_bytes <= _LONGEST:
-      return builder.Recording(path, id_, **columns)
+      return records.Recording(path, id_, **columns)
     reason = (
       f'{str(path)!r}: an id must be without a slash, since files are named '
       'after it, and like label, speaker and the others one line of at most '
       f'{_LONGEST} bytes; give it another in a manifest'
     )
-  return builder.Skipped(repr(str(path)), reason)
+  return records.Skipped(repr(str(path)), reason)
 
 
 def _rows(manifest):
@@ -204,7 +208,7 @@ def _rows(manifest):
 
   A row has every column, as stripped text, '' where the manifest has none.
   """
-  data = builder.read_table(manifest)
+  data = folder_files.read_table(manifest)
   try:
     text = data.decode('utf-8-sig')
     reader = csv.DictReader(io.StringIO(text, newline=''), strict=True)

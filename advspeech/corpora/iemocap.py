@@ -17,7 +17,13 @@ import re
 from collections.abc import Iterator
 
 from advspeech import errors
-from advspeech.corpora import builder
+from advspeech.corpora import (
+  builder,
+  clip_warnings,
+  folder_builder,
+  folder_files,
+  records,
+)
 
 EMOTIONS = {
   'ang': 'angry',
@@ -51,7 +57,7 @@ _LINE = re.compile(
 _ID = re.compile(r'(?P<dialog>Ses0(?P<session>\d)[FM]_\w+)_(?P<sex>[FM])\w+')
 
 
-class Iemocap(builder.FolderBuilder):
+class Iemocap(folder_builder.FolderBuilder):
   """TFDS builder of IEMOCAP."""
 
   VERSION = builder.version('1.2.0')
@@ -63,7 +69,7 @@ class Iemocap(builder.FolderBuilder):
     'with --config.corpus.folder'
   )
 
-  def recordings(self) -> Iterator[builder.Recording | builder.Skipped]:
+  def recordings(self) -> Iterator[records.Recording | records.Skipped]:
     """Yields the utterances, session by session, in the order of their ids."""
     for table in self._tables():
       yield from _utterances(table)
@@ -86,7 +92,7 @@ class Iemocap(builder.FolderBuilder):
           if path.suffix == '.txt' and not path.name.startswith('.'):
             yield path
 
-  def summary(self, clips: list[builder.Clip]) -> list[str]:
+  def summary(self, clips: list[clip_warnings.Clip]) -> list[str]:
     """Returns what there is, and each count of the paper's beside it."""
     lines = super().summary(clips)
     ours = _counts(clips)
@@ -101,12 +107,12 @@ class Iemocap(builder.FolderBuilder):
 def _utterances(table):
   """Yields what the summary lines of one dialogue's table name."""
   session = table.parent.parent.parent
-  lines = builder.read_table(table).decode('latin-1').splitlines()
+  lines = folder_files.read_table(table).decode('latin-1').splitlines()
   for number, line in enumerate(lines, 1):
     match = _LINE.fullmatch(line)
     if not match:
       if line.startswith('['):
-        yield builder.Skipped(
+        yield records.Skipped(
           f'{table} line {number}',
           f'{table} line {number} begins as a summary line and is none: '
           f'{line!r}; put the table back',
@@ -119,7 +125,7 @@ def _utterances(table):
     elif label not in EMOTIONS:
       reason = f'{id_} has the unknown label {label!r}'
     else:
-      yield builder.Recording(
+      yield records.Recording(
         session / 'sentences' / 'wav' / named['dialog'] / f'{id_}.wav',
         id=id_,
         speaker=f'Ses0{named["session"]}{named["sex"]}',
@@ -128,7 +134,7 @@ def _utterances(table):
         session=named['session'],
       )
       continue
-    yield builder.Skipped(
+    yield records.Skipped(
       f'{table}: {id_}', f'{reason} ({table}); put the table back'
     )
 

@@ -11,7 +11,7 @@ over.
 import re
 from collections.abc import Iterator
 
-from advspeech.corpora import builder
+from advspeech.corpora import builder, folder_builder, records
 
 EMOTIONS = {
   '01': 'neutral',
@@ -30,7 +30,7 @@ _NAME = re.compile(
 _AUDIO_ONLY, _SPEECH = '03', '01'
 
 
-class Ravdess(builder.FolderBuilder):
+class Ravdess(folder_builder.FolderBuilder):
   """TFDS builder of the speech part of RAVDESS."""
 
   VERSION = builder.version('2.2.0')
@@ -39,12 +39,12 @@ class Ravdess(builder.FolderBuilder):
 
   def recordings(
     self,
-  ) -> Iterator[builder.Recording | builder.Skipped | None]:
+  ) -> Iterator[records.Recording | records.Skipped | None]:
     """Yields the recordings in the order of their names."""
     for path in self.files():
       match = _NAME.fullmatch(path.stem)
       if not match:
-        yield builder.Skipped(
+        yield records.Skipped(
           str(path),
           f'{path} is not named as RAVDESS names its recordings '
           '(MM-CC-EE-II-SS-RR-AA, for example 03-01-05-01-02-01-12.wav); '
@@ -53,7 +53,7 @@ class Ravdess(builder.FolderBuilder):
       elif (match['modality'], match['channel']) != (_AUDIO_ONLY, _SPEECH):
         yield None
       else:
-        yield builder.Recording(
+        yield records.Recording(
           path,
           id=path.stem,
           speaker=f'actor_{match["actor"]}',

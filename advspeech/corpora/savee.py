@@ -9,7 +9,7 @@ There is no woman in it, hence no gender task.
 import re
 from collections.abc import Iterator
 
-from advspeech.corpora import builder
+from advspeech.corpora import builder, folder_builder, records
 
 SPEAKERS = ('DC', 'JE', 'JK', 'KL')
 EMOTIONS = {
@@ -28,21 +28,21 @@ _NAME = re.compile(
 )
 
 
-class Savee(builder.FolderBuilder):
+class Savee(folder_builder.FolderBuilder):
   """TFDS builder of SAVEE."""
 
   VERSION = builder.version('1.2.0')
   DESCRIPTION = __doc__
   LAYOUT = 'AudioData/DC/a01.wav and so on'
 
-  def recordings(self) -> Iterator[builder.Recording | builder.Skipped]:
+  def recordings(self) -> Iterator[records.Recording | records.Skipped]:
     """Yields the recordings in the order of their names."""
     for path in self.files():
       match = _NAME.fullmatch(path.stem) or _NAME.fullmatch(
         f'{path.parent.name}/{path.stem}'
       )
       if match:
-        yield builder.Recording(
+        yield records.Recording(
           path,
           id=f'{match["speaker"]}_{match["sentence"]}',
           speaker=match['speaker'],
@@ -50,7 +50,7 @@ class Savee(builder.FolderBuilder):
           emotion=EMOTIONS[match['emotion']],
         )
       else:
-        yield builder.Skipped(
+        yield records.Skipped(
           str(path),
           f'{path} is not named as SAVEE names its recordings (DC/a01.wav or '
           f'DC_a01.wav, speakers {", ".join(SPEAKERS)}); rename it or move it '

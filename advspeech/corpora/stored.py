@@ -36,7 +36,7 @@ class StoredClips:
       source: Examples with 'pcm', by index, from any thread.
       shape: How recordings become clips.
       rows: [num_clips] which of the examples.
-      path: Where they lie, for who is told that they are damaged.
+      path: Where they lie, for a message that they are damaged.
     """
     self._source = source
     self._shape = shape

@@ -12,7 +12,7 @@ import soundfile
 import stand_ins
 
 from advspeech import corpora, errors, holdout, input_pipeline, tasks
-from advspeech.corpora import builder
+from advspeech.corpora import clip_warnings, records
 from advspeech.corpora import folder as folder_corpus
 
 
@@ -297,17 +297,17 @@ def test_what_may_spoil_an_experiment_is_said_by_name(prepared):
 
 
 def clip(id_, digest, **columns):
-  columns = {**dict.fromkeys(builder.COLUMNS, ''), **columns}
-  return builder.Clip(id_, columns, 1.0, digest, False, 0.0)
+  columns = {**dict.fromkeys(records.COLUMNS, ''), **columns}
+  return clip_warnings.Clip(id_, columns, 1.0, digest, False, 0.0)
 
 
 @pytest.mark.parametrize('number', [10, 11])
 def test_a_class_of_fewer_clips_than_a_split_needs_is_told(number):
   clips = [
-    clip(str(i), str(i), **dict.fromkeys(builder.COLUMNS, 'x'))
+    clip(str(i), str(i), **dict.fromkeys(records.COLUMNS, 'x'))
     for i in range(number)
   ]
-  said = '\n'.join(builder.warnings(clips))
+  said = '\n'.join(clip_warnings.warnings(clips))
   assert ('class x has only 10 clips; a stratified split needs 11' in said) == (
     number == 10
   )
@@ -322,7 +322,7 @@ def test_what_is_wrong_with_many_clips_is_said_of_a_few():
     for split in ('train', 'test')
   ]
   clips += [clip(f's{i}', f's{i}')._replace(is_silent=True) for i in range(20)]
-  said = builder.warnings(clips)
+  said = clip_warnings.warnings(clips)
   assert len(said) == 1 + 3 * 6
   assert '0 and 1 are the same samples' in said[1]
   assert (

@@ -21,7 +21,7 @@ import soundfile
 from hypothesis import strategies as st
 
 from advspeech import errors
-from advspeech.corpora import builder, folder
+from advspeech.corpora import folder, records
 
 RATE_HZ = 16_000
 KINDS = (
@@ -235,8 +235,8 @@ def check(case):
     except errors.InputError:
       hypothesis.event('a sentence')
       return
-    clips = [item for item in found if isinstance(item, builder.Utterance)]
-    skipped = [item for item in found if isinstance(item, builder.Skipped)]
+    clips = [item for item in found if isinstance(item, records.Utterance)]
+    skipped = [item for item in found if isinstance(item, records.Skipped)]
     hypothesis.event('clips' if clips else 'skips alone')
     if skipped and clips:
       hypothesis.event('skips beside clips')
