@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from advspeech import statistics
+from advspeech.checks.answers import ONE_ANSWER, most_given
 from advspeech.checks.finding import Finding
 
 
