@@ -7,6 +7,7 @@ import numpy as np
 from advspeech import audio, statistics, storage
 from advspeech.studies.features import norms
 from advspeech.studies.features import tables as feature_tables
+from advspeech.studies.gradients import summary as summary_lib
 from advspeech.studies.gradients import tables as gradient_tables
 from advspeech.sweep import tables
 from advspeech.sweep.findings import FIELDS
@@ -534,7 +535,7 @@ SUMMARY = (
 def estimate(part, model, setting, statistic, value, low, high):
   """Returns a row of the gradients' summary.csv."""
   return {
-    **dict.fromkeys(gradient_tables.SUMMARY_COLUMNS, ''),
+    **dict.fromkeys(summary_lib.SUMMARY_COLUMNS, ''),
     'part': part,
     'model': model,
     'setting': setting,

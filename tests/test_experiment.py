@@ -23,7 +23,7 @@ from advspeech import (
 )
 from advspeech.experiment import attacking, data, stages, validation
 from advspeech.report import attack_curves, error_curves, transfer
-from advspeech.studies.gradients import tables
+from advspeech.studies.gradients import parts
 from advspeech.training import rate_search
 from configs import (
   crema_d,
@@ -770,7 +770,7 @@ def test_models_of_one_name_are_all_studied(tmp_path, monkeypatch):
   )
   studied = {}
   monkeypatch.setattr(
-    tables, 'write', lambda folder, found, *_, **__: studied.update(found)
+    parts, 'write', lambda folder, found, *_, **__: studied.update(found)
   )
   paths = [str(tmp_path / name / 'run' / 'm') for name in 'xyz']
   config.gradients.checkpoints = tuple(paths)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from advspeech import errors, input_pipeline, parallel, tasks
+from advspeech.input_pipeline.batches import gather_step
 
 NUM_CLIPS, TIME = 10, 1280
 
@@ -257,7 +258,7 @@ def test_a_batch_is_gathered_without_communication(split):
     {'span': split.spans, 'label': split.labels}, mesh
   )
   text = (
-    input_pipeline._gather_step(mesh)
+    gather_step(mesh)
     .lower(placed.pcm, columns, parallel.replicate(table, mesh), 0)
     .compile()
     .as_text()

@@ -211,7 +211,7 @@ def cast(tree: Any, dtype: Any) -> Any:
   )
 
 
-def kept(path: str, make: Callable[[], Tree]) -> Tree:
+def cached(path: str, make: Callable[[], Tree]) -> Tree:
   """Returns a tree of arrays from an .npz file, computed if it is missing."""
   if not parallel.agree(lambda: storage.exists(path)):
     tree = make()

@@ -15,7 +15,7 @@ from advspeech import (
   studies,
   sweep,
 )
-from advspeech.studies.gradients import analysis, claims, page, tables
+from advspeech.studies.gradients import analysis, claims, page, parts
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ class GradientStudy(studies.Study):
         settings.split,
         len(classifiers),
       )
-    tables.write(
+    parts.write(
       folder,
       classifiers,
       clips,

@@ -27,9 +27,9 @@ from advspeech.studies.gradients import (
   analysis,
   figures,
   growth,
+  parts,
   precision,
   recurrence,
-  tables,
 )
 
 pytestmark = pytest.mark.usefixtures('shallow_networks')
@@ -225,23 +225,25 @@ def test_the_recurrent_part_alone_is_the_models(classifiers, split):
     init = functools.partial(model.init, train=False)
     clips = audio.from_pcm(jnp.asarray(split.pcm[:1, : 3 * 640]))
     variables = jax.jit(init)(jax.random.key(0), clips)
-    parts = wavernn.recurrence(model, variables, clips[0])
-    state, cells = parts.initial, []
-    for x in parts.inputs:
-      if parts.forget_fn:
-        cells.append((state[:4], parts.forget_fn(state, x)))
-      state = parts.step_fn(state, x)
+    trace = wavernn.recurrence(model, variables, clips[0])
+    state, cells = trace.initial, []
+    for x in trace.inputs:
+      if trace.forget_fn:
+        cells.append((state[:4], trace.forget_fn(state, x)))
+      state = trace.step_fn(state, x)
     dense = variables['params']['logits']
     logits = state[-4:] @ dense['kernel'] + dense['bias']
     expected = model.apply(variables, clips, train=False)[0]
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-6)
-    if parts.forget_fn:
+    if trace.forget_fn:
       # The derivative of the next cell to this one, hidden state held.
       cell, gate = cells[-1]
       last = jnp.concatenate([cell, state[4:] * 0])
-      slope = jax.jacobian(parts.step_fn)(last, parts.inputs[-1])[:4, :4]
+      slope = jax.jacobian(trace.step_fn)(last, trace.inputs[-1])[:4, :4]
       np.testing.assert_allclose(
-        np.diag(slope), parts.forget_fn(last, parts.inputs[-1]), rtol=1e-4
+        np.diag(slope),
+        trace.forget_fn(last, trace.inputs[-1]),
+        rtol=1e-4,
       )
       assert gate.shape == (4,)
 
@@ -256,7 +258,7 @@ def test_the_whole_study_is_written_once_and_drawn(
   monkeypatch.setattr(recurrence, 'NUM_ITERATIONS', 3)
 
   def write(**changes):
-    tables.write(
+    parts.write(
       str(tmp_path),
       classifiers,
       split,

@@ -9,6 +9,7 @@ from advspeech.studies.gradients import (
   figures,
   growth,
   recurrence,
+  summary,
   tables,
 )
 
@@ -144,7 +145,7 @@ def test_fgsm_rows_count_errors_by_whose_signs(split, arrays):
 
 
 def test_the_summary_has_what_the_arrays_were_made_of(arrays):
-  rows = tables.summary_rows(NAMES, arrays, 0.95)
+  rows = summary.summary_rows(NAMES, arrays, 0.95)
   life = found(
     rows,
     part='clips',
@@ -187,7 +188,7 @@ def test_the_summary_has_what_the_arrays_were_made_of(arrays):
 
 def test_a_mean_of_few_clips_has_no_interval(arrays):
   """BCa of eight skewed values holds their mean in 76 % of experiments."""
-  few = tables.summary_rows(NAMES, arrays, 0.95)
+  few = summary.summary_rows(NAMES, arrays, 0.95)
   exponents = [row for row in few if row['statistic'] == 'measured_exponent']
   assert exponents
   for row in exponents:
@@ -200,7 +201,7 @@ def test_a_mean_of_few_clips_has_no_interval(arrays):
   }
   more['measured'][0] = -1
   accumulated = {'wavecnn-seed0': {**accumulation(), 'samples': more}}
-  enough = tables.summary_rows(
+  enough = summary.summary_rows(
     NAMES, {**arrays, 'accumulation': accumulated}, 0.95
   )
   row = found(

@@ -6,22 +6,17 @@ stay int16 until they are on the device: half the bytes over the wire.
 
 import collections
 import concurrent.futures
-import dataclasses
 import functools
-import hashlib
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import sharding
 
-from advspeech import audio, holdout, parallel, randomness, tasks
-
-if TYPE_CHECKING:  # at run time it would bring TFDS
-  from advspeech import corpora
-  from advspeech.corpora import stored
+from advspeech import audio, parallel
+from advspeech.input_pipeline import splits
 
 Batch = dict[str, Any]
 # Batches that are read and sent ahead of the one asked for.
@@ -30,165 +25,7 @@ _AHEAD = 2
 _NONE = -1
 
 
-@dataclasses.dataclass(frozen=True)
-class Split:
-  """Labelled clips.
-
-  Attributes:
-    ids: [num_clips] utterance ids.
-    pcm: [num_clips, time] int16: an array in memory, one on all devices
-      (`place`), or clips that are read from disk when they are needed.
-    num_samples: [num_clips] recorded samples, at most `time`.
-    labels: [num_clips] int32.
-    starts: [num_clips] first recorded sample; all 0 if None.
-    speakers: [num_clips] who speaks, '' where unknown; unknown if None.
-  """
-
-  ids: np.ndarray
-  pcm: 'np.ndarray | jax.Array | stored.StoredClips'
-  num_samples: np.ndarray
-  labels: np.ndarray
-  starts: np.ndarray | None = None
-  speakers: np.ndarray | None = None
-
-  def __post_init__(self):
-    """Sets `starts` and `speakers` where they were not given."""
-    if self.starts is None:
-      object.__setattr__(self, 'starts', np.zeros(len(self.ids), np.int32))
-    if self.speakers is None:
-      object.__setattr__(self, 'speakers', np.full(len(self.ids), ''))
-
-  def __len__(self) -> int:
-    """Returns the number of clips."""
-    return len(self.ids)
-
-  @property
-  def spans(self) -> np.ndarray:
-    """[num_clips, 2] where recordings begin in their clips, and end."""
-    return np.stack([self.starts, self.starts + self.num_samples], 1)
-
-  @functools.cached_property
-  def id_words(self) -> np.ndarray:
-    """[num_clips, 2] uint32 of each id; see `randomness.id_words`."""
-    return randomness.id_words(self.ids)
-
-  def ids_sha256(self) -> str:
-    """Returns the digest of the ids, in their order."""
-    return hashlib.sha256('\n'.join(map(str, self.ids)).encode()).hexdigest()
-
-
-def spread(split: Split, num: int) -> Split:
-  """Returns `num` clips evenly spread over a split; all if -1 or too many.
-
-  Neighbours by id are much alike: of one emotion in RAVDESS, of one dialogue in
-  IEMOCAP.
-
-  Args:
-    split: The clips.
-    num: How many are wanted.
-  """
-  if not 0 <= num < len(split):
-    return split
-  return subset(split, spread_rows(len(split), num))
-
-
-def spread_rows(num_clips: int, num: int) -> np.ndarray:
-  """Returns rows of `num` of so many clips, ascending; all if -1."""
-  num = num_clips if num < 0 else min(num, num_clips)
-  return np.linspace(0, num_clips - 1, num).round().astype(int)
-
-
-def subset(split: Split, rows: np.ndarray) -> Split:
-  """Returns some clips of a split."""
-  return Split(
-    split.ids[rows],
-    split.pcm[rows],
-    split.num_samples[rows],
-    split.labels[rows],
-    split.starts[rows],
-    split.speakers[rows],
-  )
-
-
-def make_splits(
-  corpus: 'corpora.Corpus',
-  task: tasks.Task,
-  kind: str,
-  seed: int,
-  session: str = '',
-  by: str = 'speaker',
-) -> dict[str, Split]:
-  """Returns the task's training, validation and test clips.
-
-  Args:
-    corpus: The clips.
-    task: Which of them, and their labels.
-    kind: One of `holdout.KINDS`.
-    seed: Of the split.
-    session: Held out, where the kind is 'leave_one_session_out'.
-    by: What no test clip shares with others, where the kind is 'group': one of
-      `tasks.GROUPS`.
-  """
-  rows, labels = task.rows, task.labels
-  ids = corpus.ids[rows]
-  names = np.array(task.classes)[labels]  # what is wrong is told by name
-  if kind == 'speaker_disjoint':
-    parts = holdout.speaker_disjoint(ids, names, corpus.speaker[rows], seed)
-  elif kind == 'leave_one_session_out':
-    parts = holdout.leave_one_session_out(
-      ids, names, corpus.session[rows], session, seed
-    )
-  elif kind == 'group':
-    group = getattr(corpus, by)[rows]
-    parts = holdout.by_group(ids, names, group, by, seed)
-  elif kind == 'manifest':
-    parts = holdout.given(ids, names, corpus.split[rows])
-  else:
-    parts = holdout.stratified(ids, names, seed)
-  return {
-    name: Split(
-      ids=ids[part],
-      pcm=corpus.pcm_of(rows[part]),
-      num_samples=corpus.num_samples[rows[part]],
-      labels=labels[part],
-      starts=corpus.starts[rows[part]],
-      speakers=corpus.speaker[rows[part]],
-    )
-    for name, part in parts.items()
-  }
-
-
-def place(
-  splits: Mapping[str, Split], mesh: sharding.Mesh, budget_bytes: float
-) -> dict[str, Split]:
-  """Returns the splits with their clips on every device, those that fit there.
-
-  Batches are then gathered where they are needed; no clip crosses from the host
-  again. Where the devices are the host's own processors nothing would be
-  gained, and the splits come back as they are.
-
-  Args:
-    splits: The clips, those that are to be placed before others first.
-    mesh: Devices that get a copy each.
-    budget_bytes: What all clips together may take on one of them.
-  """
-  placed = dict(splits)
-  if parallel.is_host(mesh):
-    return placed
-  for name, split in splits.items():
-    if split.pcm.nbytes <= budget_bytes:
-      budget_bytes -= split.pcm.nbytes
-      placed[name] = put_on_devices(split, mesh)
-  return placed
-
-
-def put_on_devices(split: Split, mesh: sharding.Mesh) -> Split:
-  """Returns the split with a copy of its clips on every device."""
-  pcm = parallel.replicate(np.asarray(split.pcm[:]), mesh)
-  return dataclasses.replace(split, pcm=pcm)
-
-
-def num_batches(split: Split, batch_size: int) -> int:
+def num_batches(split: splits.Split, batch_size: int) -> int:
   """Returns batches an epoch, the last, partial one counted."""
   return -(-len(split) // batch_size)
 
@@ -205,7 +42,7 @@ def batch_rows(order: np.ndarray, batch_size: int) -> np.ndarray:
 
 
 def batches(
-  split: Split,
+  split: splits.Split,
   batch_size: int,
   mesh: sharding.Mesh,
   order: np.ndarray | None = None,
@@ -230,7 +67,7 @@ def batches(
 
 
 def encoded_batches(
-  split: Split,
+  split: splits.Split,
   batch_size: int,
   mesh: sharding.Mesh,
   order: np.ndarray | None = None,
@@ -301,7 +138,7 @@ def _ahead(make: Callable[[Any], Any], items) -> Iterator[Any]:
 
 def _gathered(split, table, mesh):
   """Yields batches as they are sent, put together on the devices."""
-  gather = _gather_step(mesh)
+  gather = gather_step(mesh)
   columns = parallel.replicate(
     {
       'span': split.spans.astype(np.int32),
@@ -316,7 +153,7 @@ def _gathered(split, table, mesh):
 
 
 @functools.lru_cache
-def _gather_step(mesh):
+def gather_step(mesh: sharding.Mesh) -> Callable[..., Batch]:
   """Returns the compiled function that puts a batch together, by its number."""
 
   def gather(pcm, columns, table, step):
