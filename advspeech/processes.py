@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import threading
 import time
 import warnings
@@ -19,6 +20,13 @@ _HEARTBEAT_TIMEOUT_S = 30
 # How long processes wait for each other at the start, and when they say so.
 _JOIN_TIMEOUT_S = 300
 _PATIENCE_S = 5
+# What the libraries that carry arrays and notices between processes say, in
+# whatever they raise, of one that does not answer.
+_OF_OTHERS = re.compile(
+  r'gloo|nccl|coordination.?service|heartbeat|barrier|UNAVAILABLE'
+  r'|connection (closed|reset)|socket closed|broken pipe',
+  re.IGNORECASE,
+)
 # Where only processes of this machine come from.
 _LOOPBACK = ('127.0.0.1', 'localhost', '[::1]')
 # What JAX detects a cluster by, or is given by hand.
@@ -214,6 +222,21 @@ def _reach_directly(address):
 def _line(error):
   """Returns what an exception says, in one line."""
   return ' '.join((str(error) or type(error).__name__).split())
+
+
+def is_of_others(error: BaseException) -> bool:
+  """Returns whether what was raised is about another process that is gone.
+
+  Args:
+    error: Its causes are looked at too.
+  """
+  seen = set()
+  while error is not None and id(error) not in seen:
+    seen.add(id(error))
+    if _OF_OTHERS.search(str(error)):
+      return True
+    error = error.__cause__ or error.__context__
+  return False
 
 
 def membership() -> str:

@@ -13,7 +13,7 @@ from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
-from launch import console, ending, path_flags, surroundings
+from launch import aside, console, ending, path_flags, surroundings
 
 
 class _Tuple(flags.ArgumentParser):
@@ -166,6 +166,8 @@ def run(
         _NUM_PROCESSES.value,
         _PROCESS_ID.value,
       )
+      if parallel.is_distributed():
+        aside.begin()
       ours.setLevel(logging.INFO if parallel.is_lead() else logging.WARNING)
       ending.work(after_a_stop(), parallel.is_lead())
       for message in messages:
@@ -185,13 +187,10 @@ def run(
       if sentence:
         console.fail(sentence, code=None)
         ending.at_once(console.EXIT_BAD_INPUT)
-      traceback.print_exc()
       if parallel.is_distributed():
-        print(
-          'error: this process failed, or another one that it waited for; '
-          'start all of them again with the same command to go on',
-          file=sys.stderr,
-        )
+        aside.tell_of_failure(processes.is_of_others(e))
+      else:
+        traceback.print_exc()
       ending.at_once(ending.EXIT_FAILED)
 
   app.run(

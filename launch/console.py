@@ -44,14 +44,20 @@ class _Unfailing(io.TextIOWrapper):
 
 
 def never_fail() -> None:
-  """Makes print and logging safe on any console, or none."""
+  """Makes print and logging safe on any console, or none.
+
+  They write through descriptors of their own: what libraries write to 1 and 2
+  may go elsewhere, see `aside`.
+  """
   for name in ('stdout', 'stderr'):
     stream: TextIO | None = getattr(sys, name)
     unfailing = _Unfailing(
-      stream.buffer if stream else open(os.devnull, 'wb'),  # noqa: SIM115
+      open(os.dup(stream.fileno()) if stream else os.devnull, 'wb'),  # noqa: SIM115
       encoding=stream.encoding if stream else 'utf-8',
       errors='backslashreplace',
-      line_buffering=stream.line_buffering if stream else True,
+      line_buffering=(
+        stream.line_buffering or stream.write_through if stream else True
+      ),
     )
     setattr(sys, name, unfailing)
 
