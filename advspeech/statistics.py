@@ -135,14 +135,54 @@ def cluster_bootstrap_interval(
       `FEWEST_CLUSTERS` of them, or confidence is not inside (0, 1).
   """
   _check_confidence(confidence)
-  sums, sizes = _cluster_sums(np.asarray(values, np.float64), cluster)
-  number = len(sizes)
-  drawn = _drawn_clusters(number, num_resamples, seed)
-  means = (drawn @ sums) / (drawn @ sizes)
-  reach = math.sqrt(number / (number - 1)) * _student(number, confidence)
+  means, number = _resampled_means(values, cluster, num_resamples, seed)
+  reach = _expansion(number) * _student(number, confidence)
   tail = _statistics.NormalDist().cdf(-reach)
   low, high = np.quantile(means, (tail, 1 - tail))
   return float(low), float(high)
+
+
+def cluster_bootstrap_p(
+  values: Sequence[float],
+  cluster: Sequence[str],
+  *,
+  num_resamples: int = 9999,
+  seed: int = 0,
+) -> float:
+  """Returns the p at which `cluster_bootstrap_interval` begins to hold zero.
+
+  Two-sided; 0 where no resample lies beyond zero, which is no certainty: how
+  sure it is then is for a test on the clips to say.
+
+  Args:
+    values: [num_clips] as of that interval.
+    cluster: [num_clips] what the clips share.
+    num_resamples: Resamples drawn.
+    seed: Same seed, same p.
+
+  Raises:
+    ValueError: As of that interval.
+  """
+  means, number = _resampled_means(values, cluster, num_resamples, seed)
+  tail = float(min(np.mean(means <= 0), np.mean(means >= 0)))
+  if not 0 < tail < 0.5:
+    return float(tail > 0)
+  from scipy import stats
+
+  reach = -_statistics.NormalDist().inv_cdf(tail) / _expansion(number)
+  return float(2 * stats.t.sf(reach, number - 1))
+
+
+def _resampled_means(values, cluster, num_resamples, seed):
+  """Returns a mean a resample of the clusters, and how many clusters are."""
+  sums, sizes = _cluster_sums(np.asarray(values, np.float64), cluster)
+  drawn = _drawn_clusters(len(sizes), num_resamples, seed)
+  return (drawn @ sums) / (drawn @ sizes), len(sizes)
+
+
+def _expansion(number):
+  """Returns how much wider than a bootstrap's the spread of clusters is."""
+  return math.sqrt(number / (number - 1))
 
 
 def _cluster_sums(values, cluster):

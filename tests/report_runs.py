@@ -145,6 +145,7 @@ def direct(own, transferred, noise, seeds=(0, 1)):
           **{k.replace('excess', 'more'): v for k, v in more.items()},
           'more_speaker_low': '',
           'more_speaker_high': '',
+          'more_speaker_p': '',
         }
       )
   return rows, pairs
@@ -184,6 +185,11 @@ def by_speaker(rows, spread, num_speakers=8):
         if row[of] != ''
         for end, sign in (('low', -1), ('high', 1))
       },
+      **(
+        {'excess_speaker_p': float(row['excess'] <= spread)}
+        if row['excess'] != ''
+        else {}
+      ),
     }
     for row in rows
   ]

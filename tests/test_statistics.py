@@ -271,6 +271,27 @@ def test_a_difference_by_speaker_covers_that_of_other_voices(num_speakers):
   assert np.mean(by_clip) < 0.8
 
 
+@pytest.mark.parametrize('more', [0.05, 0.1, 0.3, 0.6])
+def test_p_by_speaker_is_where_the_interval_begins_to_hold_zero(more):
+  rng = np.random.default_rng(1)
+  wrong, speaker = voices(rng, 8, more, 0.3)
+  values = wrong.astype(float) - (rng.random(len(wrong)) < 0.1)
+  p = statistics.cluster_bootstrap_p(values, speaker)
+  for factor, holds in ((0.95, True), (1.05, False)):
+    if not 0 < p * factor < 1:
+      continue
+    low, high = statistics.cluster_bootstrap_interval(
+      values, speaker, confidence=1 - p * factor
+    )
+    assert (low <= 0 <= high) == holds
+
+
+def test_p_by_speaker_is_extreme_where_all_or_no_voices_differ():
+  speaker = np.repeat(np.arange(6), 4)
+  assert statistics.cluster_bootstrap_p(np.ones(24), speaker) == 0
+  assert statistics.cluster_bootstrap_p(np.zeros(24), speaker) == 1
+
+
 def test_independent_clips_have_hardly_wider_intervals_by_speaker():
   rng = np.random.default_rng(0)
   wrong = rng.random(2400) < 0.3

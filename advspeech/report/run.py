@@ -207,12 +207,16 @@ class Run:
     """Returns how many epsilons above 0 the first attack was made at."""
     return len({row['epsilon'] for row in self.first} - {0})
 
-  def corrected_p(self, row: Row) -> float:
-    """Returns McNemar's p of a control's row, for all epsilons tried.
+  def corrected_p(self, row: Row, key: str = 'mcnemar_p') -> float:
+    """Returns a p of a control's row, for all epsilons tried.
 
     Level shared out among them (Bonferroni): which is told of was chosen.
+
+    Args:
+      row: Of a control.
+      key: McNemar's on the clips, or 'excess_speaker_p' on the voices.
     """
-    return min(1.0, row['mcnemar_p'] * self.num_tried)
+    return min(1.0, row[key] * self.num_tried)
 
   def at(
     self, target: str, seed: int, epsilon: float, control: str = ''

@@ -85,7 +85,7 @@ def difference(
 
   Args:
     name: Of the columns: the difference, and behind it `_low` and `_high`,
-      `_speaker_low` and `_speaker_high`.
+      `_speaker_low`, `_speaker_high` and `_speaker_p`, that it is none.
     wrong_a: [num_clips] whether each clip is judged wrong under A.
     wrong_b: [num_clips] the same clips under B.
     speakers: As in `by_speaker`.
@@ -151,18 +151,20 @@ def _columns(name, known, values, speakers, confidence):
   That by speaker holds the other: a bootstrap knows nothing of what no speaker
   showed.
   """
-  outer = ('', '')
+  outer, p = ('', ''), ''
   if _are_enough(speakers):
     low, high = statistics.cluster_bootstrap_interval(
       values, speakers, confidence=confidence
     )
     outer = min(low, known[1]), max(high, known[2])
+    p = statistics.cluster_bootstrap_p(values, speakers)
   return {
     name: known[0],
     f'{name}_low': known[1],
     f'{name}_high': known[2],
     f'{name}_speaker_low': outer[0],
     f'{name}_speaker_high': outer[1],
+    f'{name}_speaker_p': p,
   }
 
 

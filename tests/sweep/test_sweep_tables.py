@@ -52,6 +52,7 @@ def test_voices_that_err_together_widen_every_interval():
   assert found['excess'] == 0.375
   assert found['excess_speaker_low'] < 0.1 < found['excess_low']
   assert found['excess_high'] < 0.6 < found['excess_speaker_high']
+  assert 0.03 < found['excess_speaker_p'] < 0.3
   taken = rates.taken((attacked, noise), (noise, noise), speakers, 0.95)
   assert (taken['taken'], taken['over_half']) == (0.375, -0.1875)
   for name in ('taken', 'over_half'):
@@ -77,6 +78,7 @@ def test_few_or_nameless_voices_have_no_interval_by_speaker(speakers, number):
   assert found == {'ci_speaker_low': '', 'ci_speaker_high': ''}
   found = rates.difference('excess', wrong, ~wrong, speakers, 0.95)
   assert found['excess_speaker_low'] == found['excess_speaker_high'] == ''
+  assert found['excess_speaker_p'] == ''
   assert found['excess_low'] < found['excess'] < found['excess_high']
 
 

@@ -29,8 +29,9 @@ EPSILON: Columns = {
   'epsilon_lsb': float,
   'epsilon_dbfs': float,
 }
-# Behind the name of a difference: its intervals by clip and by speaker.
-_ENDS = ('', '_low', '_high', '_speaker_low', '_speaker_high')
+# Behind the name of a difference: its intervals by clip and by speaker, and the
+# p by speaker that it is none.
+_ENDS = ('', '_low', '_high', '_speaker_low', '_speaker_high', '_speaker_p')
 
 
 def of_difference(name: str) -> Columns:
