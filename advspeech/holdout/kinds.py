@@ -1,14 +1,19 @@
-"""Hold-outs: which of a task's clips are trained on, validated and tested."""
+"""The kinds of hold-out that a config names."""
 
-import hashlib
 from collections.abc import Sequence
 
 import numpy as np
 
 from advspeech import errors
+from advspeech.holdout.dealing import (
+  FRACTIONS,
+  SPLITS,
+  cut,
+  hash_of,
+  join,
+  whole_groups,
+)
 
-SPLITS = ('train', 'validation', 'test')
-FRACTIONS = (0.75, 0.05, 0.20)
 KINDS = (
   'stratified',
   'speaker_disjoint',
@@ -18,9 +23,6 @@ KINDS = (
 )
 # They keep the speakers of the test clips out of training.
 DISJOINT_KINDS = ('speaker_disjoint', 'leave_one_session_out')
-# Orders in which speakers are dealt to splits before it is given up, and after
-# how many of them validation and test get one speaker more of each stratum.
-_DEALS, _DEALS_EACH = 150, 50
 
 
 def stratified(
@@ -50,9 +52,9 @@ def stratified(
   parts = {name: [] for name in SPLITS}
   for label in np.unique(labels):
     members = np.flatnonzero(labels == label)
-    for name, part in _cut(members, ids[members], seed).items():
+    for name, part in cut(members, ids[members], seed).items():
       parts[name].append(part)
-  return _joined(parts)
+  return join(parts)
 
 
 def speaker_disjoint(
@@ -87,7 +89,7 @@ def speaker_disjoint(
         f'class, class {label} has {num_speakers}; use '
         '--config.split.kind=stratified (speaker recognition always must)'
       )
-  return _whole_groups(labels, speaker, seed, 'speakers')
+  return whole_groups(labels, speaker, seed, 'speakers')
 
 
 def by_group(
@@ -124,9 +126,9 @@ def by_group(
       f'{fewest} has {counts[fewest]}; use another config.split.by'
     )
   if counts[fewest] >= len(SPLITS):
-    return _whole_groups(labels, group, seed, f'groups by {by}')
+    return whole_groups(labels, group, seed, f'groups by {by}')
   names = np.unique(group)
-  digests = [_digest(seed, name) for name in names]
+  digests = [hash_of(seed, name) for name in names]
   for i in sorted(range(len(names)), key=digests.__getitem__):
     is_tested = group == names[i]
     if set(labels[is_tested]) == set(labels[~is_tested]) == set(labels):
@@ -152,51 +154,6 @@ def _num_groups(labels, group):
   return {
     label: len(np.unique(group[labels == label])) for label in np.unique(labels)
   }
-
-
-def _whole_groups(labels, speaker, seed, what):
-  """Returns indices of a hold-out to which whole groups are dealt."""
-  classes = np.unique(labels)
-  strata = _strata(labels, speaker)
-  for deal in range(_DEALS):
-    parts = _dealt(
-      strata,
-      speaker,
-      f'{seed}.{deal}' if deal else seed,
-      at_least=1 + deal // _DEALS_EACH,
-    )
-    if all(len(np.unique(labels[p])) == len(classes) for p in parts.values()):
-      return parts
-  raise errors.InputError(
-    f'none of {_DEALS} ways to deal {len(np.unique(speaker))} {what} to the '
-    'splits has every class in each; use another --config.split.kind'
-  )
-
-
-def _strata(labels, speaker):
-  """Returns the speakers, three or more at a time, who have the same labels."""
-  strata = {}
-  for name in np.unique(speaker):
-    key = tuple(np.unique(labels[speaker == name]).tolist())
-    strata.setdefault(key, []).append(name)
-  largest = max(strata, key=lambda key: len(strata[key]))
-  merged = {}
-  for key, names in strata.items():
-    is_small = len(names) < len(SPLITS)
-    merged.setdefault(largest if is_small else key, []).extend(names)
-  return list(merged.values())
-
-
-def _dealt(strata, speaker, seed, at_least):
-  """Returns each split's clips, of speakers cut stratum by stratum."""
-  parts = {name: [] for name in SPLITS}
-  for names in map(np.array, strata):
-    num_least = min(at_least, len(names) // len(SPLITS))
-    cut = _cut(np.arange(len(names)), names, seed, num_least)
-    for part, chosen in cut.items():
-      members = np.isin(speaker, names[chosen])
-      parts[part].append(np.flatnonzero(members))
-  return _joined(parts)
 
 
 def leave_one_session_out(
@@ -234,9 +191,9 @@ def leave_one_session_out(
   shares = (validation / (train + validation), 0.0)
   for label in np.unique(labels):
     members = np.flatnonzero((labels == label) & (session != held_out))
-    for name, part in _cut(members, ids[members], seed, shares=shares).items():
+    for name, part in cut(members, ids[members], seed, shares=shares).items():
       parts[name].append(part)
-  joined = _joined(parts)
+  joined = join(parts)
   _check_trained(labels, joined)
   return joined
 
@@ -283,33 +240,6 @@ def _check_trained(labels, parts):
     )
 
 
-def _cut(members, names, seed, at_least=0, shares=FRACTIONS[1:]):
-  """Returns `members` cut after an order hashed from their names.
-
-  Args:
-    members: [num] what is cut.
-    names: [num] their names.
-    seed: Hashed with each name.
-    at_least: As many go to validation, and to test, at the least.
-    shares: What share of them goes to validation and to test.
-  """
-  digest = [_digest(seed, name) for name in names]
-  order = sorted(range(len(names)), key=digest.__getitem__)
-  num_validation, num_test = (
-    max(at_least, round(len(names) * share)) for share in shares
-  )
-  shuffled = members[np.array(order, int)]
-  return {
-    'test': shuffled[:num_test],
-    'validation': shuffled[num_test : num_test + num_validation],
-    'train': shuffled[num_test + num_validation :],
-  }
-
-
-def _digest(seed, name):
-  return hashlib.sha256(f'{seed}:{name}'.encode()).digest()
-
-
 def num_shared(
   columns: Sequence[Sequence[str]], tested: np.ndarray, trained: np.ndarray
 ) -> int | None:
@@ -330,17 +260,3 @@ def num_shared(
     return None
   there = {keys[i] for i in trained}
   return sum(key in there for key in known)
-
-
-def _joined(parts):
-  joined = {
-    name: np.sort(np.concatenate(parts[name])) if parts[name] else np.array([])
-    for name in SPLITS
-  }
-  empty = [name for name, rows in joined.items() if not len(rows)]
-  if empty:
-    raise errors.InputError(
-      f'too few clips for a 75/5/20 split: {", ".join(empty)} would be empty; '
-      'a class needs at least 11 clips'
-    )
-  return joined
