@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 from advspeech import audio, statistics, storage
-from advspeech.studies.features import norms
+from advspeech.studies.features import norm_tables, norms
 from advspeech.studies.features import tables as feature_tables
 from advspeech.studies.gradients import summary as summary_lib
 from advspeech.studies.gradients import tables as gradient_tables
@@ -576,6 +576,7 @@ def write_features(folder):
       'through': through,
       'kind': kind,
       'budget': budget,
+      'priced': '',
       'conversion_larger': 0.9 * representation.startswith('mfcc'),
     }
     for representation, through in (
@@ -622,10 +623,10 @@ def write_features(folder):
   )
   storage.write_table(
     folder / 'norms_examples.csv',
-    norms.NORM_EXAMPLE_COLUMNS,
+    norm_tables.NORM_EXAMPLE_COLUMNS,
     [
       {
-        **dict.fromkeys(norms.NORM_EXAMPLE_COLUMNS, 0.5),
+        **dict.fromkeys(norm_tables.NORM_EXAMPLE_COLUMNS, 0.5),
         **{'representation': 'mfcc13_griffin_lim', 'small_id': '<b>clip</b>'},
       }
     ],

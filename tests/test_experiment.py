@@ -21,7 +21,7 @@ from advspeech import (
   sweep,
   training,
 )
-from advspeech.experiment import attacking, data, stages, validation
+from advspeech.experiment import attacking, data, key_types, stages, validation
 from advspeech.report import attack_curves, error_curves, transfer
 from advspeech.studies.gradients import parts
 from advspeech.training import rate_search
@@ -229,12 +229,12 @@ def with_value(key, value):
   return config
 
 
-@pytest.mark.parametrize('key', validation.NUMBERS)
+@pytest.mark.parametrize('key', key_types.NUMBERS)
 def test_a_number_that_cannot_be_meant_is_named(key):
   good, bad = NUMBERS[key]
   for value in good:
     experiment.validate(with_value(key, value))
-  allowed = validation.NUMBERS[key]
+  allowed = key_types.NUMBERS[key]
   kind = 'whole number' if allowed.startswith('whole') else 'number'
   for value in (*bad, *NO_NUMBERS):
     with pytest.raises(errors.InputError) as raised:
@@ -301,8 +301,8 @@ def test_a_key_that_is_missing_is_named():
 @pytest.mark.parametrize(
   ('key', 'message'),
   [
-    *((key, 'True or False') for key in validation.SWITCHES),
-    *((key, 'text') for key in validation.TEXTS),
+    *((key, 'True or False') for key in key_types.SWITCHES),
+    *((key, 'text') for key in key_types.TEXTS),
   ],
 )
 def test_a_switch_is_true_or_false_and_a_text_is_text(key, message):
@@ -324,12 +324,12 @@ def test_no_key_of_the_recipe_goes_unchecked():
   for key, value in flat(paper.get_config().to_dict()):
     found[type(value)].add(key)
   epsilons = {'sweep.example_epsilon', 'sweep.feature_level.example_epsilon'}
-  assert found[int] | found[float] == {*validation.NUMBERS} | epsilons
-  assert found[bool] == {*validation.SWITCHES}
+  assert found[int] | found[float] == {*key_types.NUMBERS} | epsilons
+  assert found[bool] == {*key_types.SWITCHES}
   choices = {'task', 'source', 'corpus.name', 'split.kind', 'model.norm'}
   choices |= {f'clip.{key}' for key in ('pad', 'cut', 'normalize')}
   choices |= {'training.precision', 'sweep.precision'}
-  assert found[str] == {*validation.TEXTS} | choices
+  assert found[str] == {*key_types.TEXTS} | choices
 
 
 def test_features_cannot_be_attacked_in_a_band():

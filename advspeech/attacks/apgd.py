@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from advspeech.attacks import constraints
+from advspeech.attacks import arguments, constraints
 
 MOMENTUM = 0.75  # weight of the new step; the rest goes on as before
 PROGRESS = 0.75  # share of steps that must raise the loss
@@ -57,8 +57,8 @@ def apgd(
   audio = jnp.asarray(audio)
   threat = constraints.Threat(norm, mask, band, bounds)
   threat.check(audio)
-  constraints.check_keys(keys, audio)
-  constraints.check_counts(num_steps=num_steps, num_restarts=num_restarts)
+  arguments.check_keys(keys, audio)
+  arguments.check_counts(num_steps=num_steps, num_restarts=num_restarts)
 
   def attack(epsilon):
     def restart(i, best):
@@ -72,8 +72,8 @@ def apgd(
     best, _ = jax.lax.fori_loop(0, num_restarts, restart, nothing)
     return threat.add(audio, best)
 
-  radii = constraints.radii(epsilons, audio)
-  return constraints.each_epsilon(attack, radii, epsilons_at_once)
+  radii = arguments.radii(epsilons, audio)
+  return arguments.each_epsilon(attack, radii, epsilons_at_once)
 
 
 def _search(objective_fn, audio, epsilon, keys, threat, num_steps):

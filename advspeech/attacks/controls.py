@@ -7,7 +7,7 @@ after the bounds) and keeps its size. `add` puts a control on the clips.
 import jax
 import jax.numpy as jnp
 
-from advspeech.attacks import constraints
+from advspeech.attacks import arguments, constraints
 
 
 def random_sign_like(
@@ -118,7 +118,7 @@ def shuffled(
 def _clips(keys, perturbation):
   """Returns one epsilon's perturbation, [batch, time], for the shape."""
   clips = perturbation.reshape(-1, *perturbation.shape[-2:])[0]
-  constraints.check_keys(keys, clips)
+  arguments.check_keys(keys, clips)
   return clips
 
 

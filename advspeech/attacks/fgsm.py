@@ -9,7 +9,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from advspeech.attacks import constraints
+from advspeech.attacks import arguments, constraints
 
 
 def fgsm(
@@ -152,6 +152,6 @@ def perturb(
     ValueError: If `epsilons` is neither.
   """
   audio = jnp.asarray(audio)
-  radii = constraints.radii(epsilons, audio)
+  radii = arguments.radii(epsilons, audio)
   step = radii[:, :, None] * direction.astype(audio.dtype)[None]
   return constraints.add(audio, step, bounds=bounds)

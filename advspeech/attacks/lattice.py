@@ -9,7 +9,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from advspeech.attacks import constraints
+from advspeech.attacks import arguments
 
 LSB = 1 / 65536  # a 16-bit step in the model's unit
 PCM_BOUNDS = (0.0, 1 - LSB)
@@ -98,7 +98,7 @@ def repair(
 
 
 def _radii(audio, adv, epsilons):
-  radii = constraints.radii(epsilons, audio)
+  radii = arguments.radii(epsilons, audio)
   if adv.shape != (len(radii), *audio.shape):
     raise ValueError(
       'adv must be [num_epsilons, batch, time], got shape '

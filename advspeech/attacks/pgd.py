@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from advspeech.attacks import constraints
+from advspeech.attacks import arguments, constraints
 
 
 def pgd(
@@ -55,8 +55,8 @@ def pgd(
   audio = jnp.asarray(audio)
   threat = constraints.Threat(norm, mask, band, bounds)
   threat.check(audio)
-  constraints.check_keys(keys, audio)
-  constraints.check_counts(num_steps=num_steps, num_restarts=num_restarts)
+  arguments.check_keys(keys, audio)
+  arguments.check_counts(num_steps=num_steps, num_restarts=num_restarts)
   step = 2.5 / num_steps if relative_step is None else relative_step
   rank_fn = loss_fn if rank_fn is None else rank_fn
 
@@ -80,8 +80,8 @@ def pgd(
     best, _ = jax.lax.fori_loop(0, num_restarts, restart, nothing)
     return threat.add(audio, best)
 
-  radii = constraints.radii(epsilons, audio)
-  return constraints.each_epsilon(attack, radii, epsilons_at_once)
+  radii = arguments.radii(epsilons, audio)
+  return arguments.each_epsilon(attack, radii, epsilons_at_once)
 
 
 def bim(
@@ -187,7 +187,7 @@ def _from_clean(
 ):
   audio = jnp.asarray(audio)
   threat.check(audio)
-  constraints.check_counts(num_steps=num_steps)
+  arguments.check_counts(num_steps=num_steps)
   step = 1 / num_steps if relative_step is None else relative_step
 
   def attack(epsilon):
@@ -197,8 +197,8 @@ def _from_clean(
     )
     return threat.add(audio, found)
 
-  radii = constraints.radii(epsilons, audio)
-  return constraints.each_epsilon(attack, radii, epsilons_at_once)
+  radii = arguments.radii(epsilons, audio)
+  return arguments.each_epsilon(attack, radii, epsilons_at_once)
 
 
 def _ascend(

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from advspeech.attacks import constraints
+from advspeech.attacks import arguments, constraints
 
 # Halvings of the window, in queries out of 10,000 (the authors' schedule).
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
@@ -66,8 +66,8 @@ def square(
   audio = jnp.asarray(audio)
   threat = constraints.Threat(norm, mask, None, bounds)
   threat.check(audio)
-  constraints.check_keys(keys, audio)
-  constraints.check_counts(num_queries=num_queries)
+  arguments.check_keys(keys, audio)
+  arguments.check_counts(num_queries=num_queries)
   movable = constraints.masked(jnp.ones_like(audio), mask) > 0
   shares = jnp.asarray(window_shares(num_queries, first_share), audio.dtype)
 
@@ -114,8 +114,8 @@ def square(
     best, _ = jax.lax.fori_loop(1, num_queries, query, carry)
     return threat.add(audio, best)
 
-  radii = constraints.radii(epsilons, audio)
-  return constraints.each_epsilon(attack, radii, epsilons_at_once)
+  radii = arguments.radii(epsilons, audio)
+  return arguments.each_epsilon(attack, radii, epsilons_at_once)
 
 
 def _blocks(key, place, block):

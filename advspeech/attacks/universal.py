@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 
-from advspeech.attacks import constraints
+from advspeech.attacks import arguments, constraints
 
 
 def universal(
@@ -45,7 +45,7 @@ def universal(
   Raises:
     ValueError: As `universal_step` does, or if `num_epochs` is not positive.
   """
-  constraints.check_counts(num_epochs=num_epochs)
+  arguments.check_counts(num_epochs=num_epochs)
   num_batches, _, num_samples = batches['audio'].shape
   num_steps = num_epochs * num_batches
   step = 2.5 / num_steps if relative_step is None else relative_step
@@ -108,7 +108,7 @@ def universal_step(
     ValueError: If `norm` is unknown, or a shape does not go with `audio`.
   """
   constraints.Threat(norm, mask, band, bounds).check(audio)
-  radii = constraints.radii(epsilons, audio)
+  radii = arguments.radii(epsilons, audio)
   _check_direction(direction, radii, audio)
   one_clip = constraints.Threat(norm, None, band, (-jnp.inf, jnp.inf))
   nothing = jnp.zeros((1, audio.shape[-1]), audio.dtype)
@@ -151,7 +151,7 @@ def perturb_all(
   Raises:
     ValueError: If the shapes do not go together.
   """
-  radii = constraints.radii(epsilons, audio)
+  radii = arguments.radii(epsilons, audio)
   _check_direction(direction, radii, audio)
   step = radii[:, :, None] * direction[:, None].astype(audio.dtype)
   if mask is not None:

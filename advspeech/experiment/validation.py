@@ -1,8 +1,7 @@
 """Whether a config can be run, before any work is done."""
 
 import re
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import jax
 import ml_collections
@@ -22,100 +21,14 @@ from advspeech import (
   training,
   transforms,
 )
+from advspeech.experiment import key_types
+from advspeech.experiment.key_types import check_choice
 from advspeech.models import frontend
-
-# What the numbers of a config must be, as it is printed: whole or any, in an
-# interval whose round ends are not in it, or one value besides.
-NUMBERS = {
-  'clip_s': '(0, 3600]',
-  'split.seed': 'whole [0, 4294967295]',
-  'input.memory_budget_mb': '[0, inf)',
-  'input.device_budget_mb': '[0, inf)',
-  'model.features': 'whole [1, 65536]',
-  'model.hidden_features': 'whole [1, 65536]',
-  'model.input_pool': 'whole [1, 640]',
-  'model.norm_momentum': '[0, 1)',
-  'model.forget_bias': '[-100, 100]',
-  'training.batch_size': 'whole [1, 65536]',
-  'training.num_epochs': 'whole [1, 1000000]',
-  'training.learning_rate': '[1e-12, 1]',
-  'training.decay_factor': '[1e-12, 1]',
-  'training.save_every_s': '(0, inf)',
-  'lr_search.low': '[1e-12, 1]',
-  'lr_search.high': '[1e-12, 1]',
-  'lr_search.num_epochs': 'whole [1, 1000000]',
-  'lr_search.num_rounds': 'whole [1, 20]',
-  'sweep.num_clips': 'whole [1, inf) or -1',
-  'sweep.iterative.num_steps': 'whole [1, 1000000]',
-  'sweep.iterative.num_restarts': 'whole [1, 1000000]',
-  'sweep.iterative.num_queries': 'whole [1, 100000000]',
-  'sweep.universal.num_clips': 'whole [1, inf)',
-  'sweep.universal.num_passes': 'whole [1, 1000000]',
-  'sweep.confidence': '(0, 1)',
-  'sweep.batch_size': 'whole [1, 65536]',
-  'sweep.memory_mb': '(0, inf)',
-  'sweep.epsilon_devices': 'whole [1, 65536]',
-  'sweep.num_examples': 'whole [0, inf) or -1',
-  'sweep.num_quality_clips': 'whole [0, inf) or -1',
-  **{
-    f'{name}.{key}': allowed
-    for name in studies.NAMES
-    for key, allowed in studies.resolve(name).numbers.items()
-  },
-}
-SWITCHES = (
-  'model.center_input',
-  'training.rematerialize',
-  'training.side_by_side',
-  'lr_search.enabled',
-  'sweep.repair',
-  'sweep.clip_to_range',
-)
-NAME_LISTS = (
-  'models',
-  'classes',
-  'studies',
-  'gradients.checkpoints',
-  'gradients.examples',
-  'sweep.attacks',
-  'sweep.checkpoints',
-  'sweep.masks',
-  'sweep.sources',
-  'sweep.transforms',
-  'sweep.victims',
-)
-TEXTS = (
-  'corpus.folder',
-  'corpus.manifest',
-  'corpus.channels',
-  'data_dir',
-  'split.session',
-  'training.augmentation',
-  'split.by',
-  'gradients.split',
-)
 
 
 def validate(config: ml_collections.ConfigDict) -> None:
   """Raises errors.InputError at the first value that cannot be run."""
-  for key, allowed in NUMBERS.items():
-    _check_number(key, _value(config, key), allowed)
-  for keys, kind, what in (
-    (SWITCHES, bool, 'True or False'),
-    (TEXTS, str, 'text'),
-  ):
-    for key in keys:
-      value = _value(config, key)
-      if not isinstance(value, kind):
-        raise errors.InputError(f'config.{key} must be {what}, got {value!r}')
-  for key in NAME_LISTS:
-    names = _value(config, key)
-    for name in names if isinstance(names, tuple | list) else (names,):
-      if not isinstance(name, str) or name is names:
-        raise errors.InputError(
-          f'config.{key} must be names, got {name!r}; write them as '
-          f'"--config.{key}=(\'{name}\',)"'
-        )
+  key_types.check_values(config)
   check_choice('task', config.task, tasks.NAMES)
   check_choice('corpus.name', config.corpus.name, corpora.BUILDERS)
   check_choice('split.kind', config.split.kind, holdout.KINDS)
@@ -217,8 +130,8 @@ def _check_study(config, name):
   """Raises errors.InputError at a study that is none, or its settings."""
   study = studies.resolve(name)
   if name not in studies.NAMES:
-    sections = {key.split('.')[0] for key in (*NUMBERS, *SWITCHES, *TEXTS)}
-    taken = {*sections, *NAME_LISTS, 'task', 'source', 'seeds', 'clip'}
+    taken = {*key_types.sections(), *key_types.NAME_LISTS}
+    taken |= {'task', 'source', 'seeds', 'clip'}
     if not re.fullmatch('[a-z][a-z0-9_]*', study.name) or study.name in taken:
       raise errors.InputError(
         f'{name} has the name {study.name!r}, which must be small letters, '
@@ -226,42 +139,8 @@ def _check_study(config, name):
       )
     for key, allowed in study.numbers.items():
       key = f'{study.name}.{key}'
-      _check_number(key, _value(config, key), allowed)
+      key_types.check_number(key, key_types.value_of(config, key), allowed)
   study.check(config)
-
-
-def _value(config: ml_collections.ConfigDict, key: str) -> Any:
-  """Returns the value of a dotted key."""
-  for name in key.split('.'):
-    if name not in config:
-      raise errors.InputError(
-        f'config.{key} is missing; begin with configs/paper.py, which has '
-        'every key'
-      )
-    config = config[name]
-  return config
-
-
-def _check_number(key: str, value: Any, allowed: str) -> None:
-  """Raises errors.InputError at a number that is not as `NUMBERS` says."""
-  whole, opening, low, high, closing, other = re.fullmatch(
-    r'(whole )?([\[(])(.+), (.+)([\])])(?: or (.+))?', allowed
-  ).groups()
-  low, high = float(low), float(high)
-  if (
-    isinstance(value, bool)
-    or not isinstance(value, int if whole else (int, float))
-    or not (
-      (low < value < high)
-      or (value == low and opening == '[')
-      or (value == high and closing == ']')
-      or (other and value == float(other))
-    )
-  ):
-    interval = allowed.removeprefix('whole ')
-    raise errors.InputError(
-      f'config.{key} must be a {whole or ""}number in {interval}, got {value!r}'
-    )
 
 
 def _check_split(config):
@@ -320,14 +199,6 @@ def training_meshes(
   if not config.training.side_by_side:
     return [parallel.make_mesh(devices=devices)]
   return parallel.submeshes(len(config.models) * len(config.seeds), devices)
-
-
-def check_choice(key: str, value: str, choices: Iterable[str]) -> None:
-  """Raises errors.InputError at a value that is none of the choices."""
-  if value not in choices:
-    raise errors.InputError(
-      f'config.{key} must be one of {", ".join(choices)}, got {value!r}'
-    )
 
 
 def clip_samples(config: ml_collections.ConfigDict) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from advspeech import claim, figures
 from advspeech.report import run as run_lib
+from advspeech.report import titles
 
 # How it is decided at which epsilons the attack does more than noise.
 TESTED = (
@@ -56,7 +57,7 @@ def sentence(run: run_lib.Run, rows: Sequence[run_lib.Row]) -> str:
   name, seed = row['target'], row['seed']
   attacked = run.at(name, seed, row['epsilon'])
   return (
-    f'{run_lib.member_title(name, seed)}: '
+    f'{titles.member_title(name, seed)}: '
     f'{claim.percent(attacked["error_rate"])} against '
     f'{claim.percent(row["error_rate"])} under noise at epsilon '
     f'{row["epsilon_given"]} ({claim.points(row, "excess")}, corrected p '

@@ -12,7 +12,13 @@ import jinja2
 import markupsafe
 
 from advspeech import figures, provenance, section, storage, studies
-from advspeech.report import claims, players, sections
+from advspeech.report import (
+  claims,
+  players,
+  section_figures,
+  sections,
+  transformed,
+)
 from advspeech.report import run as run_lib
 
 
@@ -69,15 +75,15 @@ def write(workdir: str) -> str:
   def images(found):
     return [draw(each, folder) for each in found]
 
-  of_clips = sections.example_figure_list(run, clips)
+  of_clips = section_figures.example_figure_list(run, clips)
   shown = [_study(run, name, results) for name, results in run.studies.items()]
   return render(
     'run.html.j2',
     folder,
     run=run,
     in_short=sections.in_short(run),
-    curve=draw(sections.curve_figure(run), folder),
-    class_figures=images(sections.class_figures(run)),
+    curve=draw(section_figures.curve_figure(run), folder),
+    class_figures=images(section_figures.class_figures(run)),
     claims=claims.of_run(run),
     beside=sections.beside_the_paper(run),
     clips=clips,
@@ -85,9 +91,9 @@ def write(workdir: str) -> str:
     clip_figures={id_: draw(each, folder) for id_, each in of_clips.items()},
     accuracies=sections.accuracies(run),
     architectures=sections.architectures(run),
-    attack_figures=images(sections.attack_figures(run)),
+    attack_figures=images(section_figures.attack_figures(run)),
     masks=sections.masks(run),
-    filters=run_lib.filters(run),
+    filters=transformed.filters(run),
     quality=sections.quality(run),
     measures=sections.measures(),
     studies=shown,

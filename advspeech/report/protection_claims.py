@@ -5,7 +5,7 @@ import collections
 import numpy as np
 
 from advspeech import claim, figures, storage
-from advspeech.report import beyond_noise
+from advspeech.report import beyond_noise, titles, transformed
 from advspeech.report import run as run_lib
 
 # Filters that anyone has at hand, by how their names begin.
@@ -25,7 +25,7 @@ def filters(run: run_lib.Run) -> claim.Claim:
   )
   text = 'The perturbation is broadband: simple filtering does not remove it.'
   simple = collections.defaultdict(list)
-  for row in run_lib.filters(run):
+  for row in transformed.filters(run):
     if row['taken'] and row['transform'].startswith(_SIMPLE):
       simple[row['transform']].append(row['taken'])
   answers, words = [], []
@@ -103,7 +103,7 @@ def privacy(run: run_lib.Run) -> claim.Claim:
     and run.tasks.get(row['target'], {}).get('task', run.task) != run.task
   ]
   ends = storage.distinct_ends({row['target'] for row in run.others})
-  titles = {target: figures.title(end) for target, end in ends.items()}
+  names = {target: figures.title(end) for target, end in ends.items()}
   keys = ('target', 'target_seed', 'seed')
   for (target, _, seed), rows in storage.grouped(others, keys).items():
     judge = run.tasks[target]
@@ -122,10 +122,10 @@ def privacy(run: run_lib.Run) -> claim.Claim:
     else:
       answers.append(False if hidden and low > 0 else None)
     words.append(
-      f'{titles[target]} ({judge["task"]}): {claim.points(shown, "excess")} at '
+      f'{names[target]} ({judge["task"]}): {claim.points(shown, "excess")} at '
       f'epsilon {shown["epsilon_given"]}'
       + ('' if knows else ', at chance without any attack')
-      + f'; {run_lib.member_title(run.source, seed)}: '
+      + f'; {titles.member_title(run.source, seed)}: '
       + claim.points(own, 'excess')
     )
   return claim.Claim(

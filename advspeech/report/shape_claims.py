@@ -4,6 +4,7 @@ import numpy as np
 
 from advspeech import claim, statistics
 from advspeech.report import run as run_lib
+from advspeech.report import titles
 
 # Of a curve, with the clean one, before its shape is told.
 _FEWEST_POINTS = 4
@@ -147,7 +148,7 @@ def fluctuates(run: run_lib.Run) -> claim.Claim:
   ]
   seeds = sorted({s for n, s in run.judges if n == 'wavernn'})
   answers = [any(f['seed'] == seed for f in falls) or None for seed in seeds]
-  words = [f'{run_lib.finding_title(f)}: {f["sentence"]}' for f in falls]
+  words = [f'{titles.finding_title(f)}: {f["sentence"]}' for f in falls]
   return claim.Claim(
     text,
     claim.verdict(answers),

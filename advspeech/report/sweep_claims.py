@@ -5,7 +5,7 @@ import collections
 import numpy as np
 
 from advspeech import claim, figures, statistics, storage
-from advspeech.report import beyond_noise
+from advspeech.report import beyond_noise, titles
 from advspeech.report import run as run_lib
 
 _SHARED = 'wavernn_on_wavecnn'
@@ -100,7 +100,7 @@ def direct(run: run_lib.Run) -> claim.Claim:
     pair = next(r for r in pairs if r['epsilon'] == noise['epsilon'])
     other = run.at(name, seed, noise['epsilon'], run.control)
     words.append(
-      f'{run_lib.member_title(name, seed)}: at epsilon '
+      f'{titles.member_title(name, seed)}: at epsilon '
       f'{noise["epsilon_given"]} {claim.percent(pair["direct_error_rate"])} by '
       f'its own examples ({claim.points(noise, "excess")} over noise), '
       f'{claim.percent(pair["error_rate"])} by those made on '
@@ -220,7 +220,7 @@ def smallest(run: run_lib.Run) -> claim.Claim:
     answers.append(True if changed else False if never else None)
     attacked, noise = max(changed or small, key=lambda x: x[0]['flip_rate'])
     words.append(
-      f'{run_lib.member_title(name, seed)}: '
+      f'{titles.member_title(name, seed)}: '
       f'{claim.percent(attacked["flip_rate"])} of the answers'
       f'{claim.by_speaker(attacked, "flip_ci")} change at '
       f'epsilon {attacked["epsilon_given"]} '

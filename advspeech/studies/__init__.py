@@ -24,7 +24,7 @@ class Study:
     title: Of its section of the page.
     table: File of its folder that is written last.
     numbers: What the numbers of its section must be, by key, as
-      `experiment.validation.NUMBERS` writes it.
+      `experiment.key_types.NUMBERS` writes it.
   """
 
   name: str

@@ -9,17 +9,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import jax
 from jax import sharding
 
-from advspeech import (
-  checkpoint,
-  input_pipeline,
-  parallel,
-  preemption,
-  progress,
-  storage,
-)
+from advspeech import checkpoint, input_pipeline, parallel, preemption, progress
 from advspeech.training import log
 from advspeech.training.metrics import EpochSums, check_finite, evaluate
 from advspeech.training.model import (
@@ -30,10 +22,10 @@ from advspeech.training.model import (
 )
 from advspeech.training.program import Program
 from advspeech.training.saving import Saves
-from advspeech.training.step import make_eval_step
 
 if TYPE_CHECKING:  # a bare accelerator machine need not have it
   import ml_collections
+from advspeech.training import summary
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +81,7 @@ def train_and_evaluate(
     program=program,
   )
   metadata = describe(config, **what, clip_samples=splits['train'].pcm.shape[1])
-  return _summarise(workdir, config, metadata, splits, mesh)
+  return summary.summarise(workdir, config, metadata, splits, mesh)
 
 
 def train(
@@ -268,37 +260,3 @@ def _log(workdir, first_epoch):
     return
   with log.TrainingLog(workdir, first_epoch) as opened:
     yield opened.write
-
-
-def _summarise(workdir, config, metadata, splits, mesh):
-  """Tests the best epoch; writes and returns `summary.json`."""
-  classifier = checkpoint.load_best(workdir, metadata, mesh=mesh)
-  evaluate_step = make_eval_step(classifier.model, mesh)
-  results = {
-    name: evaluate(
-      evaluate_step,
-      classifier.variables,
-      splits[name],
-      config.training.batch_size,
-      mesh,
-    )
-    for name in ('validation', 'test')
-  }
-  num_parameters = sum(
-    x.size for x in jax.tree.leaves(classifier.variables['params'])
-  )
-  summary = {
-    **metadata,
-    'best_epoch': classifier.epoch,
-    'num_epochs': config.training.num_epochs,
-    'num_parameters': num_parameters,
-    'variables_sha256': checkpoint.variables_sha256(classifier.variables),
-    'num_clips': {name: len(split) for name, split in splits.items()},
-    **results,
-    'device': parallel.device_summary(mesh),
-  }
-  path = os.path.join(workdir, 'summary.json')
-  parallel.on_lead(
-    lambda: storage.write_json(path, summary), f'{path} is written'
-  )
-  return summary

@@ -6,10 +6,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from advspeech import attacks, audio, quality, randomness
+from advspeech import attacks, audio, randomness
 from advspeech.attacks import feature_level
+from advspeech.studies.features import measures as measures_lib
 from advspeech.studies.features.settings import (
-  PRICE,
   REPRESENTATIONS,
   WAVEFORM,
   Budget,
@@ -108,7 +108,7 @@ class Attack(NamedTuple):
       found = feature_level.rebuild(problem, prepared, change)
       # A clip that is not moved is the clip rebuilt, to the last bit.
       found = jnp.where(norms[:, None] > 0, found, prepared.unperturbed)
-      measures = _measures(
+      measures = measures_lib.of_eq6(
         rows['audio'], prepared.unperturbed, found, rows['mask']
       )
       sounds = found if self.with_sounds else found[:, :0]
@@ -204,7 +204,7 @@ class Attack(NamedTuple):
     """Returns kinds [num_matched] and sizes [num_matched, chunk] asked for."""
     sizes, num = [], 0
     for budget in self.matched:
-      if budget.kind.startswith(PRICE):
+      if budget.priced:
         sizes.append(-rows['lost_db'][:, num])
         num += 1
       else:
@@ -285,25 +285,6 @@ def _random_signs(variant, keys, like):
   keys = jax.vmap(jax.random.fold_in, (0, None))(keys, place)
   draw = jax.vmap(lambda key: jax.random.rademacher(key, like.shape[1:]))
   return draw(keys).astype(jnp.float32)
-
-
-def _measures(clip, unperturbed, adversarial, mask):
-  """Returns the measures of eq. 6 by name, [chunk] each."""
-  pairs = {
-    'conversion': (clip, unperturbed),
-    'adversarial': (unperturbed, adversarial),
-    'overall': (clip, adversarial),
-  }
-  measures = {}
-  for part, (before, after) in pairs.items():
-    change = after - before
-    measures[f'{part}_snr_db'] = audio.snr_db(clip, clip + change, mask)
-    measures[f'{part}_max_norm'] = jnp.max(jnp.abs(change) * mask, -1)
-    measures[f'{part}_l2'] = jnp.linalg.norm(change * mask, axis=-1)
-    measures[f'{part}_lsd_db'] = quality.log_spectral_distance_db(
-      before, after, mask
-    )
-  return measures
 
 
 def _column(values, like):

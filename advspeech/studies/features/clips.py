@@ -6,31 +6,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from advspeech import (
-  checkpoint,
-  input_pipeline,
-  over_clips,
-  parallel,
-  quality,
-)
-from advspeech.studies.features import attack
-from advspeech.studies.features.settings import (
-  PRICE,
-  Settings,
-  Variant,
-  budgets,
-)
+from advspeech import checkpoint, input_pipeline, over_clips, parallel, quality
+from advspeech.studies.features import attack, measures
+from advspeech.studies.features.settings import Settings, Variant, budgets
 
-PARTS = ('conversion', 'adversarial', 'overall')
-MEASURES = (
-  *(f'{part}_snr_db' for part in PARTS),
-  *(f'{part}_max_norm' for part in PARTS),
-  *(f'{part}_l2' for part in PARTS),
-  *(f'{part}_lsd_db' for part in PARTS),
-)
-# Of other people's code, on the host: empty where not scored or not defined.
-SCORES = tuple(f'{part}_{name}' for part in PARTS for name in ('stoi', 'pesq'))
-POINT = ('task', 'seed', 'source', *Variant._fields, 'kind', 'budget')
+POINT = ('task', 'seed', 'source', *Variant._fields, 'kind', 'budget', 'priced')
 CLIP_COLUMNS = (
   *POINT,
   'epsilon',
@@ -38,8 +18,8 @@ CLIP_COLUMNS = (
   'id',
   'label',
   'feature_l2',
-  *MEASURES,
-  *SCORES,
+  *measures.MEASURES,
+  *measures.SCORES,
   'target',
   'clean_prediction',
   'unperturbed_prediction',
@@ -81,11 +61,7 @@ def attack_clips(
   rows = []
   for variant in settings.variants:
     name = variant.representation
-    prices = [
-      kind.removeprefix(PRICE)
-      for kind, _ in budgets(variant, settings)
-      if kind.startswith(PRICE)
-    ]
+    prices = [b.priced for b in budgets(variant, settings) if b.priced]
     lost = [lost_db[other] for other in prices]
     columns = {
       'lost_db': np.reshape(lost, (len(prices), len(split))).T.astype('f4')
@@ -161,7 +137,7 @@ def _scores(split, numbers, is_scored, found):
   )
 
   def score(i):
-    values = np.full((num_budgets, len(SCORES)), np.nan)
+    values = np.full((num_budgets, len(measures.SCORES)), np.nan)
     if not is_scored[numbers[i]]:
       return values
     clip, (alone, *sounds) = clips[i], found.sounds[i]
@@ -177,33 +153,36 @@ def _scores(split, numbers, is_scored, found):
           (value,) = getattr(quality, name)(
             before[None], after[None], recorded[i : i + 1]
           ).values
-          place = SCORES.index(f'{part}_{name}')
+          place = measures.SCORES.index(f'{part}_{name}')
           values[b, place] = np.nan if value is None else value
     for name in names:  # rebuilding does not depend on the budget
-      place = SCORES.index(f'conversion_{name}')
+      place = measures.SCORES.index(f'conversion_{name}')
       values[:, place] = values[0, place]
     return values
 
-  return parallel.share_out(score, len(numbers), (num_budgets, len(SCORES)))
+  return parallel.share_out(
+    score, len(numbers), (num_budgets, len(measures.SCORES))
+  )
 
 
 def _rows(point, tried, found, scores, split, targets, classes):
   rows = []
-  for b, (kind, budget) in enumerate(tried):
+  for b, budget in enumerate(tried):
     for i, utterance_id in enumerate(split.ids):
       of_clip = {
         **point,
-        'kind': kind,
-        'budget': budget,
+        'kind': budget.kind,
+        'budget': budget.value,
+        'priced': budget.priced,
         'epsilon': float(found.epsilon[i, b]),
         'attainable': int(found.attainable[i, b]),
         'id': str(utterance_id),
         'label': classes[split.labels[i]],
         'feature_l2': float(found.feature_l2[i, b]),
-        **{k: float(found.measures[k][i, b]) for k in MEASURES},
+        **{k: float(found.measures[k][i, b]) for k in measures.MEASURES},
         **{
           name: '' if np.isnan(value) else float(value)
-          for name, value in zip(SCORES, scores[i, b], strict=True)
+          for name, value in zip(measures.SCORES, scores[i, b], strict=True)
         },
       }
       rows += [

@@ -6,13 +6,9 @@ from typing import Any
 import numpy as np
 
 from advspeech import statistics, storage
-from advspeech.studies.features.clips import MEASURES, POINT, SCORES
-from advspeech.studies.features.settings import (
-  PRICE,
-  WAVEFORM,
-  Settings,
-  Variant,
-)
+from advspeech.studies.features.clips import POINT
+from advspeech.studies.features.measures import MEASURES, SCORES
+from advspeech.studies.features.settings import WAVEFORM, Settings, Variant
 
 BUDGET_COLUMNS = (
   *POINT,
@@ -164,11 +160,10 @@ def equal_rows(
   for key in groups:
     point = dict(zip(keys, key, strict=True))
     name, kind = point['representation'], point['kind']
-    if name == WAVEFORM and kind.startswith(PRICE):
-      priced = kind.removeprefix(PRICE)
-      ours = _same(groups, point, representation=priced, kind='epsilon')
-      theirs, point['representation'] = groups[key], priced
-      point['kind'] = 'price'
+    if kind == 'price':
+      priced = {'representation': point['priced']}
+      ours = _same(groups, point, **priced, kind='epsilon', priced='')
+      theirs, point = groups[key], {**point, **priced}
       column = 'unperturbed_prediction'
     elif name != WAVEFORM and kind in ('snr', 'max_norm'):
       ours, column = groups[key], 'prediction'

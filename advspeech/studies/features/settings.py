@@ -6,7 +6,6 @@ from typing import NamedTuple
 from advspeech import features
 
 WAVEFORM = 'waveform'
-PRICE = 'price of '
 
 
 class Variant(NamedTuple):
@@ -98,13 +97,15 @@ class Budget(NamedTuple):
 
   Attributes:
     kind: 'epsilon', the radius in the features' unit; 'snr' or 'max_norm', the
-      size of the overall perturbation; or 'price of NAME', its SNR being what
-      rebuilding from the representation NAME costs each clip.
+      size of the overall perturbation; or 'price', its SNR being what
+      rebuilding from another representation costs each clip.
     value: The radius or the size; 0 for a price.
+    priced: The representation whose price it is, '' for none.
   """
 
   kind: str
   value: float
+  priced: str = ''
 
 
 def budgets(variant: Variant, settings: Settings) -> tuple[Budget, ...]:
@@ -116,5 +117,5 @@ def budgets(variant: Variant, settings: Settings) -> tuple[Budget, ...]:
   if variant.representation == WAVEFORM:
     # What the conversion loss of the others would have bought.
     names = dict.fromkeys(v.representation for v in settings.variants)
-    found += [Budget(f'{PRICE}{n}', 0.0) for n in names if n != WAVEFORM]
+    found += [Budget('price', 0.0, n) for n in names if n != WAVEFORM]
   return tuple(found)

@@ -16,14 +16,13 @@ from advspeech.studies.features.comparisons import (
   equal_rows,
 )
 from advspeech.studies.features.examples import write_examples
-from advspeech.studies.features.norms import (
-  NORM_COLUMNS,
+from advspeech.studies.features.norm_tables import (
   NORM_EXAMPLE_COLUMNS,
   NORM_SUMMARY_COLUMNS,
   norm_example_rows,
-  norm_rows,
   norm_summary_rows,
 )
+from advspeech.studies.features.norms import NORM_COLUMNS, norm_rows
 from advspeech.studies.features.settings import Settings
 from advspeech.studies.folder import claim as claim_folder
 

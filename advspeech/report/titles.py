@@ -1,0 +1,14 @@
+"""Names of models and of findings, as a page and its claims write them."""
+
+from advspeech import figures, sweep
+from advspeech.report import run as run_lib
+
+
+def finding_title(finding: run_lib.Row) -> str:
+  """Returns what a self-check's finding is of: 'FGSM on WaveCNN seed 0'."""
+  return sweep.finding_title(finding, figures.attack_title, figures.title)
+
+
+def member_title(name: str, seed: int) -> str:
+  """Returns 'WaveCNN, seed 0'."""
+  return f'{figures.title(name)}, seed {seed}'
