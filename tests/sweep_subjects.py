@@ -61,9 +61,9 @@ def make_members(split, mesh=None):
   return members
 
 
-def make_cell(attack='fgsm', mask='all', epsilons=EPSILONS, **kwargs):
+def make_planned(attack='fgsm', mask='all', epsilons=EPSILONS, **kwargs):
   kwargs = {'source': 0, 'transform': '', 'adaptive': False, **kwargs}
-  return sweep.Cell(
+  return sweep.PlannedAttack(
     attack=attack,
     mask=mask,
     epsilons=sweep.parse_epsilons(epsilons, make_attack(attack).unit),
@@ -90,12 +90,12 @@ def make_attack(name):
   return attacks.make(name, **COUNTS, representations=features.for_attacks())
 
 
-def judge(cell, members, split, settings=None, **kwargs):
+def judge(planned, members, split, settings=None, **kwargs):
   return sweep.judge(
-    cell,
+    planned,
     members,
     split,
-    make_attack(cell.attack),
+    make_attack(planned.attack),
     settings or make_settings(),
     **kwargs,
   )

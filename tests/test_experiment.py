@@ -409,14 +409,14 @@ def test_a_source_of_another_task_needs_a_label_for_every_clip():
   ):
     config.sweep.attacks = names
     members = [member(classes, labels)]
-    cells = sweep.plan(config, members)
-    assert cells
+    plan = sweep.plan(config, members)
+    assert plan
     with (
       pytest.raises(errors.InputError, match=told)
       if told
       else contextlib.nullcontext()
     ):
-      attacking.check_sources(config, cells, members, ['female', 'male'])
+      attacking.check_sources(config, plan, members, ['female', 'male'])
 
 
 def test_epsilons_of_features_are_for_attacks_on_features():
@@ -427,7 +427,7 @@ def test_epsilons_of_features_are_for_attacks_on_features():
   member = sweep.Member('wavecnn', 0, None, None)
   fgsm, *on_features = sweep.plan(config, [member])
   assert fgsm.epsilons == sweep.parse_epsilons(config.sweep.epsilons)
-  assert [[e.text for e in cell.epsilons] for cell in on_features] == [
+  assert [[e.text for e in planned.epsilons] for planned in on_features] == [
     ['0MFCC', '4MFCC'],
     ['0dB', '4dB'],
   ]

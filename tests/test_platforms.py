@@ -77,15 +77,15 @@ def judged(mesh):
   model = make_model()
   classifier = checkpoint.Classifier(model, make_variables(model), {}, 0)
   members = [sweep.Member('wavernn', 0, classifier, np.zeros(0, np.int32))]
-  cell = sweep_subjects.make_cell()
+  planned = sweep_subjects.make_planned()
   program = judging.program_of(
-    cell,
+    planned,
     members,
     tiny.TIME,
     sweep_subjects.make_attack('fgsm'),
     sweep_subjects.make_settings(mesh=mesh),
   )
-  arguments = judging.abstract_arguments(program, cell, members, tiny.TIME)
+  arguments = judging.abstract_arguments(program, planned, members, tiny.TIME)
   return judging.compiled(program).trace(*arguments)
 
 

@@ -53,7 +53,7 @@ def test_a_pytorch_module_is_attacked_beside_a_flax_one(module):
     split.labels,
   )
   pair = [own, sweep_subjects.make_members(split)[0]]
-  found = sweep_subjects.judge(sweep_subjects.make_cell(), pair, split)
+  found = sweep_subjects.judge(sweep_subjects.make_planned(), pair, split)
   assert found.predictions.shape[2:] == (2, sweep_subjects.NUM_CLIPS)
   np.testing.assert_array_equal(found.predictions[0, 0], found.clean)
   assert found.max_norm[1].min() > 0

@@ -165,7 +165,7 @@ def judge_call(
   ]
   return functools.partial(
     sweep.judge,
-    sweep.Cell(0, 'fgsm', 'all', '', False, epsilons),
+    sweep.PlannedAttack(0, 'fgsm', 'all', '', False, epsilons),
     members,
     split,
     sweep.make_attack(config, 'fgsm'),

@@ -57,16 +57,17 @@ def _attack(run):
   config, splits = run.config, run.data.splits
   test = input_pipeline.spread(splits['test'], config.sweep.num_clips)
   members = _members(run, test)
-  cells = sweep.plan(config, members)
-  check_sources(config, cells, members, run.classes)
+  plan = sweep.plan(config, members)
+  check_sources(config, plan, members, run.classes)
   _check_masks(config.sweep.masks, test)
   work = sweep.Sweep(
     folder=run.paths.attack,
-    cells=cells,
+    plan=plan,
     members=members,
     split=test,
     attacks={
-      cell.attack: sweep.make_attack(config, cell.attack) for cell in cells
+      planned.attack: sweep.make_attack(config, planned.attack)
+      for planned in plan
     },
     settings=sweep.make_settings(config),
     fitting=input_pipeline.spread(
@@ -126,7 +127,7 @@ def _check_masks(masks, split):
 
 def check_sources(
   config: ml_collections.ConfigDict,
-  cells: Sequence[sweep.Cell],
+  plan: Sequence[sweep.PlannedAttack],
   members: Sequence[sweep.Member],
   classes: Sequence[str],
 ) -> None:
@@ -134,7 +135,7 @@ def check_sources(
 
   Args:
     config: Of the run.
-    cells: Planned.
+    plan: Planned.
     members: Models that take part.
     classes: That training clips are labelled by.
 
@@ -142,8 +143,8 @@ def check_sources(
     errors.InputError: If a source has none for some clip, or is to learn a
       direction on clips whose labels are of other classes.
   """
-  for cell in cells:
-    source = members[cell.source]
+  for planned in plan:
+    source = members[planned.source]
     missing = int((source.labels < 0).sum())
     if missing:
       raise errors.InputError(
@@ -152,14 +153,14 @@ def check_sources(
         f'{len(source.labels)} clips; leave it out of config.sweep.sources, '
         'where it judges all the same'
       )
-    fitted = sweep.make_attack(config, cell.attack).fitted
+    fitted = sweep.make_attack(config, planned.attack).fitted
     own = source.classifier.metadata['classes']
     if fitted and list(own) != list(classes):
       raise errors.InputError(
-        f'{cell.attack} on {source.name} cannot be learnt: it tells '
+        f'{planned.attack} on {source.name} cannot be learnt: it tells '
         f'{", ".join(own)} apart, and training clips are labelled '
         f'{", ".join(classes)}; leave it out of config.sweep.sources or '
-        f'{cell.attack} out of config.sweep.attacks'
+        f'{planned.attack} out of config.sweep.attacks'
       )
 
 

@@ -253,7 +253,7 @@ def _work(program, corpus, config):
     what = f'{num:,} test clips'
     if program.part == 'sweep':
       what += (
-        f' in one of {program.num_cells} cells on this source (an attack, a '
+        f' in one of {program.num_attacks} attacks on this source (a method, a '
         'mask, a transform and a seed each, of different cost)'
       )
   return times * -(-num // program.num_clips), what

@@ -53,7 +53,7 @@ class Program(NamedTuple):
     num_clips: That it takes at a time, on all of them.
     flops_per_clip: Operations of its convolutions, done directly.
     asked_clips: Clips a step that the config asks for.
-    num_cells: Of a sweep, on this source, of which it is the first.
+    num_attacks: Of a sweep, on this source, of which it is the first.
   """
 
   name: str
@@ -65,7 +65,7 @@ class Program(NamedTuple):
   num_clips: int
   flops_per_clip: int
   asked_clips: int
-  num_cells: int = 0
+  num_attacks: int = 0
 
 
 class Run(NamedTuple):
@@ -153,33 +153,33 @@ def attack(run: Run, source_name: str) -> Program:
   Models of other runs, `config.sweep.checkpoints`, are not among the judges.
   """
   config, members = run.config, _members(run)
-  cells = [
-    cell
-    for cell in sweep.plan(config, members)
-    if members[cell.source].name == source_name
+  plan = [
+    planned
+    for planned in sweep.plan(config, members)
+    if members[planned.source].name == source_name
   ]
-  cell = cells[0]
+  planned = plan[0]
   program = judging.program_of(
-    cell,
+    planned,
     members,
     run.clip_samples,
-    sweep.make_attack(config, cell.attack),
+    sweep.make_attack(config, planned.attack),
     sweep.make_settings(config, run.devices),
   )
-  forwards = 1 + len(cell.epsilons) * len(program.variants)
+  forwards = 1 + len(planned.epsilons) * len(program.variants)
   return Program(
-    f'{cell.attack} on {source_name}, judged by {len(members)} models, '
-    f'{len(cell.epsilons)} epsilons',
+    f'{planned.attack} on {source_name}, judged by {len(members)} models, '
+    f'{len(planned.epsilons)} epsilons',
     'sweep',
     source_name,
     judging.compiled(program),
-    judging.abstract_arguments(program, cell, members, run.clip_samples),
+    judging.abstract_arguments(program, planned, members, run.clip_samples),
     program.mesh.size,
     program.num_clips,
     _INPUT_GRADIENT_PASSES * _flops(config, source_name)
     + forwards * sum(_flops(config, m.name) for m in members),
     program.num_clips,
-    len(cells),
+    len(plan),
   )
 
 

@@ -138,13 +138,15 @@ def attack(
     labels=column(label),
     wanted=column(target) if target else None,
   )
-  cell = sweep.Cell(0, attack_name, mask, '', False, parsed)
+  planned = sweep.PlannedAttack(0, attack_name, mask, '', False, parsed)
   settings = sweep.Settings(
     bounds=(0.0, 1.0), repair=False, memory_mb=2048, batch_size=1, mesh=mesh
   )
-  judged = sweep.judge(cell, [member], split, made, settings)
+  judged = sweep.judge(planned, [member], split, made, settings)
   answers = dict(
-    zip(sweep.variants(cell, settings), judged.predictions.T[0, 0], strict=True)
+    zip(
+      sweep.variants(planned, settings), judged.predictions.T[0, 0], strict=True
+    )
   )
   output_lib.claim(output, identity, names)
   audio.save(
@@ -155,7 +157,7 @@ def attack(
   for e, epsilon in enumerate(parsed):
     preemption.check_alone()
     perturbed = sweep.attacked_clips(
-      cell, member, split, made, settings, epsilon
+      planned, member, split, made, settings, epsilon
     )[0]
     clips.append(perturbed)
     name = output_lib.sound(attack_name, epsilon)

@@ -27,7 +27,6 @@ _CORPORA = {
   'savee': 'SAVEE',
   'folder': 'recordings of a folder',
 }
-
 # What a page cannot be without.
 _CONFIG_KEYS = (
   'task',

@@ -1,7 +1,7 @@
 """Error against epsilon: source x target x attack x epsilon x seed in one job.
 
 Beside every attacked clip stand noise controls of the same size and the same
-clip after being saved. `planning` lists the cells, `judging` compiles and runs
+clip after being saved. `planning` lists attacks, `judging` compiles and runs
 them, `parts` keeps them on disk, `results` loads them for `tables` and
 `findings`; `examples` writes clips to listen to.
 """
@@ -17,8 +17,8 @@ from advspeech.sweep.named_attacks import control_of, make_attack
 from advspeech.sweep.parts import Sweep, run
 from advspeech.sweep.planning import (
   CONTROLS,
-  Cell,
   Member,
+  PlannedAttack,
   absolute_epsilons,
   check_mask,
   parse_epsilons,
@@ -40,9 +40,9 @@ __all__ = [
   'EPSILON_COLUMNS',
   'FORMATS',
   'STRONGEST',
-  'Cell',
   'Judgements',
   'Member',
+  'PlannedAttack',
   'Settings',
   'Sweep',
   'absolute_epsilons',

@@ -53,7 +53,7 @@ class Attacking(NamedTuple):
 
 
 def attacked_clips(
-  cell: planning.Cell,
+  planned: planning.PlannedAttack,
   source: planning.Member,
   split: input_pipeline.Split,
   attack: attacks.Attack,
@@ -67,10 +67,10 @@ def attacked_clips(
   epsilon compiles nothing.
 
   Args:
-    cell: Which attack; its epsilons are not looked at.
+    planned: Which attack; its epsilons are not looked at.
     source: The member attacked.
     split: The clips.
-    attack: The cell's.
+    attack: The planned one's.
     settings: Of the sweep.
     epsilon: How large.
     fitted: [time] direction learnt before, for an attack that wants it.
@@ -81,8 +81,8 @@ def attacked_clips(
   attacking = Attacking(
     source.classifier.model,
     attack,
-    masks.parse(cell.mask),
-    transforms.make(cell.transform) if cell.adaptive else None,
+    masks.parse(planned.mask),
+    transforms.make(planned.transform) if planned.adaptive else None,
     settings.bounds,
   )
   radius = epsilon.radii(problem_lib.signal_rms(split.pcm, split.spans))
@@ -102,43 +102,43 @@ def attacked_clips(
 
 def attacked_rows(
   sweep: parts.Sweep,
-  cell: planning.Cell,
+  planned: planning.PlannedAttack,
   rows: np.ndarray,
   epsilon: audio.Epsilon,
 ) -> np.ndarray:
-  """Returns a cell's adversarial clips of some rows, [num_rows, time].
+  """Returns the adversarial clips of some rows, [num_rows, time].
 
   A learnt direction is that of the sweep's epsilon nearest to this one.
   """
-  source = sweep.members[cell.source]
+  source = sweep.members[planned.source]
   some = input_pipeline.subset(sweep.split, rows)
-  fitted = parts.directions(sweep, cell)
+  fitted = parts.directions(sweep, planned)
   if fitted is not None:
     rms = problem_lib.signal_rms(some.pcm, some.spans)
-    size = [float(np.mean(e.radii(rms))) for e in cell.epsilons]
+    size = [float(np.mean(e.radii(rms))) for e in planned.epsilons]
     wanted = float(np.mean(epsilon.radii(rms)))
     fitted = fitted[int(np.abs(np.array(size) - wanted).argmin())]
   return attacked_clips(
-    cell,
+    planned,
     dataclasses.replace(source, labels=source.labels[rows]),
     some,
-    sweep.attacks[cell.attack],
+    sweep.attacks[planned.attack],
     sweep.settings,
     epsilon,
     fitted,
   )
 
 
-def shown_cells(sweep: parts.Sweep) -> list[planning.Cell]:
-  """Returns the plain cells of each source's first seed and first mask."""
+def shown_attacks(sweep: parts.Sweep) -> list[planning.PlannedAttack]:
+  """Returns the plain attacks of each source's first seed and first mask."""
   first: dict[str, tuple[int, str]] = {}
-  for cell in sweep.cells:
-    source = sweep.members[cell.source]
-    first.setdefault(source.name, (source.seed, cell.mask))
+  for planned in sweep.plan:
+    source = sweep.members[planned.source]
+    first.setdefault(source.name, (source.seed, planned.mask))
   return [
-    cell
-    for cell in sweep.cells
-    if cell.is_plain
-    and first[sweep.members[cell.source].name]
-    == (sweep.members[cell.source].seed, cell.mask)
+    planned
+    for planned in sweep.plan
+    if planned.is_plain
+    and first[sweep.members[planned.source].name]
+    == (sweep.members[planned.source].seed, planned.mask)
   ]

@@ -13,7 +13,7 @@ import numpy as np
 
 from advspeech import audio, input_pipeline, preemption, registry, storage
 from advspeech.sweep import parts, planning
-from advspeech.sweep.attacked import attacked_rows, shown_cells
+from advspeech.sweep.attacked import attacked_rows, shown_attacks
 
 
 def write_examples(
@@ -25,7 +25,7 @@ def write_examples(
   """Writes clips of every attack as float32 and 16-bit WAV and judges them.
 
   Args:
-    sweep: All of its parts must be there. Of its cells those without a
+    sweep: All of its parts must be there. Of its plan those without a
       transform, of each source's first seed and first mask, are written.
     num_examples: Clips, evenly spread over the split; -1 for all.
     epsilon: How strongly they are attacked; see `audio.parse_epsilon`.
@@ -45,22 +45,22 @@ def write_examples(
   if not len(some):
     return entries
   clean = np.asarray(audio.from_pcm(jnp.asarray(some.pcm)))
-  for cell in shown_cells(sweep):
+  for planned in shown_attacks(sweep):
     preemption.check_alone()
-    source = sweep.members[cell.source]
+    source = sweep.members[planned.source]
     classes = source.classifier.metadata['classes']
-    unit = sweep.attacks[cell.attack].unit
+    unit = sweep.attacks[planned.attack].unit
     (strength,) = planning.parse_epsilons(
       [epsilon_of_features if unit else epsilon], unit
     )
-    perturbed = attacked_rows(sweep, cell, rows, strength)
+    perturbed = attacked_rows(sweep, planned, rows, strength)
     answer = _answers(source)
     for i, utterance_id in enumerate(some.ids):
       recorded = slice(*some.spans[i])
       # The numbers tell the files apart, the names are for who lists them.
       clip = f'{i:03d}-{utterance_id}'
-      attack = registry.short_name(cell.attack)
-      made = f'{clip}-cell-{sweep.cells.index(cell):04d}-{attack}'
+      attack = registry.short_name(planned.attack)
+      made = f'{clip}-attack-{sweep.plan.index(planned):04d}-{attack}'
       files = {
         'original': f'{clip}-original.wav',
         'adversarial': f'{made}.wav',
@@ -89,7 +89,7 @@ def write_examples(
           'id': str(utterance_id),
           'source': source.name,
           'seed': source.seed,
-          'attack': cell.attack,
+          'attack': planned.attack,
           'epsilon': strength.text,
           **files,
           'label': classes[source.labels[rows[i]]],

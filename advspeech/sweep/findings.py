@@ -37,20 +37,20 @@ def findings(results: results_lib.Results) -> list[dict[str, Any]]:
       len(sweep.split), _CLAIMED_HALF_WIDTH, results.confidence
     )
   ]
-  for mask in dict.fromkeys(cell.mask for cell in sweep.cells):
+  for mask in dict.fromkeys(planned.mask for planned in sweep.plan):
     num_touched = masks.num_touched(mask, sweep.split)
     found += [
       _record(finding, mask=mask)
       for finding in checks.untouched_clips(num_touched, mask)
     ]
-  for i in dict.fromkeys(cell.source for cell in sweep.cells):
+  for i in dict.fromkeys(planned.source for planned in sweep.plan):
     member = sweep.members[i]
     found += [
       _record(finding, source=member.name, seed=member.seed)
       for finding in _of_model(sweep, member)
     ]
-  for cell in results.plain.values():
-    found += _of_cell(results, cell)
+  for planned in results.plain.values():
+    found += _of_attack(results, planned)
   return found
 
 
@@ -138,21 +138,21 @@ def _of_model(sweep, member):
   ]
 
 
-def _of_cell(results, cell):
-  """Returns findings on the curves of a cell, for targets of its own seed."""
+def _of_attack(results, planned):
+  """Returns findings on an attack's curves, for targets of its own seed."""
   found = []
   sweep, confidence = results.sweep, results.confidence
-  judged = results.judged[cell]
-  source = sweep.members[cell.source]
-  names = results.variants(cell)
-  sizes = [float(np.mean(e.radii(results.levels))) for e in cell.epsilons]
+  judged = results.judged[planned]
+  source = sweep.members[planned.source]
+  names = results.variants(planned)
+  sizes = [float(np.mean(e.radii(results.levels))) for e in planned.epsilons]
   fields = {
-    'attack': cell.attack,
+    'attack': planned.attack,
     'source': source.name,
     'seed': source.seed,
-    'unit': cell.epsilons[0].unit if cell.on_features else None,
+    'unit': planned.epsilons[0].unit if planned.on_features else None,
   }
-  if not cell.on_features and cell.attack == sweep.cells[0].attack:
+  if not planned.on_features and planned.attack == sweep.plan[0].attack:
     found += [
       _record(finding, **fields) for finding in checks.below_one_lsb(sizes)
     ]
@@ -165,7 +165,7 @@ def _of_cell(results, cell):
     wrong = answers != labels
     clean = judged.clean[t][known] != labels
     strong = []
-    for e, epsilon in enumerate(cell.epsilons):
+    for e, epsilon in enumerate(planned.epsilons):
       control = max(
         (wrong[e, names.index(c)] for c in planning.CONTROLS), key=np.sum
       )
@@ -175,7 +175,7 @@ def _of_cell(results, cell):
     classes = target.classifier.metadata['classes']
     counts = np.bincount(labels, minlength=target.num_classes)
     beyond = []
-    for e in range(len(cell.epsilons)):
+    for e in range(len(planned.epsilons)):
       beyond += checks.beyond_chance(
         int(wrong[e, 0].sum()), counts[counts > 0].tolist(), confidence
       )
@@ -191,13 +191,13 @@ def _of_cell(results, cell):
       answers[:, 0],
       labels,
       judged.clean[t][known],
-      [e.text for e in cell.epsilons],
+      [e.text for e in planned.epsilons],
       classes,
     )
     # One of each kind is enough; the tables have the others.
     for kind in (strong[:1], beyond[-1:], falls, alike):
       found += [
-        _record(finding, **fields, mask=cell.mask, target=target.name)
+        _record(finding, **fields, mask=planned.mask, target=target.name)
         for finding in kind
       ]
   return found

@@ -1,4 +1,4 @@
-"""Universal perturbations, learnt on other clips before a cell is judged."""
+"""Universal perturbations, learnt on other clips before they are judged."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -26,7 +26,7 @@ _UNIVERSAL_REACH = 2.5
 
 
 def fit_universal(
-  cell: planning.Cell,
+  planned: planning.PlannedAttack,
   source: planning.Member,
   split: input_pipeline.Split,
   attack: attacks.Attack,
@@ -37,10 +37,10 @@ def fit_universal(
   """Returns directions that break many clips, [num_epsilons, time].
 
   Args:
-    cell: Of a fitted attack.
+    planned: Of a fitted attack.
     source: The member attacked; its labels are not these clips'.
     split: Clips to learn on.
-    attack: The cell's.
+    attack: The planned one's.
     settings: Of the sweep.
     num_passes: Over the clips.
   """
@@ -49,13 +49,13 @@ def fit_universal(
   rms = problem_lib.signal_rms(split.pcm, split.spans)
   columns = {
     'goal': dataclasses.replace(source, labels=split.labels).goal(attack),
-    'radii': np.stack([epsilon.radii(rms) for epsilon in cell.epsilons], 1),
+    'radii': np.stack([epsilon.radii(rms) for epsilon in planned.epsilons], 1),
   }
   step = over_clips.compiled(
     Fitting(
       source.classifier.model,
       attack,
-      masks.parse(cell.mask),
+      masks.parse(planned.mask),
       settings.bounds,
       _UNIVERSAL_REACH / (num_passes * num_batches),
     ),
@@ -64,7 +64,7 @@ def fit_universal(
     over_clips.Specs(results=PartitionSpec()),
   )
   num_samples = split.pcm.shape[1]
-  direction = np.zeros((len(cell.epsilons), num_samples), np.float32)
+  direction = np.zeros((len(planned.epsilons), num_samples), np.float32)
   for _ in range(num_passes):
     for _, batch in over_clips.batches(split, size, mesh, columns):
       preemption.check()

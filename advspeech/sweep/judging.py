@@ -1,4 +1,4 @@
-"""A cell of a sweep, judged: the program for it, and its arguments."""
+"""A planned attack, judged: the program for it, and its arguments."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ from advspeech.sweep.settings import Settings, chunks, variants
 
 
 def judge(
-  cell: planning.Cell,
+  planned: planning.PlannedAttack,
   members: Sequence[planning.Member],
   split: input_pipeline.Split,
   attack: attacks.Attack,
@@ -37,10 +37,10 @@ def judge(
   """Returns every member's verdict on some clips of a split.
 
   Args:
-    cell: What is done to the clips.
-    members: Targets; `cell.source` is an index into them.
+    planned: What is done to the clips.
+    members: Targets; `planned.source` is an index into them.
     split: The clips.
-    attack: The cell's.
+    attack: The planned one's.
     settings: Of the sweep.
     rows: Which clips; where they begin and end must be whole chunks of the
       split for results that do not depend on it.
@@ -49,22 +49,22 @@ def judge(
     fitted: [num_epsilons, time] directions learnt before, for an attack that
       wants them.
   """
-  program = program_of(cell, members, split.pcm.shape[1], attack, settings)
-  source, num_epsilons = members[cell.source], len(cell.epsilons)
-  fill = _num_epsilons(program, cell) - num_epsilons
+  program = program_of(planned, members, split.pcm.shape[1], attack, settings)
+  source, num_epsilons = members[planned.source], len(planned.epsilons)
+  fill = _num_epsilons(program, planned) - num_epsilons
   if fitted is None:
     fitted = np.zeros((num_epsilons, 0), np.float32)
   variables = [m.classifier.variables for m in members]
   if levels is None:
     levels = problem_lib.signal_rms(split.pcm, split.spans)
-  radii = np.stack([epsilon.radii(levels) for epsilon in cell.epsilons], 1)
+  radii = np.stack([epsilon.radii(levels) for epsilon in planned.epsilons], 1)
   found = over_clips.map_clips(
     program,
     split,
     program.mesh,
     program.chunks.clips,
     shared=(
-      variables[cell.source],
+      variables[planned.source],
       _stack(_groups(members), variables),
       np.pad(fitted, ((0, fill), (0, 0)), mode='edge'),
     ),
@@ -89,25 +89,27 @@ def judge(
 
 
 def program_of(
-  cell: planning.Cell,
+  planned: planning.PlannedAttack,
   members: Sequence[planning.Member],
   num_samples: int,
   attack: attacks.Attack,
   settings: Settings,
 ) -> Program:
-  """Returns what is compiled to judge a cell, for clips of so many samples."""
+  """Returns what is compiled to judge an attack on clips of so many samples."""
   model_list = tuple(m.classifier.model for m in members)
-  judged = variants(cell, settings)
+  judged = variants(planned, settings)
   return Program(
-    model_list[cell.source],
+    model_list[planned.source],
     tuple(_groups(members)),
     attack,
-    masks.parse(cell.mask),
-    transforms.make(cell.transform) if cell.transform else None,
-    cell.adaptive,
+    masks.parse(planned.mask),
+    transforms.make(planned.transform) if planned.transform else None,
+    planned.adaptive,
     judged,
     settings.bounds,
-    chunks(model_list, num_samples, len(judged), len(cell.epsilons), settings),
+    chunks(
+      model_list, num_samples, len(judged), len(planned.epsilons), settings
+    ),
     settings.mesh,
   )
 
@@ -119,7 +121,7 @@ def compiled(program: Program) -> Callable[..., Judgements]:
 
 def abstract_arguments(
   program: Program,
-  cell: planning.Cell,
+  planned: planning.PlannedAttack,
   members: Sequence[planning.Member],
   num_samples: int,
 ) -> tuple[Any, ...]:
@@ -129,17 +131,19 @@ def abstract_arguments(
 
   Args:
     program: As `program_of` returns it.
-    cell: Of the same.
+    planned: Of the same.
     members: Whose variables may be abstract too.
     num_samples: Of a clip.
   """
   num_clips, mesh = program.num_clips, program.mesh
-  num_epsilons = _num_epsilons(program, cell)
+  num_epsilons = _num_epsilons(program, planned)
   learnt = num_samples if program.attack.fitted else 0
   variables = [m.classifier.variables for m in members]
   return (
     (
-      parallel.abstract_replicated(lambda v: v, mesh, variables[cell.source]),
+      parallel.abstract_replicated(
+        lambda v: v, mesh, variables[planned.source]
+      ),
       parallel.abstract_replicated(
         functools.partial(_stack, _groups(members)), mesh, variables
       ),
@@ -158,10 +162,11 @@ def abstract_arguments(
   )
 
 
-def _num_epsilons(program, cell):
-  """Returns epsilons of a cell, filled up to share them out evenly."""
+def _num_epsilons(program, planned):
+  """Returns how many epsilons there are, filled up to share them evenly."""
   return (
-    len(cell.epsilons) + -len(cell.epsilons) % program.mesh.shape['epsilon']
+    len(planned.epsilons)
+    + -len(planned.epsilons) % program.mesh.shape['epsilon']
   )
 
 

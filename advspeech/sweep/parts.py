@@ -1,7 +1,8 @@
-"""A sweep's parts on disk: a file a (cell, shard), written whole or not at all.
+"""A sweep's parts on disk: a file for a shard of clips under one attack.
 
-A sweep that was stopped or killed goes on with the files that are missing, on
-any number of devices and processes, to the same tables.
+It is written whole or not at all. A sweep that was stopped or killed goes on
+with the files that are missing, on any number of devices and processes, to the
+same tables.
 """
 
 import dataclasses
@@ -39,7 +40,7 @@ class Sweep:
 
   Attributes:
     folder: Where its files go, `<workdir>/attack`.
-    cells: In the order of the tables.
+    plan: In the order of the tables.
     members: Sources and targets.
     split: The clips attacked.
     attacks: By name.
@@ -49,7 +50,7 @@ class Sweep:
   """
 
   folder: str
-  cells: Sequence[planning.Cell]
+  plan: Sequence[planning.PlannedAttack]
   members: Sequence[planning.Member]
   split: input_pipeline.Split
   attacks: dict[str, attacks.Attack]
@@ -59,7 +60,7 @@ class Sweep:
 
 
 def run(sweep: Sweep) -> None:
-  """Judges every (cell, shard) that is not judged yet.
+  """Judges every (planned attack, shard) that is not judged yet.
 
   Raises:
     errors.InputError: If the folder holds another sweep's parts.
@@ -68,7 +69,7 @@ def run(sweep: Sweep) -> None:
   shards = _shards(sweep)
   _claim(sweep, shards)
   levels = problem_lib.signal_rms(sweep.split.pcm, sweep.split.spans)
-  units = [(cell, rows) for cell in sweep.cells for rows in shards]
+  units = [(planned, rows) for planned in sweep.plan for rows in shards]
   missing = []
   for unit in units:
     path = _shard_path(sweep, *unit)
@@ -85,30 +86,32 @@ def run(sweep: Sweep) -> None:
     done=len(units) - len(missing),
     shown=parallel.is_lead(),
   ) as meter:
-    for cell, rows in missing:
+    for planned, rows in missing:
       preemption.check()
       judgements = judging.judge(
-        cell,
+        planned,
         sweep.members,
         sweep.split,
-        sweep.attacks[cell.attack],
+        sweep.attacks[planned.attack],
         sweep.settings,
         rows=rows,
         levels=levels,
-        fitted=_fit(sweep, cell),
+        fitted=_fit(sweep, planned),
       )
       if parallel.is_lead():
         storage.write_arrays(
-          _shard_path(sweep, cell, rows), judgements._asdict()
+          _shard_path(sweep, planned, rows), judgements._asdict()
         )
-      meter.update(cell.title(sweep.members))
+      meter.update(planned.title(sweep.members))
   parallel.on_lead(lambda: None, f'{sweep.folder} is judged')
 
 
-def judgements(sweep: Sweep, cell: planning.Cell) -> judging.Judgements:
-  """Returns a cell's verdicts on all clips, from disk."""
+def judgements(
+  sweep: Sweep, planned: planning.PlannedAttack
+) -> judging.Judgements:
+  """Returns a planned attack's verdicts on all clips, from disk."""
   parts = [
-    storage.read_arrays(_shard_path(sweep, cell, rows))
+    storage.read_arrays(_shard_path(sweep, planned, rows))
     for rows in _shards(sweep)
   ]
   return judging.Judgements(
@@ -129,18 +132,18 @@ def _shards(sweep):
   ]
 
 
-def _path(sweep, cell, part):
-  """Returns the file of a cell's part, named by the cell's number.
+def _path(sweep, planned, part):
+  """Returns the file of a planned attack's part, named by its number.
 
-  The manifest says which cell that is: the names of sources are paths, too long
+  The manifest says which that is: the names of sources are paths, too long
   for a file's name and not unique once they are made fit for one.
   """
-  name = f'cell-{sweep.cells.index(cell):04d}.{part}.npz'
+  name = f'attack-{sweep.plan.index(planned):04d}.{part}.npz'
   return os.path.join(sweep.folder, 'parts', name)
 
 
-def _shard_path(sweep, cell, rows):
-  return _path(sweep, cell, f'{rows.start:06d}-{rows.stop:06d}')
+def _shard_path(sweep, planned, rows):
+  return _path(sweep, planned, f'{rows.start:06d}-{rows.stop:06d}')
 
 
 def _is_whole(path):
@@ -163,7 +166,7 @@ def _claim(sweep, shards):
   """
   manifest = {
     'fingerprint': _fingerprint(sweep),
-    'cells': [cell.describe(sweep.members) for cell in sweep.cells],
+    'plan': [planned.describe(sweep.members) for planned in sweep.plan],
     'shards': [[rows.start, rows.stop] for rows in shards],
   }
 
@@ -184,13 +187,13 @@ def _fingerprint(sweep):
   """Returns a digest of all that the judgements depend on."""
   digest = hashlib.sha256()
   settings = sweep.settings
-  for cell in sweep.cells:
+  for planned in sweep.plan:
     # Not its functions, which have another address in every process.
-    described = sweep.attacks[cell.attack]._replace(prepare=None, apply=None)
-    digest.update(repr((cell, described)).encode())
+    described = sweep.attacks[planned.attack]._replace(prepare=None, apply=None)
+    digest.update(repr((planned, described)).encode())
   digest.update(repr((settings.bounds, settings.repair)).encode())
   _add_clips(digest, sweep.split)
-  if any(sweep.attacks[cell.attack].fitted for cell in sweep.cells):
+  if any(sweep.attacks[planned.attack].fitted for planned in sweep.plan):
     digest.update(repr((sweep.num_passes, settings.batch_size)).encode())
     _add_clips(digest, sweep.fitting)
   for member in sweep.members:
@@ -210,26 +213,28 @@ def _add_clips(digest, split):
     digest.update(np.asarray(split.pcm[i : i + _DIGESTED]).tobytes())
 
 
-def directions(sweep: Sweep, cell: planning.Cell) -> np.ndarray | None:
-  """Returns a cell's learnt directions, [num_epsilons, time], from disk.
+def directions(
+  sweep: Sweep, planned: planning.PlannedAttack
+) -> np.ndarray | None:
+  """Returns an attack's learnt directions, [num_epsilons, time], from disk.
 
   None for an attack that learns none.
   """
-  if not sweep.attacks[cell.attack].fitted:
+  if not sweep.attacks[planned.attack].fitted:
     return None
-  return storage.read_arrays(_path(sweep, cell, 'directions'))['directions']
+  return storage.read_arrays(_path(sweep, planned, 'directions'))['directions']
 
 
-def _fit(sweep, cell):
-  """Returns a cell's directions; learns and writes them where they lack."""
-  path = _path(sweep, cell, 'directions')
-  is_fitted = sweep.attacks[cell.attack].fitted
+def _fit(sweep, planned):
+  """Returns an attack's directions; learns and writes them where they lack."""
+  path = _path(sweep, planned, 'directions')
+  is_fitted = sweep.attacks[planned.attack].fitted
   if is_fitted and not parallel.agree(lambda: _is_whole(path)):
     learnt = fitting.fit_universal(
-      cell,
-      sweep.members[cell.source],
+      planned,
+      sweep.members[planned.source],
       sweep.fitting,
-      sweep.attacks[cell.attack],
+      sweep.attacks[planned.attack],
       sweep.settings,
       num_passes=sweep.num_passes,
     )
@@ -237,4 +242,4 @@ def _fit(sweep, cell):
       lambda: storage.write_arrays(path, {'directions': learnt}),
       f'{path} is written',
     )
-  return directions(sweep, cell)
+  return directions(sweep, planned)

@@ -1,4 +1,4 @@
-"""What a sweep consists of: models, and cells of attacks on them."""
+"""What a sweep consists of: models, and the attacks planned on them."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -80,7 +80,7 @@ class Member:
 
 
 @dataclasses.dataclass(frozen=True)
-class Cell:
+class PlannedAttack:
   """One attack on one source, judged by every target at every epsilon.
 
   Attributes:
@@ -139,8 +139,8 @@ def source_names(config: 'ml_collections.ConfigDict') -> tuple[str, ...]:
 
 def plan(
   config: 'ml_collections.ConfigDict', members: Sequence[Member]
-) -> list[Cell]:
-  """Returns every cell of a sweep, in the order of its tables.
+) -> list[PlannedAttack]:
+  """Returns every attack of a sweep, in the order of its tables.
 
   Args:
     config: See configs/paper.py.
@@ -149,7 +149,7 @@ def plan(
   sweep = config.sweep
   everywhere = parse_epsilons(sweep.epsilons)
   few = parse_epsilons(sweep.iterative.epsilons) or everywhere
-  cells = []
+  plan = []
   for i, member in enumerate(members):
     if member.name not in source_names(config):
       continue
@@ -159,7 +159,7 @@ def plan(
       epsilons = few if made.iterative else everywhere
       if made.unit:
         epsilons = parse_epsilons(sweep.feature_level.epsilons, made.unit)
-      cells.append(Cell(i, attack, mask, transform, adaptive, epsilons))
+      plan.append(PlannedAttack(i, attack, mask, transform, adaptive, epsilons))
 
     first, *others = sweep.masks
     for attack in sweep.attacks:
@@ -171,7 +171,7 @@ def plan(
     for transform in sweep.transforms:
       for adaptive in (False, True):
         add(sweep.attacks[0], first, transform, adaptive)
-  return cells
+  return plan
 
 
 def parse_epsilons(

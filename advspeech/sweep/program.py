@@ -28,11 +28,11 @@ from advspeech.sweep.settings import REPAIRED, Chunks
 
 
 class Judgements(NamedTuple):
-  """What one cell's attack did to some clips.
+  """What one planned attack did to some clips.
 
   Attributes:
     clean: [num_targets, num_clips] classes given to the untouched clips (after
-      the cell's transform).
+      the planned transform).
     predictions: [num_epsilons, num_variants, num_targets, num_clips] classes
       given to the perturbed ones; see `variants`.
     snr_db: [num_epsilons, 1 + num_controls, num_clips] over recorded samples,

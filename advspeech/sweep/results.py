@@ -19,32 +19,32 @@ class Results:
     sweep: Of which all parts are there.
     task: Name of the task, for the tables.
     confidence: Of all intervals; one less the level of every test.
-    judged: The verdicts by cell.
+    judged: The verdicts by planned attack.
     levels: [num_clips] RMS of the recorded samples.
   """
 
   sweep: parts.Sweep
   task: str
   confidence: float
-  judged: Mapping[planning.Cell, judging.Judgements]
+  judged: Mapping[planning.PlannedAttack, judging.Judgements]
   levels: np.ndarray
 
-  def variants(self, cell: planning.Cell) -> tuple[str, ...]:
-    """Returns what was judged for each clip and epsilon of a cell."""
-    return variants(cell, self.sweep.settings)
+  def variants(self, planned: planning.PlannedAttack) -> tuple[str, ...]:
+    """Returns what was judged for each clip and epsilon of a planned attack."""
+    return variants(planned, self.sweep.settings)
 
-  def sizes(self, cell: planning.Cell) -> np.ndarray:
-    """Returns a cell's radii clip by clip, [num_epsilons, num_clips]."""
-    radii = [epsilon.radii(self.levels) for epsilon in cell.epsilons]
+  def sizes(self, planned: planning.PlannedAttack) -> np.ndarray:
+    """Returns an attack's radii clip by clip, [num_epsilons, num_clips]."""
+    radii = [epsilon.radii(self.levels) for epsilon in planned.epsilons]
     return np.stack(radii)
 
   @property
-  def plain(self) -> dict[tuple[int, str, str], planning.Cell]:
-    """Returns the cells without a transform, by source, attack and mask."""
+  def plain(self) -> dict[tuple[int, str, str], planning.PlannedAttack]:
+    """Returns the attacks without a transform, by source, attack and mask."""
     return {
-      (cell.source, cell.attack, cell.mask): cell
-      for cell in self.sweep.cells
-      if cell.is_plain
+      (planned.source, planned.attack, planned.mask): planned
+      for planned in self.sweep.plan
+      if planned.is_plain
     }
 
 
@@ -60,8 +60,8 @@ def load(sweep: parts.Sweep, task: str, confidence: float) -> Results:
     preemption.Stopped: If a signal asked for it.
   """
   judged = {}
-  for cell in sweep.cells:
+  for planned in sweep.plan:
     preemption.check_alone()
-    judged[cell] = parts.judgements(sweep, cell)
+    judged[planned] = parts.judgements(sweep, planned)
   levels = problem_lib.signal_rms(sweep.split.pcm, sweep.split.spans)
   return Results(sweep, task, confidence, judged, levels)

@@ -1,4 +1,4 @@
-"""What all cells of a sweep have in common, and how much runs at a time."""
+"""What all attacks of a sweep have in common, and how much runs at a time."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -25,7 +25,7 @@ _CPU_CLIPS = 8
 
 
 class Settings(NamedTuple):
-  """What all cells of a sweep have in common.
+  """What all attacks of a sweep have in common.
 
   Attributes:
     bounds: Smallest and largest legal sample.
@@ -76,16 +76,18 @@ class Chunks(NamedTuple):
   variants: int
 
 
-def variants(cell: planning.Cell, settings: Settings) -> tuple[str, ...]:
-  """Returns what is judged for each clip and epsilon of a cell.
+def variants(
+  planned: planning.PlannedAttack, settings: Settings
+) -> tuple[str, ...]:
+  """Returns what is judged for each clip and epsilon of a planned attack.
 
   The attack in each format, then its controls; in memory alone where clips are
   transformed. Repair asks for the least favourable rounding of samples, which
   is an attack on these: an attack on features is not repaired.
   """
-  if not cell.is_plain:
+  if not planned.is_plain:
     return FORMATS[:1]
-  repairs = settings.repair and not cell.on_features
+  repairs = settings.repair and not planned.on_features
   repaired = (REPAIRED,) if repairs else ()
   return (*FORMATS, *repaired, *planning.CONTROLS)
 

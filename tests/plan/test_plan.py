@@ -114,7 +114,7 @@ def test_the_hours_of_a_sweep_say_what_part_of_it_they_are():
   run, corpus = make_run(config), costs.corpus_of(config, 1000)
   compiled = types.SimpleNamespace(compile=lambda: Compiled(GIB))
   function = types.SimpleNamespace(lower=lambda *_: compiled)
-  for name, cells in (
+  for name, attacks in (
     # Of each seed two attacks, the other mask and a transform known or not.
     ('wavernn', 2 * (2 + 1 + 2)),
     ('wavecnn', 2 * 2),
@@ -122,7 +122,7 @@ def test_the_hours_of_a_sweep_say_what_part_of_it_they_are():
     program = programs.attack(run, name)
     row = costs.cost(program._replace(function=function), V5E, corpus, config)
     assert row['work'].startswith(
-      f'200 test clips in one of {cells} cells on this source'
+      f'200 test clips in one of {attacks} attacks on this source'
     )
 
 

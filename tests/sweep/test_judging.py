@@ -11,7 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import sweep_subjects
-from sweep_subjects import EPSILONS, NUM_CLIPS, judge, make_cell, make_settings
+from sweep_subjects import (
+  EPSILONS,
+  NUM_CLIPS,
+  judge,
+  make_planned,
+  make_settings,
+)
 
 from advspeech import (
   attacks,
@@ -43,7 +49,7 @@ def members(split):
 
 @pytest.fixture(scope='module')
 def plain(members, split):
-  return judge(make_cell(), members, split)
+  return judge(make_planned(), members, split)
 
 
 def assert_same(a, b):
@@ -63,7 +69,7 @@ def test_equals_a_plain_loop_over_clips_epsilons_and_models(
     )
   )
   seed_key = jax.random.key(members[0].seed)
-  names = sweep.variants(make_cell(), make_settings())
+  names = sweep.variants(make_planned(), make_settings())
   num_compared = 0
   for i in range(NUM_CLIPS):
     clip = audio.from_pcm(jnp.asarray(split.pcm[i : i + 1]))
@@ -122,12 +128,12 @@ def test_answers_do_not_depend_on_the_batch_size(
   plain, members, split, batch_size
 ):
   assert_same(
-    plain, judge(make_cell(), members, split, make_settings(batch_size))
+    plain, judge(make_planned(), members, split, make_settings(batch_size))
   )
 
 
 def test_a_shard_says_what_the_whole_split_says(plain, members, split):
-  part = judge(make_cell(), members, split, rows=slice(4, 8))
+  part = judge(make_planned(), members, split, rows=slice(4, 8))
   np.testing.assert_array_equal(part.clean, plain.clean[:, 4:8])
   np.testing.assert_array_equal(part.predictions, plain.predictions[..., 4:8])
 
@@ -136,12 +142,12 @@ def test_a_shard_says_what_the_whole_split_says(plain, members, split):
   'attack', ['fgsm', pytest.param('pgd_l2', marks=pytest.mark.slow)]
 )
 def test_one_device_says_what_four_say_bit_for_bit(split, attack):
-  cell = make_cell(attack)
+  planned = make_planned(attack)
   results = []
   for num_devices in (1, 4):
     mesh = parallel.make_mesh(devices=jax.devices()[:num_devices])
     members = sweep_subjects.make_members(split, mesh)
-    results.append(judge(cell, members, split, make_settings(mesh=mesh)))
+    results.append(judge(planned, members, split, make_settings(mesh=mesh)))
   assert_same(*results)
 
 
@@ -153,7 +159,7 @@ def test_sharing_out_the_epsilons_changes_no_answer(
 ):
   # Three epsilons on two or four devices: the last group is filled up.
   mesh = parallel.make_mesh(epsilon_devices)
-  shared = judge(make_cell(), members, split, make_settings(mesh=mesh))
+  shared = judge(make_planned(), members, split, make_settings(mesh=mesh))
   np.testing.assert_array_equal(shared.clean, plain.clean)
   np.testing.assert_array_equal(shared.predictions, plain.predictions)
   # A device with one epsilon has no loop, and is compiled to other sums.
@@ -167,14 +173,14 @@ def test_new_epsilons_compile_nothing(plain, members, split):
   del plain  # compiles the step
   steps = over_clips.compiled.cache_info().currsize
   compiled = _num_compiled(members, split)
-  judge(make_cell(epsilons=(0.0, 0.3, '12dbsnr')), members, split)
+  judge(make_planned(epsilons=(0.0, 0.3, '12dbsnr')), members, split)
   assert over_clips.compiled.cache_info().currsize == steps
   assert _num_compiled(members, split) == compiled > 0
 
 
 def _num_compiled(members, split, attack='fgsm'):
   program = judging.program_of(
-    make_cell(attack),
+    make_planned(attack),
     members,
     sweep_subjects.TIME,
     sweep_subjects.make_attack(attack),
@@ -188,7 +194,7 @@ OF_FEATURES = (0.0, 4.0, 16.0)
 
 @pytest.fixture(scope='module')
 def on_mfcc(members, split):
-  return judge(make_cell('mfcc', epsilons=OF_FEATURES), members[:1], split)
+  return judge(make_planned('mfcc', epsilons=OF_FEATURES), members[:1], split)
 
 
 def test_attacks_on_features_equal_those_called_clip_by_clip(
@@ -252,13 +258,13 @@ def test_controls_of_features_are_as_large_as_all_of_the_perturbation(on_mfcc):
 def test_new_epsilons_of_features_compile_nothing(on_mfcc, members, split):
   del on_mfcc  # compiles the step
   compiled = _num_compiled(members[:1], split, 'mfcc')
-  judge(make_cell('mfcc', epsilons=(0.5, 3.0, 9.0)), members[:1], split)
+  judge(make_planned('mfcc', epsilons=(0.5, 3.0, 9.0)), members[:1], split)
   assert _num_compiled(members[:1], split, 'mfcc') == compiled > 0
 
 
 def test_an_attack_on_features_is_not_repaired_on_the_lattice():
   for attack, repaired in (('fgsm', True), ('mfcc', False)):
-    names = sweep.variants(make_cell(attack), make_settings(repair=True))
+    names = sweep.variants(make_planned(attack), make_settings(repair=True))
     assert ('repaired' in names) == repaired
     assert set(sweep.CONTROLS) <= set(names)
 
@@ -276,15 +282,15 @@ def test_the_attack_sends_nothing_between_devices(
 
 
 def _compiled(members, split, **settings):
-  cell, num_samples = make_cell(), split.pcm.shape[1]
+  planned, num_samples = make_planned(), split.pcm.shape[1]
   program = judging.program_of(
-    cell,
+    planned,
     members,
     num_samples,
     sweep_subjects.make_attack('fgsm'),
     make_settings(**settings),
   )
-  arguments = judging.abstract_arguments(program, cell, members, num_samples)
+  arguments = judging.abstract_arguments(program, planned, members, num_samples)
   return judging.compiled(program).lower(*arguments).compile()
 
 
@@ -292,7 +298,7 @@ def _compiled(members, split, **settings):
 def test_abstract_arguments_describe_the_real_ones(
   members, split, epsilon_devices, monkeypatch
 ):
-  cell, attack = make_cell(), sweep_subjects.make_attack('fgsm')
+  planned, attack = make_planned(), sweep_subjects.make_attack('fgsm')
   settings = make_settings(mesh=parallel.make_mesh(epsilon_devices))
   real = []
 
@@ -305,13 +311,13 @@ def test_abstract_arguments_describe_the_real_ones(
 
   over_clips_compiled = over_clips.compiled
   monkeypatch.setattr(over_clips, 'compiled', compiled)
-  judge(cell, members, split, settings)
+  judge(planned, members, split, settings)
   monkeypatch.undo()
   program = judging.program_of(
-    cell, members, sweep_subjects.TIME, attack, settings
+    planned, members, sweep_subjects.TIME, attack, settings
   )
   abstract = judging.abstract_arguments(
-    program, cell, members, sweep_subjects.TIME
+    program, planned, members, sweep_subjects.TIME
   )
   assert jax.tree.structure(real[0]) == jax.tree.structure(abstract)
   for a, b in zip(
@@ -395,8 +401,8 @@ def off_the_grid(split):
 
 def test_judges_what_each_file_format_gives_back(split):
   # 0.3 of a 16-bit step: gone from a 16-bit file, kept by a float one.
-  cell = make_cell(epsilons=(0.0, '0.3lsb', '1lsb'))
-  result = judge(cell, off_the_grid(split), split)
+  planned = make_planned(epsilons=(0.0, '0.3lsb', '1lsb'))
+  result = judge(planned, off_the_grid(split), split)
   memory, float32, int16 = (result.predictions[:, f, 0] for f in range(3))
   for kept in (memory, float32):
     assert (kept[1] == 1).all()
@@ -409,8 +415,10 @@ def test_one_gradient_serves_every_epsilon(split, attack):
   counts = []
   for num_epsilons in (1, 7):
     GRADIENTS.clear()
-    cell = make_cell(attack, epsilons=tuple(np.linspace(0, 0.1, num_epsilons)))
-    judge(cell, off_the_grid(split), split)
+    planned = make_planned(
+      attack, epsilons=tuple(np.linspace(0, 0.1, num_epsilons))
+    )
+    judge(planned, off_the_grid(split), split)
     jax.effects_barrier()
     counts.append(len(GRADIENTS))
   assert counts[0] == counts[1] > 0
@@ -423,9 +431,9 @@ def test_the_snr_is_of_the_recorded_samples(plain, split):
 
 
 def test_an_epsilon_in_db_of_snr_is_each_clips_own(members, split):
-  # Three of them, as in the other cells: no new program.
+  # Three of them, as in the other plans: no new program.
   epsilons = ('20dbsnr', '10dbsnr', '0')
-  result = judge(make_cell(epsilons=epsilons), members, split)
+  result = judge(make_planned(epsilons=epsilons), members, split)
   np.testing.assert_allclose(result.snr_db[0, 0], 20, atol=1e-2)
   np.testing.assert_allclose(result.snr_db[1, 0], 10, atol=1e-2)
   assert np.ptp(result.max_norm[0]) > 0
@@ -443,7 +451,7 @@ def test_a_recording_may_begin_anywhere_in_its_clip(members, split):
   recorded = np.arange(sweep_subjects.TIME) >= starts[:, None]
   for mask, allowed in (('recorded', recorded), ('padding', ~recorded)):
     perturbed = sweep.attacked_clips(
-      make_cell('fgsm', mask),
+      make_planned('fgsm', mask),
       members[0],
       front,
       sweep_subjects.make_attack('fgsm'),
@@ -468,7 +476,7 @@ def test_a_mask_leaves_the_rest_of_a_clip_alone(members, split, attack):
     ('0.02-0.05s', (time >= 320) & (time < 800)),
   ):
     perturbed = sweep.attacked_clips(
-      make_cell(attack, mask),
+      make_planned(attack, mask),
       members[0],
       split,
       sweep_subjects.make_attack(attack),
@@ -482,7 +490,7 @@ def test_a_mask_leaves_the_rest_of_a_clip_alone(members, split, attack):
 
 def test_a_band_holds_the_perturbation(members, split):
   perturbed = sweep.attacked_clips(
-    make_cell('fgsm', '1000-2000hz'),
+    make_planned('fgsm', '1000-2000hz'),
     members[0],
     split,
     sweep_subjects.make_attack('fgsm'),
@@ -498,7 +506,7 @@ def test_a_band_holds_the_perturbation(members, split):
 def test_l2_attacks_have_the_snr_of_fgsm_at_the_same_epsilon(members, split):
   # On recorded samples alone, where both spread the same energy.
   perturbed = sweep.attacked_clips(
-    make_cell('fgm', 'recorded'),
+    make_planned('fgm', 'recorded'),
     members[0],
     split,
     sweep_subjects.make_attack('fgm'),
@@ -514,11 +522,11 @@ def test_l2_attacks_have_the_snr_of_fgsm_at_the_same_epsilon(members, split):
 
 @pytest.mark.slow
 def test_a_transform_comes_between_attack_and_every_judge(members, split):
-  cell = make_cell(transform='quantize8')
-  result = judge(cell, members, split)
+  planned = make_planned(transform='quantize8')
+  result = judge(planned, members, split)
   assert result.predictions.shape == (3, 1, 3, NUM_CLIPS)
   perturbed = sweep.attacked_clips(
-    cell,
+    planned,
     members[0],
     split,
     sweep_subjects.make_attack('fgsm'),
@@ -540,7 +548,7 @@ def test_an_adaptive_attack_takes_its_gradient_through_the_transform(
 ):
   blind, adaptive = (
     sweep.attacked_clips(
-      make_cell(transform='lowpass1000', adaptive=adaptive),
+      make_planned(transform='lowpass1000', adaptive=adaptive),
       members[0],
       split,
       sweep_subjects.make_attack('fgsm'),
@@ -563,7 +571,7 @@ def test_a_targeted_attack_goes_for_the_class_after_the_label(members, split):
   wanted = members[0].goal(attack)
   np.testing.assert_array_equal(wanted, (split.labels + 1) % 3)
   perturbed = sweep.attacked_clips(
-    make_cell('fgsm-targeted'),
+    make_planned('fgsm-targeted'),
     members[0],
     split,
     attack,
@@ -652,7 +660,7 @@ def test_other_epsilons_and_clips_of_a_cell_compile_nothing(
   over_clips.compiled.cache_clear()
   for epsilon, num in ((0.01, 2), ('20dbsnr', 3), (0.1, 1)):
     sweep.attacked_clips(
-      make_cell(attack),
+      make_planned(attack),
       dataclasses.replace(members[0], labels=split.labels[:num]),
       input_pipeline.subset(split, np.arange(num)),
       sweep_subjects.make_attack(attack),

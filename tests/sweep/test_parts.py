@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import sweep_subjects
-from sweep_subjects import CLASSES, NUM_CLIPS, make_cell, make_settings
+from sweep_subjects import CLASSES, NUM_CLIPS, make_planned, make_settings
 
 from advspeech import (
   attacks,
@@ -32,12 +32,12 @@ from advspeech.sweep.tables import (
 
 pytestmark = pytest.mark.usefixtures('shallow_networks')
 
-CELLS = (
-  make_cell('fgsm'),
-  make_cell('pgd', epsilons=(0.0, 0.1)),
-  make_cell('universal', epsilons=(0.0, 0.1)),
-  make_cell(transform='quantize8'),
-  make_cell('mfcc', epsilons=(0.0, 8.0)),
+PLAN = (
+  make_planned('fgsm'),
+  make_planned('pgd', epsilons=(0.0, 0.1)),
+  make_planned('universal', epsilons=(0.0, 0.1)),
+  make_planned(transform='quantize8'),
+  make_planned('mfcc', epsilons=(0.0, 8.0)),
 )
 
 
@@ -59,13 +59,13 @@ def members(split):
   ]
 
 
-def make_work(folder, members, split, cells=CELLS, **settings):
+def make_work(folder, members, split, plan=PLAN, **settings):
   return sweep.Sweep(
     folder=str(folder),
-    cells=cells,
+    plan=plan,
     members=members,
     split=split,
-    attacks={c.attack: sweep_subjects.make_attack(c.attack) for c in cells},
+    attacks={c.attack: sweep_subjects.make_attack(c.attack) for c in plan},
     settings=make_settings(repair=True, **settings),
     fitting=split,
     num_passes=2,
@@ -133,14 +133,14 @@ def test_what_is_done_is_not_done_again(work, monkeypatch):
 
 def _changed(work, what):
   """Returns a sweep that differs in one thing from another."""
-  split, members, cells = work.split, work.members, work.cells
+  split, members, plan = work.split, work.members, work.plan
   if what == 'clips':
     return {'split': dataclasses.replace(split, pcm=split.pcm + np.int16(1))}
   if what == 'models':
     return {'members': [*members[1:], members[0]]}
   if what == 'epsilons':
-    other = dataclasses.replace(cells[0], epsilons=cells[1].epsilons)
-    return {'cells': (other, *cells[1:])}
+    other = dataclasses.replace(plan[0], epsilons=plan[1].epsilons)
+    return {'plan': (other, *plan[1:])}
   if what in ('num_steps', 'num_restarts', 'num_queries'):
     counts = {**sweep_subjects.COUNTS, what: 7}
     pgd = attacks.make('pgd', **counts, representations={})
@@ -178,25 +178,25 @@ def test_sources_that_look_alike_share_no_file(
     dataclasses.replace(member, name=name, seed=0)
     for member, name in zip(members, names, strict=True)
   ]
-  cells = [make_cell(source=i, epsilons=(0.0, 0.1)) for i in range(3)]
-  made = make_work(tmp_path, many, split, cells)
+  plan = [make_planned(source=i, epsilons=(0.0, 0.1)) for i in range(3)]
+  made = make_work(tmp_path, many, split, plan)
 
-  def judge(cell, members, split, *args, rows, **kwargs):
+  def judge(planned, members, split, *args, rows, **kwargs):
     clips = rows.stop - rows.start
-    answer = np.full((2, 1, 3, clips), cell.source, np.int32)
+    answer = np.full((2, 1, 3, clips), planned.source, np.int32)
     sizes = np.zeros((2, 4, clips))
     return judging.Judgements(
       answer[0, 0], answer, sizes, sizes[:, 0], sizes[:, 0], sizes[:, 0]
     )
 
-  def make(sweep, cell, rows, strength):
+  def make(sweep, planned, rows, strength):
     return np.full((len(rows), sweep_subjects.TIME), 0.5, np.float32)
 
   monkeypatch.setattr(judging, 'judge', judge)
   monkeypatch.setattr(examples, 'attacked_rows', make)
   sweep.run(made)
-  for i, cell in enumerate(cells):
-    assert (parts.judgements(made, cell).predictions == i).all()
+  for i, planned in enumerate(plan):
+    assert (parts.judgements(made, planned).predictions == i).all()
   files = [
     entry[kind]
     for entry in sweep.write_examples(made, 1, 0.1, 8.0)
@@ -206,7 +206,7 @@ def test_sources_that_look_alike_share_no_file(
 
 
 def test_universal_directions_are_learnt_once_and_within_the_ball(work):
-  directions = parts.directions(work, CELLS[2])
+  directions = parts.directions(work, PLAN[2])
   assert directions.shape == (2, sweep_subjects.TIME)
   assert np.abs(directions).max() <= 1
   assert directions[1].any()
@@ -215,8 +215,8 @@ def test_universal_directions_are_learnt_once_and_within_the_ball(work):
 def test_rows_count_what_the_judgements_say(
   work, rows, split, tmp_path, results
 ):
-  judged = results.judged[CELLS[0]]
-  names = sweep.variants(CELLS[0], work.settings)
+  judged = results.judged[PLAN[0]]
+  names = sweep.variants(PLAN[0], work.settings)
   row = find(rows, 'wavernn', '', '0.1')
   predictions = judged.predictions[2, :, 1]
   assert row['num_errors'] == int((predictions[0] != split.labels).sum())
@@ -254,17 +254,17 @@ def find(rows, target, control, epsilon, attack='fgsm', transform=''):
 def test_every_attack_has_its_controls_and_is_tested_against_each(
   work, rows, split, results
 ):
-  for cell in CELLS:
-    if not cell.is_plain:
+  for planned in PLAN:
+    if not planned.is_plain:
       continue
-    judged = results.judged[cell]
-    names = sweep.variants(cell, work.settings)
+    judged = results.judged[planned]
+    names = sweep.variants(planned, work.settings)
     wrong = judged.predictions[-1, :, 0] != split.labels
     attacked = wrong[names.index('memory')]
-    epsilon = '8MFCC' if cell.attack == 'mfcc' else '0.1'
+    epsilon = '8MFCC' if planned.attack == 'mfcc' else '0.1'
     for control in sweep.CONTROLS:
       noisy = wrong[names.index(control)]
-      row = find(rows, 'wavecnn', control, epsilon, cell.attack)
+      row = find(rows, 'wavecnn', control, epsilon, planned.attack)
       assert row['excess'] == attacked.mean() - noisy.mean()
       assert row['mcnemar_p'] == statistics.mcnemar(attacked, noisy).p_value
       assert row['excess_low'] <= row['excess'] <= row['excess_high']
@@ -273,7 +273,7 @@ def test_every_attack_has_its_controls_and_is_tested_against_each(
 def test_a_radius_of_features_names_its_unit_and_is_no_amplitude(
   work, rows, split, results
 ):
-  judged = results.judged[CELLS[-1]]
+  judged = results.judged[PLAN[-1]]
   amplitudes = ('epsilon_fs', 'epsilon_lsb', 'epsilon_dbfs', 'below_one_lsb')
   row = find(rows, 'wavernn', '', '8MFCC', 'mfcc')
   assert (row['epsilon'], row['epsilon_unit']) == (8, 'MFCC')
@@ -292,16 +292,16 @@ def test_a_radius_of_features_names_its_unit_and_is_no_amplitude(
 
 def test_a_falling_curve_of_features_is_reported_in_their_unit(work, results):
   """Epsilon 1e-5 would be below one LSB, were it one of samples."""
-  judged = results.judged[CELLS[-1]]
+  judged = results.judged[PLAN[-1]]
   labels = np.zeros(NUM_CLIPS, np.int32)
   falling = np.zeros_like(judged.predictions)
   falling[0] = 1
-  cell = make_cell('mfcc', epsilons=(0.0, 1e-5))
+  planned = make_planned('mfcc', epsilons=(0.0, 1e-5))
   member = dataclasses.replace(work.members[0], labels=labels)
   one = dataclasses.replace(
     results,
-    sweep=dataclasses.replace(work, cells=(cell,), members=[member]),
-    judged={cell: judged._replace(predictions=falling)},
+    sweep=dataclasses.replace(work, plan=(planned,), members=[member]),
+    judged={planned: judged._replace(predictions=falling)},
   )
   found = sweep.findings(one)
   assert 'below_one_lsb' not in {f['name'] for f in found}
@@ -322,8 +322,8 @@ def test_a_falling_curve_of_features_is_reported_in_their_unit(work, results):
 def test_an_attack_on_a_model_itself_is_paired_with_one_on_another(
   members, split, tmp_path
 ):
-  cells = (make_cell('fgsm'), make_cell('fgsm', source=1))
-  both = make_work(tmp_path, members, split, cells)
+  plan = (make_planned('fgsm'), make_planned('fgsm', source=1))
+  both = make_work(tmp_path, members, split, plan)
   sweep.run(both)
   results = load(both)
   found = list(direct.rows(results))
@@ -334,7 +334,8 @@ def test_an_attack_on_a_model_itself_is_paired_with_one_on_another(
     for epsilon in sweep_subjects.EPSILONS
   ]
   on_cnn, on_rnn = (
-    results.judged[cell].predictions[2, 0, 1] != split.labels for cell in cells
+    results.judged[planned].predictions[2, 0, 1] != split.labels
+    for planned in plan
   )
   row = found[2]
   assert set(row) == set(direct.COLUMNS)
@@ -381,7 +382,7 @@ def test_what_a_transform_takes_is_measured_on_the_same_clips(
 ):
   found = list(transforms.rows(results))
   assert len(found) == 2 * 3  # epsilons above 0, judges
-  plain, behind = (results.judged[CELLS[i]] for i in (0, 3))
+  plain, behind = (results.judged[PLAN[i]] for i in (0, 3))
   for t, e in itertools.product(range(3), (1, 2)):
     member = work.members[t]
     known = member.labels >= 0
@@ -414,7 +415,7 @@ def test_samples_have_one_row_a_clip_and_point(work, split, results):
   assert len(rows) == (3 + 2 + 2 + 3 + 2) * 3 * NUM_CLIPS
   assert set(rows[0]) == set(samples.COLUMNS)
   assert {row['id'] for row in rows} == set(split.ids)
-  judged = results.judged[CELLS[0]]
+  judged = results.judged[PLAN[0]]
   chosen = [
     row
     for row in rows
@@ -434,7 +435,7 @@ def test_the_smallest_epsilon_is_the_first_that_breaks_the_clip(
     for row in minimal.rows(results)
     if (row['target'], row['attack'], row['seed']) == ('wavernn', 'fgsm', 0)
   ]
-  judged = results.judged[CELLS[0]]
+  judged = results.judged[PLAN[0]]
   epsilons = np.array(sweep_subjects.EPSILONS)
   for success, reference in (
     ('label', split.labels),
@@ -454,7 +455,7 @@ def test_the_smallest_change_of_features_may_be_none(work, split, results):
     for row in minimal.rows(results)
     if (row['attack'], row['success']) == ('mfcc', 'own')
   ]
-  judged = results.judged[CELLS[-1]]
+  judged = results.judged[PLAN[-1]]
   rebuilt = (judged.predictions[0, 0] != judged.clean).ravel()
   assert [row['epsilon'] == 0 for row in found] == list(rebuilt)
   assert rebuilt.any()
@@ -466,8 +467,8 @@ def test_the_strongest_breaks_what_any_attack_breaks(work, results):
   # Only where all attacks were made: at 0 and 0.1.
   assert {row['epsilon_given'] for row in strongest} == {'0', '0.1'}
   last = {
-    cell.attack: results.judged[cell].predictions[-1, 0, 0]
-    for cell in CELLS[:3]
+    planned.attack: results.judged[planned].predictions[-1, 0, 0]
+    for planned in PLAN[:3]
   }
   wrong = np.any([p != work.split.labels for p in last.values()], 0)
   row = next(
@@ -483,7 +484,7 @@ def test_the_strongest_breaks_what_any_attack_breaks(work, results):
 def test_the_strongest_are_of_one_norm(work, monkeypatch, results):
   """An L2 ball of the same radius holds far larger samples."""
   names = ('fgsm', 'bim', 'fgm', 'bim_l2')
-  cells = tuple(make_cell(name, epsilons=(0.0, 0.1)) for name in names)
+  plan = tuple(make_planned(name, epsilons=(0.0, 0.1)) for name in names)
   labels = work.split.labels
   wrong = (labels + 1) % len(CLASSES)
   # Each breaks a clip of its own.
@@ -491,21 +492,21 @@ def test_the_strongest_are_of_one_norm(work, monkeypatch, results):
     name: np.where(np.arange(NUM_CLIPS) == i, wrong, labels)
     for i, name in enumerate(names)
   }
-  some = results.judged[CELLS[0]]
+  some = results.judged[PLAN[0]]
 
-  def judgements(cell):
-    found = np.broadcast_to(answers[cell.attack], (2, 1, 1, NUM_CLIPS))
+  def judgements(planned):
+    found = np.broadcast_to(answers[planned.attack], (2, 1, 1, NUM_CLIPS))
     return some._replace(predictions=found)
 
   one = dataclasses.replace(
     results,
     sweep=dataclasses.replace(
       work,
-      cells=cells,
+      plan=plan,
       members=work.members[:1],
       attacks={name: sweep_subjects.make_attack(name) for name in names},
     ),
-    judged={cell: judgements(cell) for cell in cells},
+    judged={planned: judgements(planned) for planned in plan},
   )
   rows = list(points.strongest_rows(one))
   assert [(row['attack'], row['num_errors']) for row in rows] == [
@@ -534,8 +535,8 @@ def test_a_gradient_that_is_not_a_number_is_found_in_any_clip(
   found = sweep.findings(
     dataclasses.replace(
       results,
-      sweep=dataclasses.replace(work, cells=CELLS[:1]),
-      judged={CELLS[0]: results.judged[CELLS[0]]},
+      sweep=dataclasses.replace(work, plan=PLAN[:1]),
+      judged={PLAN[0]: results.judged[PLAN[0]]},
     )
   )
   over_clips.compiled.cache_clear()

@@ -49,8 +49,8 @@ def test_a_function_is_attacked_and_judged_as_the_module_it_calls(split):
   module = sweep_subjects.make_members(split)[0]
   victim = member_of(split, module.classifier.logits_fn)
   for pair, source in (((module, victim), 0), ((victim, module), 0)):
-    cell = sweep_subjects.make_cell(source=source)
-    found = sweep_subjects.judge(cell, pair, split)
+    planned = sweep_subjects.make_planned(source=source)
+    found = sweep_subjects.judge(planned, pair, split)
     np.testing.assert_array_equal(
       found.predictions[:, :, 0], found.predictions[:, :, 1]
     )
@@ -63,7 +63,7 @@ def test_two_victims_are_two_models(split):
     member_of(split, loudness, 'loud'),
     member_of(split, lambda x: loudness(1 - x)[:, ::-1], 'turned'),
   ]
-  found = sweep_subjects.judge(sweep_subjects.make_cell(), pair, split)
+  found = sweep_subjects.judge(sweep_subjects.make_planned(), pair, split)
   np.testing.assert_array_equal(found.clean[0], 2 - found.clean[1])
 
 

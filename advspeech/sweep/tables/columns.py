@@ -1,4 +1,4 @@
-"""Columns that several of a sweep's tables have: the cell, and its epsilon."""
+"""Columns that several of a sweep's tables have: attack and epsilon."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from advspeech.sweep import results as results_lib
 
 # A table's columns by name, with the type of their values; any may be ''.
 Columns = dict[str, type]
-CELL: Columns = {
+ATTACK: Columns = {
   'task': str,
   'seed': int,
   'source': str,
@@ -39,21 +39,23 @@ def of_difference(name: str) -> Columns:
   return {f'{name}{end}': float for end in _ENDS}
 
 
-def of_cell(
-  results: results_lib.Results, cell: planning.Cell, target: planning.Member
+def of_attack(
+  results: results_lib.Results,
+  planned: planning.PlannedAttack,
+  target: planning.Member,
 ) -> dict[str, Any]:
-  """Returns which cell a row is of, and who judged, by CELL."""
-  source = results.sweep.members[cell.source]
+  """Returns which attack a row is of, and who judged, by ATTACK."""
+  source = results.sweep.members[planned.source]
   return {
     'task': results.task,
     'seed': source.seed,
     'source': source.name,
     'target': target.name,
     'target_seed': target.seed,
-    'attack': cell.attack,
-    'mask': cell.mask,
-    'transform': cell.transform,
-    'adaptive': int(cell.adaptive),
+    'attack': planned.attack,
+    'mask': planned.mask,
+    'transform': planned.transform,
+    'adaptive': int(planned.adaptive),
   }
 
 

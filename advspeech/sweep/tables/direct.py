@@ -9,7 +9,7 @@ from advspeech.sweep import results as results_lib
 from advspeech.sweep.tables import columns
 
 COLUMNS: columns.Columns = {
-  **columns.CELL,
+  **columns.ATTACK,
   **columns.EPSILON,
   'num_clips': int,
   'num_speakers': int,
@@ -30,7 +30,7 @@ def rows(results: results_lib.Results) -> Iterator[dict[str, Any]]:
   """
   sweep, confidence = results.sweep, results.confidence
   plain = results.plain
-  for (source, attack, mask), cell in plain.items():
+  for (source, attack, mask), planned in plain.items():
     for t, target in enumerate(sweep.members):
       own = plain.get((t, attack, mask))
       known = target.labels >= 0
@@ -40,14 +40,14 @@ def rows(results: results_lib.Results) -> Iterator[dict[str, Any]]:
       speakers = sweep.split.speakers[known]
       direct, transferred = (
         results.judged[c].predictions[:, 0, t][:, known] != target.labels[known]
-        for c in (own, cell)
+        for c in (own, planned)
       )
-      for e, epsilon in enumerate(cell.epsilons):
+      for e, epsilon in enumerate(planned.epsilons):
         if epsilon not in own.epsilons:
           continue
         pair = direct[own.epsilons.index(epsilon)], transferred[e]
         yield {
-          **columns.of_cell(results, cell, target),
+          **columns.of_attack(results, planned, target),
           **columns.of_epsilon(epsilon, results.levels),
           'num_clips': int(known.sum()),
           'num_speakers': rates.num_speakers(speakers),

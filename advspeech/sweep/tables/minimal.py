@@ -11,7 +11,7 @@ from advspeech.sweep import results as results_lib
 from advspeech.sweep.tables import columns
 
 COLUMNS: columns.Columns = {
-  **columns.CELL,
+  **columns.ATTACK,
   'success': str,
   'id': str,
   'epsilon': float,
@@ -23,15 +23,15 @@ COLUMNS: columns.Columns = {
 
 
 def rows(results: results_lib.Results) -> Iterator[dict[str, Any]]:
-  """Yields one row a (cell, target, clip, meaning of success), by COLUMNS.
+  """Yields one row a (planned attack, target, clip, meaning), by COLUMNS.
 
   Success is that the answer is not the label ('label'), or not the model's own
   clean answer ('own', eq. 1 to the letter). Of an attack on features it is the
   smallest change of these, and 0 where rebuilding the clip is enough.
   """
   sweep = results.sweep
-  for cell in results.plain.values():
-    judged, radii = results.judged[cell], results.sizes(cell)
+  for planned in results.plain.values():
+    judged, radii = results.judged[planned], results.sizes(planned)
     order = np.argsort(radii.mean(-1), kind='stable')
     for t, target in enumerate(sweep.members):
       answers = judged.predictions[order, 0, t]
@@ -45,11 +45,11 @@ def rows(results: results_lib.Results) -> Iterator[dict[str, Any]]:
         )
         for i, row in enumerate(rows):
           yield {
-            **columns.of_cell(results, cell, target),
+            **columns.of_attack(results, planned, target),
             'success': success,
             'id': str(sweep.split.ids[row]),
             'epsilon': float(found.epsilon[i]),
-            'epsilon_unit': columns.unit(cell.epsilons[0]),
+            'epsilon_unit': columns.unit(planned.epsilons[0]),
             'num_islands': int(found.num_islands[i]),
             'monotone': int(found.monotone[i]),
             'bisected_epsilon': float(found.bisected[i]),

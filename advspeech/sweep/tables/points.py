@@ -13,7 +13,7 @@ from advspeech.sweep.settings import FORMATS, REPAIRED
 from advspeech.sweep.tables import columns
 
 COLUMNS: columns.Columns = {
-  **columns.CELL,
+  **columns.ATTACK,
   'control': str,
   **columns.EPSILON,
   'below_one_lsb': int,
@@ -56,7 +56,7 @@ def rows(results: results_lib.Results) -> Iterator[dict[str, Any]]:
 
 
 def point_rows(results: results_lib.Results) -> Iterator[dict[str, Any]]:
-  """Yields one row a (cell, target, control, epsilon), by COLUMNS.
+  """Yields one row a (planned attack, target, control, epsilon), by COLUMNS.
 
   A control's row says how far the attack is above it: `excess` is the attack's
   error rate minus the control's, with an interval for paired rates, and
@@ -65,9 +65,9 @@ def point_rows(results: results_lib.Results) -> Iterator[dict[str, Any]]:
   with `speaker` in their name take voices, see `rates`.
   """
   sweep, confidence = results.sweep, results.confidence
-  for cell, judged in results.judged.items():
-    names = results.variants(cell)
-    attack = sweep.attacks[cell.attack]
+  for planned, judged in results.judged.items():
+    names = results.variants(planned)
+    attack = sweep.attacks[planned.attack]
     for t, target in enumerate(sweep.members):
       row_of = functools.partial(
         _rates,
@@ -80,11 +80,11 @@ def point_rows(results: results_lib.Results) -> Iterator[dict[str, Any]]:
       for control in ('', *(n for n in names if n in planning.CONTROLS)):
         c = names.index(control) if control else 0
         measured = planning.CONTROLS.index(control) + 1 if control else 0
-        for e, epsilon in enumerate(cell.epsilons):
+        for e, epsilon in enumerate(planned.epsilons):
           answers = judged.predictions[e, :, t]
           row = {
             **dict.fromkeys(COLUMNS, ''),
-            **columns.of_cell(results, cell, target),
+            **columns.of_attack(results, planned, target),
             'control': control,
             **columns.of_epsilon(epsilon, results.levels),
             'below_one_lsb': columns.below_one_lsb(epsilon, results.levels),
@@ -95,7 +95,7 @@ def point_rows(results: results_lib.Results) -> Iterator[dict[str, Any]]:
             row.update(
               _excess(sweep, target, answers[0], answers[c], confidence)
             )
-          elif cell.is_plain:
+          elif planned.is_plain:
             row.update(_saved_columns(target.labels, answers, names))
           yield row
 
@@ -198,22 +198,24 @@ def strongest_rows(results: results_lib.Results) -> Iterator[dict[str, Any]]:
   samples.
   """
   sweep, confidence = results.sweep, results.confidence
-  families: dict[Any, list[planning.Cell]] = {}
-  for cell in sweep.cells:
-    targeted = sweep.attacks[cell.attack].targeted
-    if cell.is_plain and not (targeted or cell.on_features):
-      norm = sweep.attacks[cell.attack].norm
-      families.setdefault((cell.source, norm, cell.mask), []).append(cell)
+  families: dict[Any, list[planning.PlannedAttack]] = {}
+  for planned in sweep.plan:
+    targeted = sweep.attacks[planned.attack].targeted
+    if planned.is_plain and not (targeted or planned.on_features):
+      norm = sweep.attacks[planned.attack].norm
+      families.setdefault((planned.source, norm, planned.mask), []).append(
+        planned
+      )
   for (_, norm, _), family in families.items():
     if len(family) < 2:
       continue
-    shared = set.intersection(*(set(cell.epsilons) for cell in family))
-    judged = [results.judged[cell] for cell in family]
+    shared = set.intersection(*(set(planned.epsilons) for planned in family))
+    judged = [results.judged[planned] for planned in family]
     for epsilon in (e for e in family[0].epsilons if e in shared):
       for t, target in enumerate(sweep.members):
         answers = [
-          j.predictions[cell.epsilons.index(epsilon), 0, t]
-          for cell, j in zip(family, judged, strict=True)
+          j.predictions[planned.epsilons.index(epsilon), 0, t]
+          for planned, j in zip(family, judged, strict=True)
         ]
         wrong = np.any([a != target.labels for a in answers], 0)
         known = target.labels >= 0
@@ -224,7 +226,7 @@ def strongest_rows(results: results_lib.Results) -> Iterator[dict[str, Any]]:
         speakers = sweep.split.speakers[known]
         yield {
           **dict.fromkeys(COLUMNS, ''),
-          **columns.of_cell(results, family[0], target),
+          **columns.of_attack(results, family[0], target),
           'attack': STRONGEST[norm],
           **columns.of_epsilon(epsilon, results.levels),
           'below_one_lsb': columns.below_one_lsb(epsilon, results.levels),

@@ -7,7 +7,7 @@ import numpy as np
 
 from advspeech import input_pipeline, preemption, quality
 from advspeech.sweep import results as results_lib
-from advspeech.sweep.attacked import attacked_rows, shown_cells
+from advspeech.sweep.attacked import attacked_rows, shown_attacks
 from advspeech.sweep.tables import columns
 
 COLUMNS: columns.Columns = {
@@ -44,12 +44,12 @@ def rows(
   if not len(some):
     return
   clips, recorded = map(np.asarray, input_pipeline.decode(some.pcm, some.spans))
-  for cell in shown_cells(sweep):
-    judged = results.judged[cell]
-    source = sweep.members[cell.source]
-    for e, epsilon in enumerate(cell.epsilons):
+  for planned in shown_attacks(sweep):
+    judged = results.judged[planned]
+    source = sweep.members[planned.source]
+    for e, epsilon in enumerate(planned.epsilons):
       preemption.check_alone()
-      perturbed = attacked_rows(sweep, cell, chosen, epsilon)
+      perturbed = attacked_rows(sweep, planned, chosen, epsilon)
       scores = {'pesq': [''] * len(some)}
       for name in measures():
         values = getattr(quality, name)(clips, perturbed, recorded > 0).values
@@ -59,8 +59,8 @@ def rows(
         yield {
           'seed': source.seed,
           'source': source.name,
-          'attack': cell.attack,
-          'mask': cell.mask,
+          'attack': planned.attack,
+          'mask': planned.mask,
           'epsilon_given': epsilon.text,
           'id': str(utterance_id),
           'snr_db': float(judged.snr_db[e, 0, at]),

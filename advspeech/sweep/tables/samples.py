@@ -8,7 +8,7 @@ from advspeech.sweep.settings import FORMATS
 from advspeech.sweep.tables import columns
 
 COLUMNS: columns.Columns = {
-  **columns.CELL,
+  **columns.ATTACK,
   'epsilon_given': str,
   'epsilon': float,
   'epsilon_unit': str,
@@ -25,18 +25,18 @@ COLUMNS: columns.Columns = {
 
 
 def rows(results: results_lib.Results) -> Iterator[dict[str, Any]]:
-  """Yields one row a (cell, target, epsilon, clip), by COLUMNS.
+  """Yields one row a (planned attack, target, epsilon, clip), by COLUMNS.
 
   Attacks alone; the controls' answers are in the arrays in `parts/`.
   """
   sweep = results.sweep
-  for cell, judged in results.judged.items():
-    names = results.variants(cell)
+  for planned, judged in results.judged.items():
+    names = results.variants(planned)
     for t, target in enumerate(sweep.members):
       classes = target.classifier.metadata['classes']
-      for e, epsilon in enumerate(cell.epsilons):
+      for e, epsilon in enumerate(planned.epsilons):
         point = {
-          **columns.of_cell(results, cell, target),
+          **columns.of_attack(results, planned, target),
           'epsilon_given': epsilon.text,
           'epsilon_unit': columns.unit(epsilon),
         }

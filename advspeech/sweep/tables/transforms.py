@@ -8,7 +8,7 @@ from advspeech.sweep import results as results_lib
 from advspeech.sweep.tables import columns
 
 COLUMNS: columns.Columns = {
-  **columns.CELL,
+  **columns.ATTACK,
   **columns.EPSILON,
   'num_clips': int,
   **columns.of_difference('rise_without'),
@@ -29,13 +29,13 @@ def rows(results: results_lib.Results) -> Iterator[dict[str, Any]]:
   differences squared and added for the others; and by speaker.
   """
   sweep, confidence = results.sweep, results.confidence
-  for cell in (cell for cell in sweep.cells if not cell.is_plain):
-    plainly = results.plain[cell.source, cell.attack, cell.mask]
-    sizes = results.sizes(cell).max(-1).tolist()
+  for planned in (planned for planned in sweep.plan if not planned.is_plain):
+    plainly = results.plain[planned.source, planned.attack, planned.mask]
+    sizes = results.sizes(planned).max(-1).tolist()
     if 0 not in sizes:  # nothing to measure a rise from
       continue
     clean = sizes.index(0)
-    judged, bare = results.judged[cell], results.judged[plainly]
+    judged, bare = results.judged[planned], results.judged[plainly]
     for t, target in enumerate(sweep.members):
       known = target.labels >= 0
       if not known.any():
@@ -45,13 +45,13 @@ def rows(results: results_lib.Results) -> Iterator[dict[str, Any]]:
         j.predictions[:, 0, t][:, known] != target.labels[known]
         for j in (judged, bare)
       )
-      for e, epsilon in enumerate(cell.epsilons):
+      for e, epsilon in enumerate(planned.epsilons):
         if not sizes[e]:
           continue
         behind = wrong[e], wrong[clean]
         without = bare_wrong[e], bare_wrong[clean]
         yield {
-          **columns.of_cell(results, cell, target),
+          **columns.of_attack(results, planned, target),
           **columns.of_epsilon(epsilon, results.levels),
           'num_clips': int(known.sum()),
           **rates.difference('rise_without', *without, speakers, confidence),
