@@ -1,26 +1,25 @@
 """Intervals on rates and means, and tests on pairs of rates.
 
-Two attacks judged on the same clips are a paired sample: their difference is
-told by the clips on which they disagree, not by whether two intervals overlap.
-Clips of one voice are no independent sample of voices: intervals by cluster
-take the voices for what was drawn.
-SciPy is imported where it is called; it takes most of a second.
+Three kinds of chance, a module each: which clips were drawn (`rates`,
+`bootstrap`, `pairs`), whose voices they are (`clusters`), and which training of
+the network it was (`trainings`). SciPy is imported where it is called; it takes
+most of a second.
 """
 
-from advspeech.statistics.intervals import (
+from advspeech.statistics.bootstrap import bootstrap_interval
+from advspeech.statistics.clusters import (
   FEWEST_CLUSTERS,
-  bootstrap_interval,
   cluster_bootstrap_interval,
   cluster_bootstrap_p,
   clustered_wilson_interval,
-  wilson_interval,
 )
-from advspeech.statistics.paired import (
+from advspeech.statistics.pairs import (
   McNemar,
   mcnemar,
   paired_difference_interval,
   square_and_add,
 )
+from advspeech.statistics.rates import wilson_interval
 
 __all__ = [
   'FEWEST_CLUSTERS',

@@ -1,4 +1,8 @@
-"""Two verdicts on the same clips: McNemar's test, and their difference."""
+"""Tests and intervals on pairs: two attacks judged on the same clips.
+
+Their difference is told by the clips on which they disagree, not by whether two
+intervals overlap.
+"""
 
 import math
 from collections.abc import Sequence
@@ -6,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from advspeech.statistics import intervals
+from advspeech.statistics.rates import wilson_interval
 
 
 class McNemar(NamedTuple):
@@ -69,8 +73,8 @@ def paired_difference_interval(
   errors_a, errors_b = int(wrong_a.sum()), int(wrong_b.sum())
   both = int(np.sum(wrong_a & wrong_b))
   neither = int(np.sum(~wrong_a & ~wrong_b))
-  low_a, high_a = intervals.wilson_interval(errors_a, n, confidence)
-  low_b, high_b = intervals.wilson_interval(errors_b, n, confidence)
+  low_a, high_a = wilson_interval(errors_a, n, confidence)
+  low_b, high_b = wilson_interval(errors_b, n, confidence)
   rate_a, rate_b = errors_a / n, errors_b / n
   covariance = both * neither - (errors_a - both) * (errors_b - both)
   if covariance > 0:

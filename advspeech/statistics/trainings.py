@@ -1,0 +1,216 @@
+"""Intervals that speak of the next training: seeds crossed with clips.
+
+Every training is judged on the same clips, so whether a clip is judged wrong
+has two sources of chance that cross: which training, and which clip. An
+interval over the clips of one training says nothing of the next one.
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from advspeech.statistics import clusters, pairs, quantiles, rates
+
+# The spread of fewer is hardly known: they get a range and no interval.
+FEWEST_TRAININGS = 5
+_NUM_RESAMPLES = 9999
+
+
+class Components(NamedTuple):
+  """Standard deviations that add up, squared, to that of a single verdict.
+
+  Attributes:
+    clips: Between clips, alike in all trainings.
+    trainings: Between trainings, alike on all clips.
+    rest: What is left: clips that some trainings get right.
+  """
+
+  clips: float
+  trainings: float
+  rest: float
+
+
+def components(values: np.ndarray) -> Components:
+  """Returns how far clips, trainings and the rest move a value.
+
+  Two crossed random effects without replication, by their mean squares
+  (Searle, Casella & McCulloch 1992, ch. 4); one that comes out negative is 0.
+
+  Args:
+    values: [num_trainings, num_clips], two of each at least.
+
+  Raises:
+    ValueError: If there are fewer, or values are not finite.
+  """
+  values = _checked(values)
+  num_trainings, num_clips = values.shape
+  if min(values.shape) < 2:
+    raise ValueError(
+      'components need two trainings and two clips at least, got '
+      f'{num_trainings} and {num_clips}'
+    )
+  of_training, of_clip = values.mean(1), values.mean(0)
+  residual = values - of_training[:, None] - of_clip + values.mean()
+  rest = np.sum(residual**2) / ((num_trainings - 1) * (num_clips - 1))
+  trainings = np.var(of_training, ddof=1) - rest / num_clips
+  clips = np.var(of_clip, ddof=1) - rest / num_trainings
+  roots = (float(np.sqrt(max(x, 0.0))) for x in (clips, trainings, rest))
+  return Components(*roots)
+
+
+def mean_interval(
+  values: np.ndarray,
+  *,
+  cluster: Sequence[str] | None = None,
+  confidence: float = 0.95,
+  seed: int = 0,
+) -> tuple[float, float]:
+  """Returns an interval for the mean over trainings and clips to come.
+
+  The wider of two, (low, high): percentiles of a bootstrap that draws trainings
+  and, independently, clips (Owen 2007, the pigeonhole bootstrap), which knows
+  of clips but takes few trainings for more alike than they are; and Student's
+  interval of the trainings' means, which knows of trainings alone. Simulated
+  with crossed effects of many sizes, 5 to 16 trainings and 37 to 240 clips it
+  covers the truth in 90 to 97 % of experiments, where the bootstrap alone does
+  in 84 to 97 and Student's in 64 to 95 %.
+
+  Args:
+    values: [num_trainings, num_clips], such as whether each clip is judged
+      wrong, or that less the same under noise.
+    cluster: [num_clips] what clips share, such as their speaker: whole clusters
+      are drawn in the place of clips.
+    confidence: Two-sided coverage.
+    seed: Same seed, same interval.
+
+  Raises:
+    ValueError: If there are fewer trainings than `FEWEST_TRAININGS` or fewer
+      clusters than `clusters.FEWEST_CLUSTERS`, or values are not finite.
+  """
+  values = _checked(values)
+  num_trainings = len(values)
+  if num_trainings < FEWEST_TRAININGS:
+    raise ValueError(
+      f'an interval over trainings needs at least {FEWEST_TRAININGS}, got '
+      f'{num_trainings}; give their range instead'
+    )
+  bootstrapped = _bootstrap(values, cluster, confidence, seed)
+  of_training = values.mean(1)
+  error = float(np.std(of_training, ddof=1)) / num_trainings**0.5
+  half = quantiles.student(num_trainings, confidence) * error
+  mean = float(values.mean())
+  return max(
+    bootstrapped, (mean - half, mean + half), key=lambda ends: ends[1] - ends[0]
+  )
+
+
+def rate_interval(
+  wrong: np.ndarray,
+  *,
+  cluster: Sequence[str] | None = None,
+  confidence: float = 0.95,
+) -> tuple[float, float]:
+  """Returns `mean_interval` of an error rate, inside [0, 1].
+
+  It holds the mean of the trainings' own intervals over clips: no resampling
+  knows of errors that no training made.
+
+  Args:
+    wrong: [num_trainings, num_clips] whether each clip is judged wrong.
+    cluster: As in `mean_interval`.
+    confidence: Two-sided coverage.
+
+  Raises:
+    ValueError: As `mean_interval` does.
+  """
+  wrong = np.asarray(wrong, bool)
+  low, high = mean_interval(wrong, cluster=cluster, confidence=confidence)
+  own = [_own_interval(row, cluster, confidence) for row in wrong]
+  least, most = np.mean(own, 0)
+  return max(0.0, min(low, float(least))), min(1.0, max(high, float(most)))
+
+
+def difference_interval(
+  wrong_a: np.ndarray,
+  wrong_b: np.ndarray,
+  *,
+  cluster: Sequence[str] | None = None,
+  confidence: float = 0.95,
+) -> tuple[float, float]:
+  """Returns `mean_interval` of A's error rate less B's, clip by clip.
+
+  It holds the mean of the trainings' own intervals (Newcombe's) over clips.
+
+  Args:
+    wrong_a: [num_trainings, num_clips] whether each is judged wrong under A.
+    wrong_b: The same trainings and clips under B.
+    cluster: As in `mean_interval`.
+    confidence: Two-sided coverage.
+
+  Raises:
+    ValueError: As `mean_interval` does, or if the shapes differ.
+  """
+  wrong_a, wrong_b = np.asarray(wrong_a, bool), np.asarray(wrong_b, bool)
+  if wrong_a.shape != wrong_b.shape:
+    raise ValueError(
+      'A and B must be verdicts of the same trainings on the same clips, got '
+      f'shapes {wrong_a.shape} and {wrong_b.shape}'
+    )
+  low, high = mean_interval(
+    wrong_a.astype(float) - wrong_b, cluster=cluster, confidence=confidence
+  )
+  own = [
+    pairs.paired_difference_interval(a, b, confidence)
+    for a, b in zip(wrong_a, wrong_b, strict=True)
+  ]
+  least, most = np.mean(own, 0)
+  return max(-1.0, min(low, float(least))), min(1.0, max(high, float(most)))
+
+
+def _own_interval(wrong, cluster, confidence):
+  """Returns the interval of one training's error rate."""
+  if cluster is not None:
+    return clusters.clustered_wilson_interval(wrong, cluster, confidence)
+  return rates.wilson_interval(int(wrong.sum()), len(wrong), confidence)
+
+
+def _bootstrap(values, cluster, confidence, seed):
+  """Returns percentiles of means with trainings and clips drawn anew."""
+  if cluster is None:
+    sums, sizes = values, np.ones(values.shape[1])
+    reach = quantiles.normal(confidence)
+  else:
+    found = [clusters.cluster_sums(row, cluster) for row in values]
+    sums, sizes = np.stack([s for s, _ in found]), found[0][1]
+    # Percentiles of few clusters are too narrow: see
+    # `clusters.cluster_bootstrap_interval`.
+    number = len(sizes)
+    reach = (number / (number - 1)) ** 0.5
+    reach *= quantiles.student(number, confidence)
+  trainings = _drawn(len(values), seed)
+  clips = _drawn(len(sizes), seed + 1)
+  totals = np.sum((sums @ clips.T) * trainings.T, 0)
+  means = totals / (len(values) * (clips @ sizes))
+  tail = quantiles.normal_tail(reach)
+  low, high = np.quantile(means, (tail, 1 - tail))
+  return float(low), float(high)
+
+
+@functools.lru_cache(maxsize=8)
+def _drawn(number, seed):
+  """Returns how often each resample has each one, [num_resamples, number]."""
+  rng = np.random.default_rng(seed)
+  shares = np.full(number, 1 / number)
+  return rng.multinomial(number, shares, _NUM_RESAMPLES).astype(np.float64)
+
+
+def _checked(values):
+  values = np.asarray(values, np.float64)
+  if values.ndim != 2 or not values.size or not np.isfinite(values).all():
+    raise ValueError(
+      'values must be finite numbers, [num_trainings, num_clips], got shape '
+      f'{values.shape} with {int((~np.isfinite(values)).sum())} not finite'
+    )
+  return values
