@@ -22,6 +22,16 @@ def num_speakers(speakers: np.ndarray) -> int | str:
   return '' if '' in names else len(names)
 
 
+def are_enough(speakers: np.ndarray) -> bool:
+  """Returns whether speakers are known, and enough for an interval by speaker.
+
+  Args:
+    speakers: [num_clips] who speaks, '' where unknown.
+  """
+  number = num_speakers(speakers)
+  return number != '' and number >= statistics.FEWEST_CLUSTERS
+
+
 def by_class(
   answers: np.ndarray, labels: np.ndarray, classes: Sequence[str]
 ) -> dict[str, Any]:
@@ -69,7 +79,7 @@ def by_speaker(
     confidence: Of the interval.
   """
   ends = ('', '')
-  if _are_enough(speakers):
+  if are_enough(speakers):
     ends = statistics.clustered_wilson_interval(wrong, speakers, confidence)
   return {f'{name}_low': ends[0], f'{name}_high': ends[1]}
 
@@ -152,7 +162,7 @@ def _columns(name, known, values, speakers, confidence):
   showed.
   """
   outer, p = ('', ''), ''
-  if _are_enough(speakers):
+  if are_enough(speakers):
     low, high = statistics.cluster_bootstrap_interval(
       values, speakers, confidence=confidence
     )
@@ -166,8 +176,3 @@ def _columns(name, known, values, speakers, confidence):
     f'{name}_speaker_high': outer[1],
     f'{name}_speaker_p': p,
   }
-
-
-def _are_enough(speakers):
-  number = num_speakers(speakers)
-  return number != '' and number >= statistics.FEWEST_CLUSTERS

@@ -8,7 +8,7 @@ from scipy import stats
 
 from advspeech.statistics import pairs, rates, trainings
 
-SIMULATIONS = 300
+SIMULATIONS = 200
 
 
 def judged(rng, num_trainings, num_clips, of_trainings, of_clips, mean=0.0):

@@ -11,6 +11,7 @@ from advspeech.sweep.tables import (
   points,
   quality,
   samples,
+  trainings,
   transforms,
 )
 
@@ -23,6 +24,7 @@ TABLES = {
   'minimal': minimal,
   'transforms': transforms,
   'direct': direct,
+  'trainings': trainings,
   'sweep': points,
 }
 

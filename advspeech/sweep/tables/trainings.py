@@ -1,0 +1,186 @@
+"""Error rates over trainings: means over seeds, and what the next may do."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from advspeech.statistics import trainings
+from advspeech.sweep import planning, rates
+from advspeech.sweep import results as results_lib
+from advspeech.sweep.tables import columns
+
+_SOURCE = (
+  'task',
+  'source',
+  'target',
+  'attack',
+  'mask',
+  'transform',
+  'adaptive',
+)
+COLUMNS: columns.Columns = {
+  **{name: columns.CELL[name] for name in _SOURCE},
+  'control': str,
+  **columns.EPSILON,
+  'num_trainings': int,
+  'num_clips': int,
+  'num_speakers': int,
+  'error_rate': float,
+  'lowest': float,
+  'highest': float,
+  'ci_low': float,
+  'ci_high': float,
+  'ci_speaker_low': float,
+  'ci_speaker_high': float,
+  'sd_clips': float,
+  'sd_trainings': float,
+  'sd_rest': float,
+  **columns.of_difference('excess'),
+  'excess_lowest': float,
+  'excess_highest': float,
+  'excess_corrected_low': float,
+  'excess_corrected_high': float,
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Family:
+  """One attack on a model, seed by seed, and one of its judges.
+
+  Attributes:
+    cells: Of the attack, one a seed.
+    targets: Index of the judge of each, of the same seed.
+  """
+
+  cells: list[planning.Cell]
+  targets: list[int]
+
+
+def rows(results: results_lib.Results) -> Iterator[dict[str, Any]]:
+  """Yields a row a (attack, target, control, epsilon), by COLUMNS.
+
+  Means over seeds, each judged by a model of the seed that was attacked: pairs
+  of trainings that have nothing in common. Where they are
+  `trainings.FEWEST_TRAININGS` or more there are intervals over trainings;
+  `lowest` and `highest` are the seeds' own. A control's row has the attack's
+  `excess`, and `excess_corrected_...` at a level shared out among the epsilons
+  above 0 (Bonferroni), by speaker where there are enough.
+  """
+  sweep = results.sweep
+  for family in _families(results):
+    cell = family.cells[0]
+    names = results.variants(cell)
+    known = sweep.members[family.targets[0]].labels >= 0
+    speakers = sweep.split.speakers[known]
+    num_tried = sum(
+      columns.of_epsilon(epsilon, results.levels)['epsilon'] > 0
+      for epsilon in cell.epsilons
+    )
+    for control in ('', *(n for n in names if n in planning.CONTROLS)):
+      c = names.index(control) if control else 0
+      for e, epsilon in enumerate(cell.epsilons):
+        attacked, wrong = (_wrong(results, family, e, i) for i in (0, c))
+        row = {
+          **dict.fromkeys(COLUMNS, ''),
+          **_of_family(results, family),
+          'control': control,
+          **columns.of_epsilon(epsilon, results.levels),
+          'num_trainings': len(wrong),
+          'num_clips': int(known.sum()),
+          'num_speakers': rates.num_speakers(speakers),
+          **_rate(wrong, speakers, results.confidence),
+        }
+        if control:
+          row |= _excess(
+            attacked, wrong, speakers, results.confidence, num_tried
+          )
+        yield row
+
+
+def _families(results):
+  """Yields attacks that were made on models of two seeds or more."""
+  members = results.sweep.members
+  by_attack: dict[Any, list[planning.Cell]] = {}
+  for cell in results.sweep.cells:
+    key = members[cell.source].name, dataclasses.replace(cell, source=0)
+    by_attack.setdefault(key, []).append(cell)
+  for cells in by_attack.values():
+    for name in dict.fromkeys(member.name for member in members):
+      of_seed = {m.seed: t for t, m in enumerate(members) if m.name == name}
+      pairs = [
+        (cell, of_seed[members[cell.source].seed])
+        for cell in cells
+        if members[cell.source].seed in of_seed
+      ]
+      has_labels = pairs and (members[pairs[0][1]].labels >= 0).any()
+      if len(pairs) > 1 and has_labels:
+        yield _Family(*(list(x) for x in zip(*pairs, strict=True)))
+
+
+def _of_family(results, family):
+  row = columns.of_cell(
+    results, family.cells[0], results.sweep.members[family.targets[0]]
+  )
+  return {name: row[name] for name in _SOURCE}
+
+
+def _wrong(results, family, e, variant):
+  """Returns who is judged wrong, [num_trainings, num_clips with a label]."""
+  found = []
+  for cell, t in zip(family.cells, family.targets, strict=True):
+    labels = results.sweep.members[t].labels
+    known = labels >= 0
+    answers = results.judged[cell].predictions[e, variant, t]
+    found.append(answers[known] != labels[known])
+  return np.stack(found)
+
+
+def _rate(wrong, speakers, confidence):
+  """Returns the columns of a rate over trainings."""
+  of_training = wrong.mean(1)
+  row = {
+    'error_rate': float(wrong.mean()),
+    'lowest': float(of_training.min()),
+    'highest': float(of_training.max()),
+  }
+  if wrong.shape[1] > 1:
+    parts = trainings.components(wrong)
+    row |= {f'sd_{name}': sd for name, sd in parts._asdict().items()}
+  if len(wrong) >= trainings.FEWEST_TRAININGS:
+    inner = trainings.rate_interval(wrong, confidence=confidence)
+    row['ci_low'], row['ci_high'] = inner
+    if rates.are_enough(speakers):
+      outer = trainings.rate_interval(
+        wrong, cluster=speakers, confidence=confidence
+      )
+      row['ci_speaker_low'] = min(inner[0], outer[0])
+      row['ci_speaker_high'] = max(inner[1], outer[1])
+  return row
+
+
+def _excess(attacked, noise, speakers, confidence, num_tried):
+  """Returns the columns of an attack's rate less its control's."""
+  of_training = attacked.mean(1) - noise.mean(1)
+  row = {
+    'excess': float(of_training.mean()),
+    'excess_lowest': float(of_training.min()),
+    'excess_highest': float(of_training.max()),
+  }
+  if len(attacked) < trainings.FEWEST_TRAININGS:
+    return row
+  corrected = 1 - (1 - confidence) / max(1, num_tried)
+  for level, inner, outer in (
+    (confidence, 'excess', 'excess_speaker'),
+    (corrected, 'excess_corrected', 'excess_corrected'),
+  ):
+    ends = trainings.difference_interval(attacked, noise, confidence=level)
+    row[f'{inner}_low'], row[f'{inner}_high'] = ends
+    if rates.are_enough(speakers):
+      voices = trainings.difference_interval(
+        attacked, noise, cluster=speakers, confidence=level
+      )
+      row[f'{outer}_low'] = min(ends[0], voices[0])
+      row[f'{outer}_high'] = max(ends[1], voices[1])
+  return row
