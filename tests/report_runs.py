@@ -5,6 +5,7 @@ import json
 import numpy as np
 
 from advspeech import audio, statistics, storage
+from advspeech.statistics import trainings
 from advspeech.studies.features import norm_tables, norms
 from advspeech.studies.features import tables as feature_tables
 from advspeech.studies.gradients import summary as summary_lib
@@ -93,6 +94,42 @@ def sweep(rates=curve, targets=('wavecnn', 'wavernn'), seeds=(0, 1)):
             }
           rows.append(found)
   return rows
+
+
+def over_trainings(rows):
+  """Returns rows of trainings.csv, as if seeds differed by 5 points."""
+  keys = ('task', 'source', 'target', 'attack', 'mask', 'transform', 'control')
+  found = []
+  for _, group in storage.grouped(rows, (*keys, 'epsilon')).items():
+    if len(group) < 2:
+      continue
+    first = group[0]
+    known = len(group) >= trainings.FEWEST_TRAININGS
+    row = {
+      **dict.fromkeys(tables.trainings.COLUMNS, ''),
+      **{k: first[k] for k in tables.trainings.COLUMNS if k in first},
+      'num_trainings': len(group),
+      **{f'{key}_speaker_low': '' for key in ('ci', 'flip_ci', 'excess')},
+      **{f'{key}_speaker_high': '' for key in ('ci', 'flip_ci', 'excess')},
+      **{f'sd_{part}': 0.1 for part in ('clips', 'trainings', 'rest')},
+    }
+    for name, ci in (
+      *(('error_rate', 'ci'), ('flip_rate', 'flip_ci')),
+      *(('excess', 'excess'), ('excess', 'excess_corrected')),
+    ):
+      if first[name] == '':
+        continue
+      mean = np.mean([r[name] for r in group])
+      row[name] = mean
+      for end, sign in (('low', -1), ('high', 1)):
+        row[f'{ci}_{end}'] = mean + sign * 0.05 if known else ''
+    ends = {'lowest': min, 'highest': max}
+    for name, find in ends.items():
+      row[name] = find(r['error_rate'] for r in group)
+      if first['excess'] != '':
+        row[f'excess_{name}'] = find(r['excess'] for r in group)
+    found.append(row)
+  return found
 
 
 def excess(attacked, noisy):
@@ -245,6 +282,12 @@ def write(
     folder / 'attack' / 'sweep.csv',
     tables.points.COLUMNS,
     [{**by_class(row, classes), **row} for row in rows or sweep()],
+  )
+  plain = [r for r in rows or sweep() if r['seed'] == r['target_seed']]
+  storage.write_table(
+    folder / 'attack' / 'trainings.csv',
+    tables.trainings.COLUMNS,
+    over_trainings(plain),
   )
   storage.write_table(
     folder / 'attack' / 'transforms.csv', tables.transforms.COLUMNS, transforms

@@ -10,7 +10,9 @@ from advspeech.report import titles
 TESTED = (
   "McNemar's exact test on the same clips and, where there are enough "
   'speakers, a bootstrap that draws these, the level of both shared out among '
-  'the epsilons (Bonferroni)'
+  'the epsilons (Bonferroni); of five trainings or more instead the interval of '
+  'the mean difference over trainings at that level, by speaker where there are '
+  'enough'
 )
 
 
@@ -19,11 +21,19 @@ def noise(run: run_lib.Run) -> str:
   return figures.control_title(run.control)
 
 
-def noise_rows(run: run_lib.Run, name: str, seed: int) -> list[run_lib.Row]:
-  """Returns the rows of the attack's control above epsilon 0, ascending."""
+def noise_rows(
+  run: run_lib.Run, name: str, seed: int | None
+) -> list[run_lib.Row]:
+  """Returns the rows of the attack's control above epsilon 0, ascending.
+
+  Args:
+    run: The run.
+    name: Of the judge.
+    seed: Of source and judge; None for means over trainings.
+  """
   rows = [
     row
-    for row in run.first
+    for row in (run.over_trainings if seed is None else run.first)
     if (row['target'], row['seed'], row['control']) == (name, seed, run.control)
     and row['epsilon'] > 0
   ]
@@ -39,16 +49,7 @@ def telling_rows(
     run: The run.
     rows: Of `noise_rows`.
   """
-  return [
-    row
-    for row in rows
-    if row['excess'] > 0
-    and all(
-      run.corrected_p(row, key) < 1 - run.confidence
-      for key in ('mcnemar_p', 'excess_speaker_p')
-      if row[key] != ''
-    )
-  ]
+  return [row for row in rows if run.is_beyond_noise(row)]
 
 
 def sentence(run: run_lib.Run, rows: Sequence[run_lib.Row]) -> str:
@@ -60,6 +61,6 @@ def sentence(run: run_lib.Run, rows: Sequence[run_lib.Row]) -> str:
     f'{titles.member_title(name, seed)}: '
     f'{claim.percent(attacked["error_rate"])} against '
     f'{claim.percent(row["error_rate"])} under noise at epsilon '
-    f'{row["epsilon_given"]} ({claim.points(row, "excess")}, corrected p '
-    f'{run.corrected_p(row):.2g})'
+    f'{row["epsilon_given"]} ({claim.points(row, "excess")}, '
+    f'{run.significance(row)})'
   )

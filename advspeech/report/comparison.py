@@ -32,7 +32,7 @@ def compare(workdir: str, run_folders: Sequence[str]) -> str:
   curve = section.Figure(
     'figure6',
     lambda: run_curves.error_over_runs(
-      {title: run.first for title, run in runs.items()},
+      {t: run.over_trainings or run.first for t, run in runs.items()},
       min(run.confidence for run in runs.values()),
     ),
     'Error rate against epsilon, a panel for each run, a line for each model, '
@@ -90,7 +90,7 @@ def fragility(runs: dict[str, run_lib.Run]) -> list[dict[str, Any]]:
       clean = point['error_rate']
       curve = sorted(
         (row['epsilon'], row['error_rate'])
-        for row in run.first
+        for row in run.evidence
         if (row['target'], row['seed'], row['control']) == (name, seed, '')
       )
       rows.append(

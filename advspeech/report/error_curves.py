@@ -15,46 +15,66 @@ MOST_CLASSES = 5
 
 
 def error_against_epsilon(
-  rows: Sequence[Mapping[str, Any]], confidence: float = 0.95
+  rows: Sequence[Mapping[str, Any]],
+  confidence: float = 0.95,
+  over_trainings: Sequence[Mapping[str, Any]] = (),
 ) -> figure.Figure:
   """Returns the paper's Figure 6 for one task, with what it lacks.
 
   A panel a model that is tried; solid lines the attack, dashed ones noise of
   its size, one line a seed, bands the intervals of the table: dark by clip,
-  pale by speaker, where it has those.
+  pale by speaker, where it has those. Where there are means over trainings with
+  intervals, the bands are theirs and a seed's line is thin.
 
   Args:
     rows: Rows of `sweep.csv` of one task, source and attack, each
       with `num_classes`; targets of the source's seed.
     confidence: Of the table's intervals, for the note.
+    over_trainings: Rows of `trainings.csv` of the same, if there are some.
   """
+  means = [row for row in over_trainings if row['ci_low'] != '']
   with figures.house_style():
     fig, panels = panel_parts.one_a_target(rows)
     for i, (panel, of_target) in enumerate(
       zip(panels, panel_parts.by_target(rows), strict=True)
     ):
-      panel_parts.error_panel(panel, of_target, color=f'C{i}')
+      name = of_target[0]['target']
+      panel_parts.error_panel(
+        panel,
+        of_target,
+        color=f'C{i}',
+        means=[row for row in means if row['target'] == name],
+      )
     seeds = sorted({row['seed'] for row in rows})
     attack = rows[0]['attack']
     noise = figures.control_title(named_attacks.control_of(attack))
     handles = [
       lines.Line2D([], [], color='0.2', label=figures.attack_title(attack)),
       lines.Line2D([], [], color='0.2', linestyle='--', label=noise),
-    ] + [
-      lines.Line2D(
-        [],
-        [],
-        color='0.2',
-        linestyle='',
-        marker=panel_parts.marker(seeds, s),
-        label=f'seed {s}',
-      )
-      for s in seeds
     ]
+    if means:
+      what = f'means over {means[0]["num_trainings"]} trainings'
+      handles.append(
+        lines.Line2D([], [], color='0.2', lw=0.5, label='one training')
+      )
+      drawn = f'Thick: {what}. Bands: their {100 * confidence:g} % intervals'
+    else:
+      handles += [
+        lines.Line2D(
+          [],
+          [],
+          color='0.2',
+          linestyle='',
+          marker=panel_parts.marker(seeds, s),
+          label=f'seed {s}',
+        )
+        for s in seeds
+      ]
+      drawn = f'Bands: {100 * confidence:g} % Wilson intervals of each point'
     figures.note(
       fig,
-      f'{figures.count_note(rows)}. Bands: {100 * confidence:g} % Wilson '
-      f'intervals of each point, {panel_parts.held(rows)}.',
+      f'{figures.count_note(rows)}. {drawn}, '
+      f'{panel_parts.held(means or rows)}.',
     )
     return panel_parts.with_legend(fig, handles)
 

@@ -82,6 +82,7 @@ def write(workdir: str) -> str:
     folder,
     run=run,
     in_short=sections.in_short(run),
+    spread=sections.spread(run),
     curve=draw(section_figures.curve_figure(run), folder),
     class_figures=images(section_figures.class_figures(run)),
     claims=claims.of_run(run),
@@ -177,6 +178,7 @@ def _environment():
   environment.filters.update(
     percent=lambda rate: f'{100 * rate:.1f}',
     rate=_rate,
+    mean=_mean,
     points=_points,
     by_class=sections.by_class,
     title=figures.title,
@@ -194,6 +196,14 @@ def _points(row: Mapping[str, Any], key: str) -> str:
 
 def _rate(row: Mapping[str, Any]) -> str:
   return f'{100 * row["error_rate"]:.1f} ' + _interval(row, 'ci')
+
+
+def _mean(row: Mapping[str, Any], key: str = '') -> str:
+  """Returns a mean over trainings, with its intervals where it has some."""
+  value = 100 * row[key or 'error_rate']
+  text = f'{value:+.1f}' if key else f'{value:.1f}'
+  ends = key or 'ci'
+  return text if row[f'{ends}_low'] == '' else f'{text} ' + _interval(row, ends)
 
 
 def _interval(row, key):

@@ -1,5 +1,6 @@
 """Panels of error against epsilon: axes, bands, the chance level, notes."""
 
+import collections
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -77,38 +78,62 @@ def marker(seeds: Sequence[int], seed: int) -> str:
   return MARKERS[seeds.index(seed) % len(MARKERS)]
 
 
-def error_panel(panel: axes.Axes, rows: Rows, color: str) -> None:
-  """Draws the attack and its control, a line a seed, with their bands."""
+def error_panel(
+  panel: axes.Axes, rows: Rows, color: str, means: Rows = ()
+) -> None:
+  """Draws the attack and its control, a line a seed, with their bands.
+
+  Args:
+    panel: Where.
+    rows: Of one target, of every seed.
+    color: Of all.
+    means: Of the same over trainings, with intervals: they get the bands then,
+      and a seed's line is thin.
+  """
   seeds = sorted({row['seed'] for row in rows})
   noise = named_attacks.control_of(rows[0]['attack'])
   for control, style in (('', '-'), (noise, '--')):
+    fill = 'white' if control else color
     for seed in seeds:
-      curve = [r for r in rows if (r['control'], r['seed']) == (control, seed)]
-      curve.sort(key=lambda r: r['epsilon'])
-      x = [r['epsilon'] for r in curve]
-      panel.plot(
-        x,
-        [100 * r['error_rate'] for r in curve],
-        color=color,
-        linestyle=style,
-        marker=marker(seeds, seed),
-        markerfacecolor='white' if control else color,
-      )
-      panel.fill_between(
-        x,
-        [100 * r['ci_low'] for r in curve],
-        [100 * r['ci_high'] for r in curve],
-        color=color,
-        alpha=CLIPS_ALPHA,
-        linewidth=0,
-      )
-      if curve and all(map(has_speakers, curve)):
-        low, high = (
-          [100 * r[f'ci_speaker_{end}'] for r in curve]
-          for end in ('low', 'high')
-        )
-        pale_band(panel, x, low, high, color)
+      curve = _curve(r for r in rows if r['seed'] == seed)[control]
+      if means:
+        _line(panel, curve, color=color, linestyle=style, lw=0.5, alpha=0.6)
+        continue
+      mark = marker(seeds, seed)
+      look = {'marker': mark, 'markerfacecolor': fill}
+      _line(panel, curve, color=color, linestyle=style, **look)
+      bands(panel, curve, color)
+    if means:
+      curve = _curve(means)[control]
+      look = {'marker': MARKERS[0], 'markerfacecolor': fill, 'lw': 2}
+      _line(panel, curve, color=color, linestyle=style, **look)
+      bands(panel, curve, color)
   epsilon_axis(panel, rows)
+
+
+def _curve(rows):
+  """Returns the rows of each control, '' for the attack, by epsilon."""
+  curves = collections.defaultdict(list)
+  for row in sorted(rows, key=lambda row: row['epsilon']):
+    curves[row['control']].append(row)
+  return curves
+
+
+def _line(panel, curve, **look):
+  x = [r['epsilon'] for r in curve]
+  panel.plot(x, [100 * r['error_rate'] for r in curve], **look)
+
+
+def bands(panel: axes.Axes, curve: Rows, color: str) -> None:
+  """Draws the intervals of a curve's points, and by speaker where all have."""
+  x = [r['epsilon'] for r in curve]
+  ends = ([100 * r[f'ci_{end}'] for r in curve] for end in ('low', 'high'))
+  panel.fill_between(x, *ends, color=color, alpha=CLIPS_ALPHA, linewidth=0)
+  if curve and all(map(has_speakers, curve)):
+    low, high = (
+      [100 * r[f'ci_speaker_{end}'] for r in curve] for end in ('low', 'high')
+    )
+    pale_band(panel, x, low, high, color)
 
 
 def pale_band(
@@ -136,6 +161,8 @@ def held(rows: Rows) -> str:
     dark += f' (dark), and by speaker, of {counts} voices (pale)'
   else:
     dark += f'; their voices ({counts}) are too few to say more'
+  if 'num_trainings' in rows[0]:
+    return f'{dark}; for the next training too, this split, one draw of noise'
   return f'{dark}; for these networks, this split and one draw of noise'
 
 

@@ -16,6 +16,7 @@ from advspeech import (
   studies,
   sweep,
 )
+from advspeech.statistics import trainings
 
 Row = dict[str, Any]
 _CORPORA = {
@@ -60,6 +61,7 @@ class Run:
     quality: Of `quality.csv`.
     transforms: Of `transforms.csv`.
     direct: Of `direct.csv`.
+    trainings: Of `trainings.csv`, each with `num_classes`.
     sessions: Of the attack.
     tasks: Of every other model that judged, by its name in the table: its
       `task` and `classes`.
@@ -77,6 +79,7 @@ class Run:
   quality: list[Row]
   transforms: list[Row]
   direct: list[Row]
+  trainings: list[Row]
   sessions: list[Row]
   tasks: Mapping[str, Row]
   studies: Mapping[str, section.Results]
@@ -114,18 +117,33 @@ class Run:
       'Intervals hold for these networks, this split and one draw of noise, as '
       'if clips were independent'
     )
+    if self.is_about_trainings:
+      n = self.over_trainings[0]['num_trainings']
+      held = (
+        f'Intervals of means hold for the next training too, of which {n} are '
+        'taken for a sample, on this split and one draw of noise, as if clips '
+        'were independent'
+      )
     number = self.num_speakers
     if number == '':
-      return f'{held}; whose voices they are is not known.'
-    if number < statistics.FEWEST_CLUSTERS:
-      return (
-        f'{held}; they are of {number} voices, too few for an interval by '
-        'speaker: nothing is said of others.'
+      held += '; whose voices they are is not known.'
+    elif number < statistics.FEWEST_CLUSTERS:
+      held += (
+        f'; they are of {number} voices, too few for an interval by speaker: '
+        'nothing is said of others.'
       )
-    return (
-      f'{held}; those by speaker take the {number} voices they are of for what '
-      'was drawn, and hold for others like them.'
-    )
+    else:
+      held += (
+        f'; those by speaker take the {number} voices they are of for what was '
+        'drawn, and hold for others like them.'
+      )
+    if self.over_trainings and not self.is_about_trainings:
+      n = self.over_trainings[0]['num_trainings']
+      held += (
+        f' The next training may lie outside: the spread of {n} is shown, for '
+        f'an interval there have to be {trainings.FEWEST_TRAININGS}.'
+      )
+    return held
 
   @property
   def classes(self) -> list[str]:
@@ -181,6 +199,37 @@ class Run:
     """Returns the plain rows of the first attack, FGSM in all presets."""
     return [r for r in self.plain if r['attack'] == self.attack]
 
+  def over_trainings_on(self, source: str) -> list[Row]:
+    """Returns rows of the first attack on a model, means over its trainings.
+
+    Their seed is None, and there are none of a single training.
+
+    Args:
+      source: What it is made on.
+    """
+    where = (source, self.attack, self.config['sweep']['masks'][0], '')
+    return [
+      {**row, 'seed': None, 'target_seed': None, 'errors_by_class': ''}
+      for row in self.trainings
+      if (row['source'], row['attack'], row['mask'], row['transform']) == where
+      and row['target'] in self.config['models']
+    ]
+
+  @functools.cached_property
+  def over_trainings(self) -> list[Row]:
+    """Returns the rows of `over_trainings_on` the run's source."""
+    return self.over_trainings_on(self.source)
+
+  @property
+  def is_about_trainings(self) -> bool:
+    """Returns whether there are enough trainings to speak of the next one."""
+    return any(row['ci_low'] != '' for row in self.over_trainings)
+
+  @property
+  def evidence(self) -> list[Row]:
+    """Returns what claims go by: rows over trainings, or else of each seed."""
+    return self.over_trainings if self.is_about_trainings else self.first
+
   @property
   def attack(self) -> str:
     """Returns the first attack's name."""
@@ -205,6 +254,27 @@ class Run:
     """Returns how many epsilons above 0 the first attack was made at."""
     return len({row['epsilon'] for row in self.first} - {0})
 
+  def is_beyond_noise(self, row: Row) -> bool:
+    """Returns whether the attack errs more than its control, beyond chance.
+
+    Args:
+      row: Of the control: over trainings, or of one seed.
+    """
+    if row['seed'] is None:
+      return row['excess_corrected_low'] > 0
+    return row['excess'] > 0 and all(
+      self.corrected_p(row, key) < 1 - self.confidence
+      for key in ('mcnemar_p', 'excess_speaker_p')
+      if row[key] != ''
+    )
+
+  def significance(self, row: Row) -> str:
+    """Returns in words how a control's row is tested, for all epsilons."""
+    if row['seed'] is not None:
+      return f'corrected p {self.corrected_p(row):.2g}'
+    ends = (100 * row[f'excess_corrected_{end}'] for end in ('low', 'high'))
+    return '[{:.1f}, {:.1f}] corrected'.format(*ends)
+
   def corrected_p(self, row: Row, key: str = 'mcnemar_p') -> float:
     """Returns a p of a control's row, for all epsilons tried.
 
@@ -217,19 +287,26 @@ class Run:
     return min(1.0, row[key] * self.num_tried)
 
   def at(
-    self, target: str, seed: int, epsilon: float, control: str = ''
+    self, target: str, seed: int | None, epsilon: float, control: str = ''
   ) -> Row | None:
-    """Returns the row of the first attack at a point, None if there is none."""
-    for row in self.first:
+    """Returns the row of the first attack at a point, None if there is none.
+
+    Args:
+      target: Who judges.
+      seed: Of source and judge; None for the mean over trainings.
+      epsilon: At which.
+      control: '' for the attack itself.
+    """
+    for row in self.over_trainings if seed is None else self.first:
       found = (row['target'], row['seed'], row['epsilon'], row['control'])
       if found == (target, seed, epsilon, control):
         return row
     return None
 
   @functools.cached_property
-  def judges(self) -> list[tuple[str, int]]:
-    """Returns models and seeds that judge the first attack."""
-    return list(dict.fromkeys((r['target'], r['seed']) for r in self.first))
+  def judges(self) -> list[tuple[str, int | None]]:
+    """Returns models and seeds that claims are about: None for all seeds."""
+    return list(dict.fromkeys((r['target'], r['seed']) for r in self.evidence))
 
   def path(self, *parts: str) -> str:
     """Returns a path in the folder."""
@@ -290,6 +367,10 @@ def read(workdir: str) -> Run:
     quality=optional_table('quality.csv'),
     transforms=optional_table('transforms.csv'),
     direct=optional_table('direct.csv'),
+    trainings=[
+      {**row, 'num_classes': len(classes)}
+      for row in optional_table('trainings.csv')
+    ],
     sessions=provenance.read(where.attack),
     tasks=storage.read_json(judges) if storage.exists(judges) else {},
     studies={

@@ -4,10 +4,9 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from matplotlib import figure, lines
 
-from advspeech import figures, statistics
+from advspeech import figures
 from advspeech.report import panel_parts
 from advspeech.sweep import named_attacks
 
@@ -20,10 +19,10 @@ def error_over_runs(
   Lines are means over seeds, dashed under noise of the attack's size.
 
   Args:
-    runs: Rows of each run by its title; of one source and attack each, with
-      `num_classes`; targets of the source's seed.
-    confidence: Of the bands: Wilson intervals of the mean rate, as if of one
-      seed's clips.
+    runs: Rows of each run by its title, of `trainings.csv`, or of `sweep.csv`
+      where there is one training; of one source and attack each, with
+      `num_classes`.
+    confidence: Of the tables' intervals, for the note.
   """
   with figures.house_style():
     across = min(3, len(runs))
@@ -48,7 +47,7 @@ def error_over_runs(
       panel.set_ylim(0, 100)
       panel_parts.chance_line(panel, rows)
       for (target, control), points in _by_curve(rows).items():
-        _mean_curve(panel, points, bool(control), looks[target], confidence)
+        _mean_curve(panel, points, bool(control), looks[target])
       panel_parts.epsilon_axis(panel, rows)
     handles = [
       lines.Line2D([], [], **look, label=figures.model_name(target))
@@ -62,52 +61,40 @@ def error_over_runs(
     counts = '; '.join(figures.count_note(rows) for rows in runs.values())
     figures.note(
       fig,
-      f'{counts}. Lines: means over seeds; bands: {100 * confidence:g} % '
-      "Wilson intervals, as of one seed's clips, "
-      f'{panel_parts.held([row for rows in runs.values() for row in rows])}.',
+      f'{counts}. Lines: means over trainings. Bands: {100 * confidence:g} % '
+      'intervals, of one training by clip, of five or more for the next one '
+      'too; bars: from the lowest to the highest of fewer.',
     )
     return panel_parts.with_legend(fig, handles)
 
 
-def _mean_curve(panel, points, is_control, look, confidence):
-  """Draws means over seeds with their bands."""
+def _mean_curve(panel, points, is_control, look):
+  """Draws means over seeds with their intervals, or their spread."""
   epsilons = sorted(points)
-  num_clips = [points[e][0]['num_clips'] for e in epsilons]
-  mean = [np.mean([r['error_rate'] for r in points[e]]) for e in epsilons]
-  bands = [
-    statistics.wilson_interval(round(m * n), n, confidence)
-    for m, n in zip(mean, num_clips, strict=True)
-  ]
+  rows = [points[e] for e in epsilons]
   panel.plot(
     epsilons,
-    100 * np.array(mean),
+    [100 * row['error_rate'] for row in rows],
     linestyle='--' if is_control else '-',
     markerfacecolor='white' if is_control else look['color'],
     **look,
   )
-  panel.fill_between(
-    epsilons,
-    *(100 * np.array(bands).T),
-    color=look['color'],
-    alpha=panel_parts.CLIPS_ALPHA,
-    linewidth=0,
-  )
-  if all(panel_parts.has_speakers(row) for e in epsilons for row in points[e]):
-    low, high = (
-      [
-        np.mean([100 * r[f'ci_speaker_{end}'] for r in points[e]])
-        for e in epsilons
-      ]
-      for end in ('low', 'high')
+  if all(row['ci_low'] != '' for row in rows):
+    panel_parts.bands(panel, rows, look['color'])
+  else:  # too few trainings for an interval
+    panel.vlines(
+      epsilons,
+      *([100 * row[end] for row in rows] for end in ('lowest', 'highest')),
+      color=look['color'],
+      linewidth=0.8,
     )
-    panel_parts.pale_band(panel, epsilons, low, high, look['color'])
 
 
 def _by_curve(rows):
-  """Returns {(target, control): {epsilon: rows of the seeds}}."""
-  curves: dict[tuple[str, str], dict[float, list[Any]]] = {}
+  """Returns {(target, control): {epsilon: row}}."""
+  curves: dict[tuple[str, str], dict[float, Any]] = {}
   for row in rows:
     if row['control'] in ('', named_attacks.control_of(row['attack'])):
       points = curves.setdefault((row['target'], row['control']), {})
-      points.setdefault(row['epsilon'], []).append(row)
+      points[row['epsilon']] = row
   return curves

@@ -21,7 +21,9 @@ def curve_figure(run: run_lib.Run) -> section.Figure:
   """Returns the paper's Figure 6, of this task."""
   return section.Figure(
     f'figure6-{run.task}',
-    lambda: error_curves.error_against_epsilon(run.first, run.confidence),
+    lambda: error_curves.error_against_epsilon(
+      run.first, run.confidence, run.over_trainings
+    ),
     'Error rate against epsilon, a panel for each model: the attack as solid '
     f'lines, {figures.control_title(run.control)} dashed, one line a seed, '
     'with interval bands and the chance level. Its numbers are the table under '
@@ -74,11 +76,11 @@ def attack_figures(run: run_lib.Run) -> list[section.Figure]:
         'breaks it.',
       )
     )
+  where = (run.attack, run.config['sweep']['masks'][0], '', '')
   matrix = [
-    row
-    for row in run.rows
-    if (row['attack'], row['mask'], row['control'], row['transform'])
-    == (run.attack, run.config['sweep']['masks'][0], '', '')
+    {'seed': None, 'target_seed': None, **row}
+    for row in (run.trainings if run.is_about_trainings else run.rows)
+    if (row['attack'], row['mask'], row['control'], row['transform']) == where
     and row['epsilon'] == run.telling_epsilon
   ]
   if len({(row['source'], row['seed']) for row in matrix}) > 1:

@@ -35,7 +35,10 @@ _MEASURES = {
 
 
 def in_short(run: run_lib.Run) -> list[dict[str, Any]]:
-  """Returns clean, attacked and noisy error of every judge at one epsilon."""
+  """Returns clean, attacked and noisy error of every judge at one epsilon.
+
+  Means over trainings, which have no `p`, where claims are about those.
+  """
   epsilon = run.telling_epsilon
   rows = []
   for name, seed in run.judges:
@@ -45,9 +48,24 @@ def in_short(run: run_lib.Run) -> list[dict[str, Any]]:
       'noise': run.at(name, seed, epsilon, run.control),
     }
     if all(points.values()):
-      p = run.corrected_p(points['noise'])
+      p = None if seed is None else run.corrected_p(points['noise'])
       rows.append({'target': name, 'seed': seed, 'p': p, **points})
   return rows
+
+
+def spread(run: run_lib.Run) -> list[dict[str, Any]]:
+  """Returns how far trainings differ at one epsilon, a row a judge.
+
+  Empty for a single one.
+  """
+  return [
+    {
+      'target': name,
+      'attacked': run.at(name, None, run.telling_epsilon),
+      'noise': run.at(name, None, run.telling_epsilon, run.control),
+    }
+    for name in dict.fromkeys(row['target'] for row in run.over_trainings)
+  ]
 
 
 def accuracies(run: run_lib.Run) -> list[dict[str, Any]]:

@@ -134,7 +134,7 @@ def fluctuates(run: run_lib.Run) -> claim.Claim:
     "McNemar's test finds a fall between two epsilons; checked after every "
     'sweep.'
   )
-  if run.task != 'gender' or not any(n == 'wavernn' for n, _ in run.judges):
+  if run.task != 'gender' or 'wavernn' not in dict(run.judges):
     return claim.Claim(
       text, claim.NOT_TESTED, ['It is about WaveRNN on the gender task.'], rule
     )
@@ -146,7 +146,7 @@ def fluctuates(run: run_lib.Run) -> claim.Claim:
     and (f['attack'], f['source']) == (run.attack, run.source)
     and (f['mask'], f['target']) == (mask, 'wavernn')
   ]
-  seeds = sorted({s for n, s in run.judges if n == 'wavernn'})
+  seeds = sorted({r['seed'] for r in run.first if r['target'] == 'wavernn'})
   answers = [any(f['seed'] == seed for f in falls) or None for seed in seeds]
   words = [f'{titles.finding_title(f)}: {f["sentence"]}' for f in falls]
   return claim.Claim(

@@ -67,47 +67,30 @@ def direct(run: run_lib.Run) -> claim.Claim:
     f'those made on {figures.title(run.source)} do at some; refuted where its '
     f'own do ({beyond_noise.TESTED}).'
   )
-  mask = run.config['sweep']['masks'][0]
   answers, words = [], []
   for name, seed in run.judges:
     if name != 'wavernn' or name == run.source:
       continue
-    own = [
-      row
-      for row in run.rows
-      if (row['source'], row['target'], row['control'])
-      == (name, name, run.control)
-      and row['seed'] == row['target_seed'] == seed
-      and (row['attack'], row['mask']) == (run.attack, mask)
-      and row['epsilon'] > 0
-    ]
-    pairs = [
-      row
-      for row in run.direct
-      if (row['source'], row['target'], row['seed']) == (run.source, name, seed)
-      and (row['attack'], row['mask']) == (run.attack, mask)
-      and row['epsilon'] > 0
-    ]
-    if not (own and pairs):
+    own = _own_noise_rows(run, name, seed)
+    others = beyond_noise.noise_rows(run, name, seed)
+    if not (own and others):
       continue
-    broken = beyond_noise.telling_rows(run, own)
-    transferred = beyond_noise.telling_rows(
-      run, beyond_noise.noise_rows(run, name, seed)
-    )
+    broken = [row for row in own if run.is_beyond_noise(row)]
+    transferred = beyond_noise.telling_rows(run, others)
     answers.append(False if broken else True if transferred else None)
     # Where its own attack is above noise by most.
     noise = max(broken or own, key=lambda row: row['excess'])
-    pair = next(r for r in pairs if r['epsilon'] == noise['epsilon'])
-    other = run.at(name, seed, noise['epsilon'], run.control)
+    epsilon = noise['epsilon']
+    other = run.at(name, seed, epsilon, run.control)
+    direct_rate = noise['error_rate'] + noise['excess']
     words.append(
       f'{titles.member_title(name, seed)}: at epsilon '
-      f'{noise["epsilon_given"]} {claim.percent(pair["direct_error_rate"])} by '
+      f'{noise["epsilon_given"]} {claim.percent(direct_rate)} by '
       f'its own examples ({claim.points(noise, "excess")} over noise), '
-      f'{claim.percent(pair["error_rate"])} by those made on '
-      f'{figures.title(run.source)} ({claim.points(other, "excess")} over '
-      f'noise); its own {claim.points(pair, "more")} more, corrected p '
-      f'{run.corrected_p(pair):.2g}; above noise at {len(broken)} and '
-      f'{len(transferred)} of {len(own)} epsilons'
+      f'{claim.percent(run.at(name, seed, epsilon)["error_rate"])} by those '
+      f'made on {figures.title(run.source)} ({claim.points(other, "excess")} '
+      f'over noise){_how_much_more(run, name, seed, epsilon)}; above noise at '
+      f'{len(broken)} and {len(transferred)} of {len(own)} epsilons'
     )
   return claim.Claim(
     text,
@@ -115,6 +98,37 @@ def direct(run: run_lib.Run) -> claim.Claim:
     words or ['Add wavernn to config.sweep.sources.'],
     rule,
   )
+
+
+def _own_noise_rows(run, name, seed):
+  """Returns the control's rows of the attack on a model, judged by itself."""
+  mask = run.config['sweep']['masks'][0]
+  rows = run.over_trainings_on(name) if seed is None else run.rows
+  return [
+    row
+    for row in rows
+    if (row['source'], row['target'], row['control'])
+    == (name, name, run.control)
+    and row['seed'] == row['target_seed'] == seed
+    and (row['attack'], row['mask']) == (run.attack, mask)
+    and row['epsilon'] > 0
+  ]
+
+
+def _how_much_more(run, name, seed, epsilon):
+  """Returns how much more a model's own examples break, clip by clip."""
+  mask = run.config['sweep']['masks'][0]
+  for row in run.direct:
+    if (
+      (row['source'], row['target'], row['seed']) == (run.source, name, seed)
+      and (row['attack'], row['mask']) == (run.attack, mask)
+      and row['epsilon'] == epsilon
+    ):
+      return (
+        f'; its own {claim.points(row, "more")} more, corrected p '
+        f'{run.corrected_p(row):.2g}'
+      )
+  return ''
 
 
 def robust_to_noise(run: run_lib.Run) -> claim.Claim:
@@ -157,7 +171,7 @@ def shared_frontend(run: run_lib.Run) -> claim.Claim:
   )
   answers, words = [], []
   epsilon = run.telling_epsilon
-  for seed in sorted({s for n, s in run.judges if n == _SHARED}):
+  for seed in [s for n, s in run.judges if n == _SHARED]:
     shared, own = (
       run.at(name, seed, epsilon, run.control) for name in (_SHARED, 'wavernn')
     )
@@ -172,7 +186,8 @@ def shared_frontend(run: run_lib.Run) -> claim.Claim:
     else:
       answers.append(False if high < 0 else None)
     words.append(
-      f'seed {seed}: shared front end {claim.points(shared, "excess")}, own '
+      f'{_seed_title(seed)}: shared front end '
+      f'{claim.points(shared, "excess")}, own '
       f'{claim.points(own, "excess")} over noise at epsilon {epsilon:g}; '
       f'{100 * more:+.1f} points [{100 * low:.1f}, {100 * high:.1f}] more'
     )
@@ -185,6 +200,10 @@ def shared_frontend(run: run_lib.Run) -> claim.Claim:
     ],
     rule,
   )
+
+
+def _seed_title(seed):
+  return 'mean of trainings' if seed is None else f'seed {seed}'
 
 
 def smallest(run: run_lib.Run) -> claim.Claim:
@@ -241,7 +260,10 @@ _SMALL_DB = 20.0
 
 
 def _median_smallest(run):
-  """Returns by model and seed the median epsilon that changes an answer."""
+  """Returns by model and seed the median epsilon that changes an answer.
+
+  Seed None is of the clips of all seeds.
+  """
   path = run.path('attack', 'minimal.csv')
   by_judge = collections.defaultdict(list)
   mask = run.config['sweep']['masks'][0]
@@ -256,7 +278,8 @@ def _median_smallest(run):
       and (row['attack'], row['mask']) == (run.attack, mask)
       and row['target'] in run.config['models']
     ):
-      by_judge[row['target'], row['seed']].append(row['epsilon'])
+      for seed in (row['seed'], None):
+        by_judge[row['target'], seed].append(row['epsilon'])
   return {
     judge: f'{np.median(epsilons):g}'
     if np.isfinite(epsilons).mean() > 0.5

@@ -9,6 +9,8 @@ def finding_title(finding: run_lib.Row) -> str:
   return sweep.finding_title(finding, figures.attack_title, figures.title)
 
 
-def member_title(name: str, seed: int) -> str:
-  """Returns 'WaveCNN, seed 0'."""
+def member_title(name: str, seed: int | None) -> str:
+  """Returns 'WaveCNN, seed 0', or 'WaveCNN, mean of trainings'."""
+  if seed is None:
+    return f'{figures.title(name)}, mean of trainings'
   return f'{figures.title(name)}, seed {seed}'

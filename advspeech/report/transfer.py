@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib import figure, patches
 
-from advspeech import figures, storage
+from advspeech import claim, figures, storage
 from advspeech.report import panel_parts
 
 
@@ -15,25 +15,30 @@ def transfer_matrix(
 ) -> figure.Figure:
   """Returns a heat map: error in % of each target under each source's attack.
 
-  A frame marks the model that the examples were made on.
+  A frame marks the model that the examples were made on. Means over trainings,
+  whose seed is None, stand with their intervals.
 
   Args:
-    rows: Rows of `sweep.csv` of one task, attack, mask and epsilon.
+    rows: Rows of `sweep.csv`, or of `trainings.csv`, of one task, attack, mask
+      and epsilon.
     confidence: Of the table's intervals, for the note.
   """
   with figures.house_style():
 
     def names(model, seed):
       pairs = dict.fromkeys((row[model], row[seed]) for row in rows)
-      return sorted(pairs, key=lambda pair: (pair[1], pair[0]))
+      return sorted(pairs, key=lambda pair: (pair[1] or 0, pair[0]))
 
     sources, targets = names('source', 'seed'), names('target', 'target_seed')
     error = np.full((len(sources), len(targets)), np.nan)
+    texts = np.full(error.shape, '', object)
     for row in rows:
       source = sources.index((row['source'], row['seed']))
       target = targets.index((row['target'], row['target_seed']))
       known = row['error_rate'] != ''
-      error[source, target] = 100 * row['error_rate'] if known else np.nan
+      if known:
+        error[source, target] = 100 * row['error_rate']
+        texts[source, target] = _text(row)
     fig = figure.Figure(
       figsize=(2.6 + 1.15 * len(targets), 1.6 + 0.62 * len(sources))
     )
@@ -44,7 +49,7 @@ def transfer_matrix(
       if not np.isfinite(value):
         continue
       color = 'white' if value > 55 else 'black'
-      panel.text(x, y, f'{value:.0f}', ha='center', va='center', color=color)
+      panel.text(x, y, texts[y, x], ha='center', va='center', color=color)
       if sources[y] == targets[x]:
         panel.add_patch(
           patches.Rectangle(
@@ -54,7 +59,11 @@ def transfer_matrix(
     short = storage.distinct_ends({name for name, _ in (*sources, *targets)})
     for axis, models in ((panel.xaxis, targets), (panel.yaxis, sources)):
       axis.set_ticks(
-        range(len(models)), [f'{_short(short[m])}\nseed {s}' for m, s in models]
+        range(len(models)),
+        [
+          _short(short[m]) + ('' if s is None else f'\nseed {s}')
+          for m, s in models
+        ],
       )
     panel.tick_params(labelsize=8, length=0)
     panel.set_xlabel('judged by')
@@ -76,6 +85,15 @@ def transfer_matrix(
       f'{panel_parts.widest_by_speaker(rows)}.',
     )
     return fig
+
+
+def _text(row):
+  """Returns an error in %, over trainings with its interval."""
+  text = f'{100 * row["error_rate"]:.0f}'
+  if row['seed'] is not None:
+    return text
+  low, high = (100 * end for end in claim.widest(row, 'ci'))
+  return f'{text}\n[{low:.0f}, {high:.0f}]'
 
 
 def _short(model):

@@ -27,7 +27,8 @@ def filters(run: run_lib.Run) -> list[run_lib.Row]:
   taken = by_point(run.transforms)
   transforms = [t for t in dict.fromkeys(key[2] for key in points) if t]
   rows = []
-  for name, seed in run.judges if transforms else ():
+  judges = dict.fromkeys((row['target'], row['seed']) for row in run.first)
+  for name, seed in judges if transforms else ():
     for transform in ('', *transforms):
 
       def at(adaptive, epsilon, of=points, judge=(name, seed, transform)):

@@ -37,7 +37,11 @@ def make_results(num_seeds, rate_of=lambda *_: 0.5, num_speakers=12):
           rate = rate_of(member.name, member.seed, seed, variant, epsilon)
           wrong = rng.random(NUM_CLIPS) < rate
           answers[e, v, t] = np.where(wrong, (LABELS + 1) % 3, LABELS)
-    judged[cell] = types.SimpleNamespace(predictions=answers)
+    judged[cell] = types.SimpleNamespace(
+      predictions=answers,
+      clean=np.tile(LABELS, (len(members), 1)),
+      snr_db=np.full((len(EPSILONS), 4, NUM_CLIPS), 10.0 + seed),
+    )
   speakers = np.array([f'v{i % num_speakers}' for i in range(NUM_CLIPS)])
   made_up = types.SimpleNamespace(
     members=members,
@@ -61,6 +65,8 @@ def test_means_are_of_models_of_the_attacked_seed():
     assert row['num_clips'] == NUM_CLIPS - 1
     assert row['error_rate'] == pytest.approx(0.5, abs=0.12)
     assert row['lowest'] < 0.35 < 0.75 < row['highest']
+    assert row['flip_rate'] == pytest.approx(row['error_rate'], abs=0.02)
+    assert row['mean_snr_db'] == 11
     # Of three trainings nobody knows what the fourth does.
     assert row['ci_low'] == row['ci_speaker_high'] == row['excess_low'] == ''
     assert (row['excess'] == '') == (row['control'] == '')

@@ -9,7 +9,7 @@ import numpy as np
 from advspeech.statistics import trainings
 from advspeech.sweep import planning, rates
 from advspeech.sweep import results as results_lib
-from advspeech.sweep.tables import columns
+from advspeech.sweep.tables import columns, points
 
 _SOURCE = (
   'task',
@@ -24,6 +24,8 @@ COLUMNS: columns.Columns = {
   **{name: columns.CELL[name] for name in _SOURCE},
   'control': str,
   **columns.EPSILON,
+  'mean_snr_db': float,
+  'num_infinite_snr': int,
   'num_trainings': int,
   'num_clips': int,
   'num_speakers': int,
@@ -37,6 +39,11 @@ COLUMNS: columns.Columns = {
   'sd_clips': float,
   'sd_trainings': float,
   'sd_rest': float,
+  'flip_rate': float,
+  'flip_ci_low': float,
+  'flip_ci_high': float,
+  'flip_ci_speaker_low': float,
+  'flip_ci_speaker_high': float,
   **columns.of_difference('excess'),
   'excess_lowest': float,
   'excess_highest': float,
@@ -78,24 +85,29 @@ def rows(results: results_lib.Results) -> Iterator[dict[str, Any]]:
       columns.of_epsilon(epsilon, results.levels)['epsilon'] > 0
       for epsilon in cell.epsilons
     )
+    confidence = results.confidence
     for control in ('', *(n for n in names if n in planning.CONTROLS)):
       c = names.index(control) if control else 0
+      measured = planning.CONTROLS.index(control) + 1 if control else 0
       for e, epsilon in enumerate(cell.epsilons):
         attacked, wrong = (_wrong(results, family, e, i) for i in (0, c))
+        snr_db = [results.judged[x].snr_db[e, measured] for x in family.cells]
         row = {
           **dict.fromkeys(COLUMNS, ''),
           **_of_family(results, family),
           'control': control,
           **columns.of_epsilon(epsilon, results.levels),
+          **points.mean_snr(np.concatenate(snr_db)),
           'num_trainings': len(wrong),
           'num_clips': int(known.sum()),
           'num_speakers': rates.num_speakers(speakers),
-          **_rate(wrong, speakers, results.confidence),
+          **_rate(wrong, speakers, confidence),
+          **_flips(
+            _flipped(results, family, e, c), sweep.split.speakers, confidence
+          ),
         }
         if control:
-          row |= _excess(
-            attacked, wrong, speakers, results.confidence, num_tried
-          )
+          row |= _excess(attacked, wrong, speakers, confidence, num_tried)
         yield row
 
 
@@ -137,6 +149,23 @@ def _wrong(results, family, e, variant):
   return np.stack(found)
 
 
+def _flipped(results, family, e, variant):
+  """Returns whose answer is another than clean, [num_trainings, num_clips]."""
+  found = []
+  for cell, t in zip(family.cells, family.targets, strict=True):
+    judged = results.judged[cell]
+    found.append(judged.predictions[e, variant, t] != judged.clean[t])
+  return np.stack(found)
+
+
+def _flips(flipped, speakers, confidence):
+  """Returns the columns of the rate at which answers change."""
+  return {
+    'flip_rate': float(flipped.mean()),
+    **_ends('flip_ci', flipped, speakers, confidence),
+  }
+
+
 def _rate(wrong, speakers, confidence):
   """Returns the columns of a rate over trainings."""
   of_training = wrong.mean(1)
@@ -148,15 +177,21 @@ def _rate(wrong, speakers, confidence):
   if wrong.shape[1] > 1:
     parts = trainings.components(wrong)
     row |= {f'sd_{name}': sd for name, sd in parts._asdict().items()}
-  if len(wrong) >= trainings.FEWEST_TRAININGS:
-    inner = trainings.rate_interval(wrong, confidence=confidence)
-    row['ci_low'], row['ci_high'] = inner
-    if rates.are_enough(speakers):
-      outer = trainings.rate_interval(
-        wrong, cluster=speakers, confidence=confidence
-      )
-      row['ci_speaker_low'] = min(inner[0], outer[0])
-      row['ci_speaker_high'] = max(inner[1], outer[1])
+  return row | _ends('ci', wrong, speakers, confidence)
+
+
+def _ends(name, wrong, speakers, confidence):
+  """Returns intervals by clip and by speaker, that are known, as columns."""
+  if len(wrong) < trainings.FEWEST_TRAININGS:
+    return {}
+  inner = trainings.rate_interval(wrong, confidence=confidence)
+  row = {f'{name}_low': inner[0], f'{name}_high': inner[1]}
+  if rates.are_enough(speakers):
+    outer = trainings.rate_interval(
+      wrong, cluster=speakers, confidence=confidence
+    )
+    row[f'{name}_speaker_low'] = min(inner[0], outer[0])
+    row[f'{name}_speaker_high'] = max(inner[1], outer[1])
   return row
 
 
