@@ -66,6 +66,17 @@ def papers_depth(shallow_networks):
   shallow.set_depths()
 
 
+@pytest.fixture
+def undrawn_figures(monkeypatch):
+  """Figures are a white dot each, where what is tested is the page around."""
+  from matplotlib import figure
+
+  from advspeech import figures
+
+  save, dot = figures.save, figure.Figure(figsize=(0.1, 0.1))
+  monkeypatch.setattr(figures, 'save', lambda fig, path: save(dot, path))
+
+
 @pytest.fixture(scope='session')
 def espeak_dir(tmp_path_factory):
   """Folder with the embedded corpus, prepared once."""

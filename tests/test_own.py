@@ -85,6 +85,7 @@ def run(folder, config):
   return folder / 'run'
 
 
+@pytest.mark.slow
 def test_models_of_ones_own_are_trained_with_their_options(run):
   for name, options in (
     ('logmelcnn', {'name': 'mine:LogMelCNN', 'bands': 32}),
@@ -95,6 +96,7 @@ def test_models_of_ones_own_are_trained_with_their_options(run):
     assert summary['training']['augmentation'] == 'mine:louder_or_not'
 
 
+@pytest.mark.slow
 def test_all_of_it_is_swept_with_controls_and_intervals(run):
   rows = storage.read_table(str(run / 'attack' / 'sweep.csv'))
   sources = {row['source'] for row in rows}
@@ -118,6 +120,7 @@ def test_all_of_it_is_swept_with_controls_and_intervals(run):
   assert victim['mine:tilt']['classes'] == ['female', 'male']
 
 
+@pytest.mark.slow
 def test_the_page_calls_everything_by_its_title(run):
   page = (run / 'report' / 'index.html').read_text()
   for title in (

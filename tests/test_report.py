@@ -27,6 +27,7 @@ from advspeech import (
 from advspeech.report import (
   architecture,
   comparison,
+  error_curves,
   players,
   protection_claims,
   sections,
@@ -207,6 +208,7 @@ def test_a_smaller_excess_may_be_the_significant_one(tmp_path):
   assert all('at epsilon 0.01 (' in sentence for sentence in found.found)
 
 
+@pytest.mark.usefixtures('undrawn_figures')
 def test_the_page_tells_errors_and_answers_of_every_class(tmp_path):
   run = read(tmp_path)
   shares = [
@@ -258,6 +260,7 @@ def test_a_change_of_answers_is_told_by_speaker(tmp_path):
     ('', 'whose voices they are is not known'),
   ],
 )
+@pytest.mark.usefixtures('undrawn_figures')
 def test_conditions_of_intervals_are_told_beside_them(tmp_path, number, words):
   rows = runs.by_speaker(runs.sweep(), 0.1, number)
   if number != 8:
@@ -265,13 +268,14 @@ def test_conditions_of_intervals_are_told_beside_them(tmp_path, number, words):
   run = read(tmp_path, rows=rows)
   assert words in run.conditions
   assert 'this split and one draw of noise' in run.conditions
-  with open(report.write(run.folder), encoding='utf-8') as file:
-    page = file.read()
-  assert page.count(run.conditions) >= 4
-  shown = '<span class="voices">by speaker [' in page
-  assert shown == (number == 8)
-  figure = (tmp_path / 'run' / 'report' / 'figure6-gender.svg').read_text()
-  assert ('voices (pale)' in figure) == shown
+  enough = number == 8
+  fig = error_curves.error_against_epsilon(run.first)
+  notes = ' '.join(text.get_text() for text in fig.texts)
+  assert ('voices (pale)' in ' '.join(notes.split())) == enough
+  if number != 5:  # a page takes seconds
+    page = pathlib.Path(report.write(run.folder)).read_text(encoding='utf-8')
+    assert page.count(run.conditions) >= 4
+    assert ('<span class="voices">by speaker [' in page) == enough
 
 
 def _random_run(run, rng):
@@ -897,6 +901,7 @@ def test_an_influence_that_hardly_falls_does_not_vanish(tmp_path):
     ((0.85, 1.15), (0.5, 0.6), claim.REFUTED),
   ],
 )
+@pytest.mark.usefixtures('undrawn_figures')
 def test_accumulation_is_of_length_and_rate_not_of_random_samples(
   tmp_path, seconds, rate, verdict
 ):
@@ -925,9 +930,9 @@ def test_accumulation_is_of_length_and_rate_not_of_random_samples(
     'Random samples of a clip: WaveCNN, seed 0: exponent 1.00 [0.99, 1.01], 14 '
     'clips, 2 left out, whose change is not positive (not counted)'
   )
-  with open(report.write(run.folder), encoding='utf-8') as file:
-    page = file.read()
-  assert page.count('>sampling rate</td>') == 2
+  if verdict == claim.CONFIRMED:  # a page takes seconds
+    page = pathlib.Path(report.write(run.folder)).read_text(encoding='utf-8')
+    assert page.count('>sampling rate</td>') == 2
 
 
 def read_all(folder):
@@ -1176,6 +1181,7 @@ def test_scores_that_are_not_defined_are_counted_out(tmp_path):
     assert found['medians'] == [(20, 5), (10, 5), (5, 5), (0.7, 3), None]
 
 
+@pytest.mark.usefixtures('undrawn_figures')
 def test_attacks_on_features_are_compared_at_equal_size_and_error(tmp_path):
   run = read(tmp_path)
   study, results = studies.resolve('features'), run.studies['features']

@@ -64,6 +64,7 @@ def test_wavernn_is_attacked_directly_in_the_mean_of_trainings(tmp_path):
   assert '50.0 % by its own examples' in found.found[0]
 
 
+@pytest.mark.usefixtures('undrawn_figures')
 def test_two_trainings_have_a_spread_and_no_interval(tmp_path):
   run = read(tmp_path, None, (0, 1))
   assert not run.is_about_trainings
@@ -76,6 +77,7 @@ def test_two_trainings_have_a_spread_and_no_interval(tmp_path):
   assert 'WaveCNN, mean of trainings' not in text
 
 
+@pytest.mark.usefixtures('undrawn_figures')
 def test_the_page_of_six_trainings_gives_their_means(tmp_path):
   run = read(tmp_path, runs.sweep(seeds=SIX), SIX)
   assert 'hold for the next training too, of which 6' in run.conditions

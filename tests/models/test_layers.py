@@ -169,7 +169,9 @@ def test_a_deep_map_is_pooled_as_the_same_map_in_order(depth, slope):
 
 
 @pytest.mark.parametrize('platform', ['gpu', 'tpu'])
-@pytest.mark.parametrize('norm', models.NORMS)
+@pytest.mark.parametrize(
+  'norm', ['none', pytest.param('batch', marks=pytest.mark.slow)]
+)
 def test_what_other_platforms_compute_is_the_same_network(
   platform, norm, monkeypatch
 ):

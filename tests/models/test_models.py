@@ -132,11 +132,9 @@ def random_variables(model, seed, num_samples):
   [
     ('wavecnn', {'norm': 'batch'}),
     ('wavecnn', {'norm': 'none', 'center_input': False}),
-    ('wavecnn', {'norm': 'none', 'center_input': False, 'input_pool': 2}),
     ('wavecnn', {'norm': 'batch', 'input_pool': 2}),
     ('wavernn', {'norm': 'batch'}),
     ('wavernn', {'norm': 'none', 'center_input': False}),
-    ('wavernn', {'norm': 'batch', 'input_pool': 2}),
   ],
   ids=str,
 )

@@ -420,6 +420,7 @@ def test_clips_are_spread_over_the_split():
   assert len(input_pipeline.spread(split, 99)) == 10
 
 
+@pytest.mark.slow
 def test_results_do_not_depend_on_the_number_of_devices(
   study, attacked, monkeypatch
 ):

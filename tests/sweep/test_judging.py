@@ -410,7 +410,9 @@ def test_judges_what_each_file_format_gives_back(split):
     assert (whole_steps == 0).all()
 
 
-@pytest.mark.parametrize('attack', ['fgsm', 'mfcc'])
+@pytest.mark.parametrize(
+  'attack', ['fgsm', pytest.param('mfcc', marks=pytest.mark.slow)]
+)
 def test_one_gradient_serves_every_epsilon(split, attack):
   counts = []
   for num_epsilons in (1, 7):
