@@ -10,9 +10,9 @@ from advspeech.report import titles
 TESTED = (
   "McNemar's exact test on the same clips and, where there are enough "
   'speakers, a bootstrap that draws these, the level of both shared out among '
-  'the epsilons (Bonferroni); of five trainings or more instead the interval of '
-  'the mean difference over trainings at that level, by speaker where there are '
-  'enough'
+  'the epsilons (Bonferroni); of five trainings or more instead the interval '
+  'of the mean difference over trainings at that level, by speaker where there '
+  'are enough'
 )
 
 
