@@ -4,7 +4,7 @@ import types
 
 import numpy as np
 import pytest
-from sweep_subjects import EPSILONS, make_cell, make_settings
+from sweep_subjects import EPSILONS, make_planned, make_settings
 
 from advspeech import sweep
 from advspeech.statistics import trainings
@@ -24,12 +24,12 @@ def make_results(num_seeds, rate_of=lambda *_: 0.5, num_speakers=12):
     for seed in range(num_seeds)
     for name in NAMES
   ]
-  cells = [make_cell(source=2 * seed) for seed in range(num_seeds)]
+  plan = [make_planned(source=2 * seed) for seed in range(num_seeds)]
   rng = np.random.default_rng(0)
   judged = {}
   made = make_settings()
-  for seed, cell in enumerate(cells):
-    names = settings.variants(cell, made)
+  for seed, planned in enumerate(plan):
+    names = settings.variants(planned, made)
     answers = np.tile(LABELS, (len(EPSILONS), len(names), len(members), 1))
     for e, epsilon in enumerate(EPSILONS):
       for v, variant in enumerate(names):
@@ -37,7 +37,7 @@ def make_results(num_seeds, rate_of=lambda *_: 0.5, num_speakers=12):
           rate = rate_of(member.name, member.seed, seed, variant, epsilon)
           wrong = rng.random(NUM_CLIPS) < rate
           answers[e, v, t] = np.where(wrong, (LABELS + 1) % 3, LABELS)
-    judged[cell] = types.SimpleNamespace(
+    judged[planned] = types.SimpleNamespace(
       predictions=answers,
       clean=np.tile(LABELS, (len(members), 1)),
       snr_db=np.full((len(EPSILONS), 4, NUM_CLIPS), 10.0 + seed),
@@ -45,7 +45,7 @@ def make_results(num_seeds, rate_of=lambda *_: 0.5, num_speakers=12):
   speakers = np.array([f'v{i % num_speakers}' for i in range(NUM_CLIPS)])
   made_up = types.SimpleNamespace(
     members=members,
-    cells=cells,
+    plan=plan,
     settings=made,
     split=types.SimpleNamespace(speakers=speakers),
   )
@@ -78,8 +78,8 @@ def test_five_trainings_have_the_interval_of_their_verdicts():
   known = LABELS >= 0
   wrong = np.stack(
     [
-      found.judged[cell].predictions[1, 0, 2 * seed + 1] != LABELS
-      for seed, cell in enumerate(found.sweep.cells)
+      found.judged[planned].predictions[1, 0, 2 * seed + 1] != LABELS
+      for seed, planned in enumerate(found.sweep.plan)
     ]
   )[:, known]
   row = next(r for r in rows if (r['control'], r['epsilon']) == ('', 0.01))

@@ -21,7 +21,7 @@ _SOURCE = (
   'adaptive',
 )
 COLUMNS: columns.Columns = {
-  **{name: columns.CELL[name] for name in _SOURCE},
+  **{name: columns.ATTACK[name] for name in _SOURCE},
   'control': str,
   **columns.EPSILON,
   'mean_snr_db': float,
@@ -61,11 +61,11 @@ class _Family:
   """One attack on a model, seed by seed, and one of its judges.
 
   Attributes:
-    cells: Of the attack, one a seed.
+    attacks: One a seed.
     targets: Index of the judge of each, of the same seed.
   """
 
-  cells: list[planning.Cell]
+  attacks: list[planning.PlannedAttack]
   targets: list[int]
 
 
@@ -81,21 +81,21 @@ def rows(results: results_lib.Results) -> Iterator[dict[str, Any]]:
   """
   sweep = results.sweep
   for family in _families(results):
-    cell = family.cells[0]
-    names = results.variants(cell)
+    planned = family.attacks[0]
+    names = results.variants(planned)
     known = sweep.members[family.targets[0]].labels >= 0
     speakers = sweep.split.speakers[known]
     num_tried = sum(
       columns.of_epsilon(epsilon, results.levels)['epsilon'] > 0
-      for epsilon in cell.epsilons
+      for epsilon in planned.epsilons
     )
     confidence = results.confidence
     for control in ('', *(n for n in names if n in planning.CONTROLS)):
       c = names.index(control) if control else 0
       measured = planning.CONTROLS.index(control) + 1 if control else 0
-      for e, epsilon in enumerate(cell.epsilons):
+      for e, epsilon in enumerate(planned.epsilons):
         attacked, wrong = (_wrong(results, family, e, i) for i in (0, c))
-        snr_db = [results.judged[x].snr_db[e, measured] for x in family.cells]
+        snr_db = [results.judged[x].snr_db[e, measured] for x in family.attacks]
         row = {
           **dict.fromkeys(COLUMNS, ''),
           **_of_family(results, family),
@@ -118,17 +118,17 @@ def rows(results: results_lib.Results) -> Iterator[dict[str, Any]]:
 def _families(results):
   """Yields attacks that were made on models of two seeds or more."""
   members = results.sweep.members
-  by_attack: dict[Any, list[planning.Cell]] = {}
-  for cell in results.sweep.cells:
-    key = members[cell.source].name, dataclasses.replace(cell, source=0)
-    by_attack.setdefault(key, []).append(cell)
-  for cells in by_attack.values():
+  by_attack: dict[Any, list[planning.PlannedAttack]] = {}
+  for planned in results.sweep.plan:
+    key = members[planned.source].name, dataclasses.replace(planned, source=0)
+    by_attack.setdefault(key, []).append(planned)
+  for attacks in by_attack.values():
     for name in dict.fromkeys(member.name for member in members):
       of_seed = {m.seed: t for t, m in enumerate(members) if m.name == name}
       pairs = [
-        (cell, of_seed[members[cell.source].seed])
-        for cell in cells
-        if members[cell.source].seed in of_seed
+        (planned, of_seed[members[planned.source].seed])
+        for planned in attacks
+        if members[planned.source].seed in of_seed
       ]
       has_labels = pairs and (members[pairs[0][1]].labels >= 0).any()
       if len(pairs) > 1 and has_labels:
@@ -136,8 +136,8 @@ def _families(results):
 
 
 def _of_family(results, family):
-  row = columns.of_cell(
-    results, family.cells[0], results.sweep.members[family.targets[0]]
+  row = columns.of_attack(
+    results, family.attacks[0], results.sweep.members[family.targets[0]]
   )
   return {name: row[name] for name in _SOURCE}
 
@@ -145,10 +145,10 @@ def _of_family(results, family):
 def _wrong(results, family, e, variant):
   """Returns who is judged wrong, [num_trainings, num_clips with a label]."""
   found = []
-  for cell, t in zip(family.cells, family.targets, strict=True):
+  for planned, t in zip(family.attacks, family.targets, strict=True):
     labels = results.sweep.members[t].labels
     known = labels >= 0
-    answers = results.judged[cell].predictions[e, variant, t]
+    answers = results.judged[planned].predictions[e, variant, t]
     found.append(answers[known] != labels[known])
   return np.stack(found)
 
@@ -156,8 +156,8 @@ def _wrong(results, family, e, variant):
 def _flipped(results, family, e, variant):
   """Returns whose answer is another than clean, [num_trainings, num_clips]."""
   found = []
-  for cell, t in zip(family.cells, family.targets, strict=True):
-    judged = results.judged[cell]
+  for planned, t in zip(family.attacks, family.targets, strict=True):
+    judged = results.judged[planned]
     found.append(judged.predictions[e, variant, t] != judged.clean[t])
   return np.stack(found)
 
