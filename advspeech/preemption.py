@@ -248,6 +248,8 @@ class _Agreement:
 
   def reached(self):
     """Counts a check; returns whether it is the last one."""
+    # Counted whether or not a signal came: the number agreed on is one that no
+    # process has passed, and each comes to it by itself.
     with self._lock:
       self._num_checks += 1
       return self._last is not None and self._num_checks >= self._last

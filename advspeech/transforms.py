@@ -129,6 +129,8 @@ def _differentiable(name, fn):
 
 def _not_differentiable(name, fn):
   """Returns the transform of fn(audio), the identity to a gradient."""
+  # Steps have a slope of zero nearly everywhere, and an attack that follows it
+  # stands still: it is given that of what they approximate.
   straight = jax.custom_jvp(fn)
   straight.defjvp(lambda x, tangent: (fn(*x), *tangent))
 

@@ -105,10 +105,14 @@ def _search(objective_fn, audio, epsilon, keys, threat, num_steps):
     count = count + (new_loss > loss)
     top = _better((now, gradient, new_loss), top, new_loss > top[2])
     kept = _better((now, margin), kept, margin > kept[1])
+    # Condition 1: too few steps of the window have raised the loss. Condition
+    # 2: the last checkpoint did not halve the step, and the best loss has not
+    # risen since. Between checkpoints `window` is 0, and neither is looked at.
     best_then, had_halved = checked
     stuck = (count <= PROGRESS * window) | (~had_halved & (best_then >= top[2]))
     at_checkpoint = window > 0
     halve = stuck & at_checkpoint
+    # The best point's gradient is at hand: going back costs none.
     now, gradient, loss = _better(top, (now, gradient, new_loss), halve)
     step = jnp.where(halve, step / 2, step)
     checked = (
@@ -129,9 +133,12 @@ def _search(objective_fn, audio, epsilon, keys, threat, num_steps):
     (start, gradient, loss),
     (start, margin),
     jnp.zeros(epsilon.shape, jnp.int32),
+    # As if halved before: at the first checkpoint condition 2 has nothing to
+    # compare with.
     (loss, jnp.ones(epsilon.shape, bool)),
   )
   windows = jnp.asarray(checkpoint_windows(num_steps))
+  # Before the first step there was none whose direction could be kept.
   inertia = jnp.full(num_steps, MOMENTUM, audio.dtype).at[0].set(1)
   carry, _ = jax.lax.scan(
     lambda carry, x: (body(x[0], carry, x[1]), None), carry, (inertia, windows)

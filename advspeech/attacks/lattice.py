@@ -82,6 +82,9 @@ def repair(
 
   def repair_one(inputs):
     adv, radius = inputs[0][None], inputs[1][None]
+    # Of the two neighbours of a sample the gradient at the rounded clip says
+    # which raises the loss, to first order and for each sample alone. What all
+    # of them do together is evaluated, and taken back where it is worse.
     nearest = to_lattice(audio, adv, radius, step=step, bounds=bounds)[0]
     gradient, before = jax.grad(losses, has_aux=True)(nearest)
     exact = (adv[0] - audio) / step
@@ -109,9 +112,12 @@ def _radii(audio, adv, epsilons):
 
 def _place(audio, steps, radii, step, bounds):
   """Returns audio + steps * step inside the balls and the bounds."""
+  # Whole steps towards the clean clip, from the ball and from the bounds: to
+  # the nearest one would lead out of them.
   most = jnp.floor(radii / step)[:, :, None]
   lowest = jnp.ceil((bounds[0] - audio) / step)[None]
   highest = jnp.floor((bounds[1] - audio) / step)[None]
   inside = jnp.clip(jnp.clip(steps, -most, most), lowest, highest)
+  # A sample that is not moved is not brought inside the bounds either.
   steps = jnp.where((steps == 0) | (most == 0), 0, inside)
   return jnp.where(steps == 0, audio[None], audio[None] + steps * step)

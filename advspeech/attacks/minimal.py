@@ -60,6 +60,8 @@ def _on_the_grid(success, epsilons):
   order = jnp.argsort(epsilons, axis=0, stable=True)
   epsilons = jnp.take_along_axis(epsilons, order, axis=0)
   success = jnp.take_along_axis(success, order, axis=0)
+  # An island begins where the epsilon before failed, and nothing came before
+  # the first.
   before = jnp.pad(success[:-1], ((1, 0), (0, 0)))
   return Minimal(
     epsilon=jnp.where(success, epsilons, jnp.inf).min(0),
@@ -76,6 +78,8 @@ def _bisect(success, epsilons):
     return jnp.take_along_axis(values, index[None], axis=0)[0]
 
   def halve(_, bracket):
+    # Clips are bisected side by side: a bracket that is closed stays as it is
+    # until the others are, and what it looks up meanwhile is not used.
     low, high = bracket
     middle = (low + high) // 2
     apart = high - low > 1
@@ -86,6 +90,7 @@ def _bisect(success, epsilons):
     )
 
   num_epsilons, batch_size = success.shape
+  # Below the grid, at -1, lies the clean clip, on which no attack succeeds.
   bracket = jnp.full(batch_size, -1), jnp.full(batch_size, num_epsilons - 1)
   _, high = jax.lax.fori_loop(0, num_epsilons.bit_length(), halve, bracket)
   return jnp.where(success[-1], at(epsilons, high), jnp.inf)

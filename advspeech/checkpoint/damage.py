@@ -48,6 +48,8 @@ def replaced(path: str) -> str:
 
 def _put_back(path):
   """Puts back what a save was to replace that did not end."""
+  # A save that was killed at its very end has left a whole checkpoint, which
+  # is the newer one.
   old = replaced(path)
   if os.path.isdir(old) and damage_of(path) and not damage_of(old):
     shutil.rmtree(path, ignore_errors=True)
@@ -65,6 +67,8 @@ def write_digests(folder: str) -> None:
     for name in names
   )
   digests = {os.path.relpath(path, folder): _sha256(path) for path in paths}
+  # With the step's number: the digests of a folder that was renamed, or put in
+  # another's place, are right.
   sealed = {'step': os.path.basename(folder), 'files': digests}
   storage.write_json(os.path.join(folder, DIGESTS), sealed)
 
@@ -92,6 +96,7 @@ def damage_of(folder: str) -> str:
     # In a bucket they are sent last, and nothing else marks a step.
     saving = buckets.is_bucket(folder) or os.path.isdir(folder + SAVING)
     return UNFINISHED if saving else f'{DIGESTS} is missing'
+  # The digests may be damaged as well: nothing of them is taken for granted.
   try:
     sealed = storage.read_json(os.path.join(folder, DIGESTS))
     step, items = sealed['step'], sorted(sealed['files'].items())

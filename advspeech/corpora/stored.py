@@ -72,9 +72,12 @@ class StoredClips:
     Raises:
       errors.InputError: If the data set is damaged.
     """
+    # What is asked for is read when it is asked for, and not remembered: the
+    # system caches the files, as far as there is memory.
     wanted = self._rows[rows]
     clips = np.zeros((len(wanted), self._shape.num_samples), np.int16)
 
+    # Each thread fills rows of its own, so that they need no lock.
     def read(i):
       try:
         example = self._source[int(wanted[i])]

@@ -1,4 +1,4 @@
-"""The gradient of a loss to every sample, and what is kept of it."""
+"""The gradient of a loss to every sample, and its summary."""
 
 from collections.abc import Callable
 
@@ -30,7 +30,7 @@ def summarise(
   frame_samples: int,
   frame_ms: float,
 ) -> dict[str, jax.Array]:
-  """Returns what is told of a gradient, over the samples the mask names.
+  """Returns the summary of a gradient, over the samples the mask names.
 
   Args:
     gradient: [rows, time], whole frames.

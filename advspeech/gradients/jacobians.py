@@ -20,7 +20,7 @@ def state_jacobian_norms(
   s_i is the state before input i, so that s_0 is `initial` and s_n the last
   (paper, eqs. 8-12). Power iteration on J^T J, whose products with a vector are
   a JVP and a VJP through the steps from i on, all i side by side; vectors are
-  scaled at every turn, so that norms down to the smallest number are told.
+  scaled at every turn, so that norms down to the smallest number are reported.
 
   Args:
     step_fn: Maps (state [size], input) to the next state.
@@ -33,10 +33,11 @@ def state_jacobian_norms(
   """
   num_steps = inputs.shape[0]
 
-  def keep(state, x):
+  def advance(state, x):
     return step_fn(state, x), state
 
-  last, states = jax.lax.scan(keep, initial, inputs)
+  # Every state is computed once; a norm then begins at the one it is of.
+  last, states = jax.lax.scan(advance, initial, inputs)
   states = jnp.concatenate([states, last[None]])
 
   def norm(start):
@@ -45,12 +46,16 @@ def state_jacobian_norms(
 
       def step(state, step_input):
         index, x = step_input
+        # The steps before are the identity: tails of one length can be vmapped
+        # over their starts.
         return jnp.where(index >= start, step_fn(state, x), state), None
 
       steps = jnp.arange(num_steps), inputs
       return jax.lax.scan(step, state, steps)[0]
 
     state = states[start]
+    # J is too large to be built for every i; its products are not. Linearised
+    # once, the steps are not run again for each of them.
     push = jax.linearize(tail, state)[1]
     pull = jax.linear_transpose(push, state)
 

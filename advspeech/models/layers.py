@@ -182,7 +182,9 @@ def _norm_and_pool_forward(x, scale, bias, rows, depth, axis):
 def _norm_and_pool_backward(depth, axis, saved, cotangents):
   x, out, scale, rows, mean, spread, num = saved
   wide = jnp.promote_types(x.dtype, jnp.float32)
+  # ReLU passes gradients where its result is positive.
   cotangent = jnp.where(out > 0, cotangents[0], 0).astype(wide)
+  # Which sample was taken is found again: what is not saved is not moved.
   first, second = _pairs(x, depth)
   taken = _takes_second(first, second, scale < 0)
   pooled = jnp.where(taken, second, first).astype(wide)
@@ -196,6 +198,8 @@ def _norm_and_pool_backward(depth, axis, saved, cotangents):
   sums = jnp.stack([bias_gradient, scale_gradient])
   if axis is not None:
     sums = lax.psum(sums, axis)
+  # A sample moves the mean and the variance, and by them every other: the same
+  # for all, and in proportion to its distance from the mean.
   factor = scale * spread
   level = -factor * sums[0] / num
   slope = -factor * spread * sums[1] / num

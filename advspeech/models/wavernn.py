@@ -71,6 +71,7 @@ class TanhCell(nn.Module):
 
 
 def _gate_bias(forget_bias):
+  # The forget gate is the second of the four.
   def init(key, shape, dtype=jnp.float32):
     del key
     gates = jnp.zeros((4, shape[0] // 4), dtype).at[1].set(forget_bias)
@@ -165,6 +166,8 @@ def recurrence(
     variables: Its parameters and running statistics.
     clip: [time] in [0, 1].
   """
+  # Taken from the model's own run: nothing before the recurrence is written a
+  # second time here.
   _, captured = model.apply(
     variables,
     clip[None],
@@ -179,6 +182,8 @@ def recurrence(
   cell = kind(units, front.dtype, front.precision)
   params = {'params': variables['params'][model.cell]}
 
+  # A step is one function of one vector, whatever the kind: Jacobians of it are
+  # square, and compose.
   def step_fn(state, projected):
     carry = tuple(jnp.split(state[None], 2, -1)) if lstm else state[None]
     carry, _ = cell.apply(params, carry, projected[None])

@@ -60,6 +60,8 @@ class Mask:
     """Returns [num_samples // 2 + 1] weights of rfft bins; None for all."""
     if self.band_hz is None:
       return None
+    # Known while a program is traced: an empty band is refused there, and the
+    # weights are constants of what is compiled.
     with jax.ensure_compile_time_eval():
       return attacks.band_weights(
         num_samples, *self.band_hz, sample_rate_hz=audio.SAMPLE_RATE_HZ
@@ -76,6 +78,7 @@ def parse(text: str) -> Mask:
   Raises:
     errors.InputError: If it is none of these, or a range is empty.
   """
+  # A word says by itself which field it is of: their order does not matter.
   values = {}
   for word in text.replace(' ', '').lower().split('+'):
     found = _RANGE.fullmatch(word)
@@ -126,6 +129,7 @@ def num_touched(text: str, split: input_pipeline.Split) -> np.ndarray:
   """Returns how many samples of each clip a mask lets touch, [num_clips]."""
   mask = parse(text)
   first, end = mask.window(split.pcm.shape[1])
+  # A recording outside the interval has both its ends at the same one of it.
   starts, ends = np.clip(split.spans, first, end).T
   return {
     'all': np.full(len(split), end - first),

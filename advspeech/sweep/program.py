@@ -107,6 +107,8 @@ def _judge_chunk(program, source, targets, fitted, rows):
     program.transform if program.adaptive else None,
     program.bounds,
   )
+  # Outside of the loop over epsilons, on which it does not depend: the gradient
+  # of a single step serves all of them.
   prepared = program.attack.prepare(problem)
 
   def predict(x):
@@ -114,6 +116,8 @@ def _judge_chunk(program, source, targets, fitted, rows):
     if program.transform:
       draws = randomness.stream(keys, 'transform')
       x = program.transform.apply(x, draws, recorded)
+    # Members of one architecture, one after another: side by side their feature
+    # maps would take the memory of all.
     predicted = [
       jax.lax.map(
         lambda variables, model=model: jnp.argmax(
@@ -129,6 +133,7 @@ def _judge_chunk(program, source, targets, fitted, rows):
     perturbed = problem_lib.carry_out(
       program.attack, problem, prepared, direction, radius
     )
+    # As large as what the bounds left of the attack, not as its radius.
     controls = [
       control(
         name, randomness.stream(keys, name), perturbed, problem, program.bounds
@@ -139,6 +144,7 @@ def _judge_chunk(program, source, targets, fitted, rows):
     max_norm = jnp.abs(perturbed - clips).max(-1)
     saved = _saved(perturbed)
     if REPAIRED in program.variants:
+      # In the ball that the attack has used: a repair must not add to it.
       saved[REPAIRED] = attacks.repair(
         problem.loss_fn, clips, perturbed[None], max_norm[None]
       )[0]
@@ -158,6 +164,8 @@ def _judge_chunk(program, source, targets, fitted, rows):
       ),
     }
 
+  # Perturbed clips of a few epsilons exist at a time; of all the others there
+  # are only verdicts.
   judged = jax.lax.map(
     lambda x: judge_epsilon(*x),
     (rows['radii'].T, fitted),
@@ -181,6 +189,7 @@ def control(name, keys, perturbed, problem, bounds):
     mask=problem.mask,
     band=problem.band,
   )
+  # Samples without noise stay bit for bit, also those out of bounds.
   return jnp.where(noise == 0, clips, jnp.clip(clips + noise, *bounds))
 
 
