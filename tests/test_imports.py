@@ -11,7 +11,8 @@ LEVELS = [
   {'errors', 'preemption', 'progress'},
   {'cluster', 'buckets', 'registry'},
   {'storage', 'decoding'},
-  {'audio', 'statistics', 'tasks', 'holdout', 'parallel', 'randomness'},
+  {'audio', 'statistics', 'class_errors', 'tasks', 'holdout', 'parallel'}
+  | {'randomness'},
   {'processes', 'codecs'},
   {'attacks', 'features', 'gradients', 'models', 'corpora'}
   | {'provenance', 'ownership'}

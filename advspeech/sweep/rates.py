@@ -1,14 +1,10 @@
-"""Rates of a sweep's verdicts and their differences, by speaker and by class.
+"""Rates of a sweep's verdicts and their differences, by speaker.
 
 Test clips are a few voices, which err together: an interval that takes clips
 for independent is of these voices. Beside it stands one by speaker, of voices
-to come, where there are enough of them to tell how much they differ. And a
-model that gives one answer to all clips errs as often as one that guesses:
-only errors by class tell the two apart.
+to come, where there are enough of them to tell how much they differ.
 """
 
-import json
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -30,38 +26,6 @@ def are_enough(speakers: np.ndarray) -> bool:
   """
   number = num_speakers(speakers)
   return number != '' and number >= statistics.FEWEST_CLUSTERS
-
-
-def by_class(
-  answers: np.ndarray, labels: np.ndarray, classes: Sequence[str]
-) -> dict[str, Any]:
-  """Returns who is judged wrong, and what is answered, as columns of a table.
-
-  `balanced_error` is the mean of the classes' error rates; `errors_by_class` is
-  JSON, of each class that has clips the number judged wrong and of all of them;
-  `answers_by_class`, of each class, how many clips it is the answer to.
-
-  Args:
-    answers: [num_clips] classes that were answered.
-    labels: [num_clips] classes that are true.
-    classes: Their names.
-  """
-  num = np.bincount(labels, minlength=len(classes))
-  wrong = np.bincount(labels[answers != labels], minlength=len(classes))
-  said = np.bincount(answers, minlength=len(classes))
-  there = num > 0
-  counts = {
-    name: [int(w), int(n)]
-    for name, w, n in zip(classes, wrong, num, strict=True)
-    if n
-  }
-  return {
-    'balanced_error': float(np.mean(wrong[there] / num[there])),
-    'errors_by_class': json.dumps(counts, ensure_ascii=False),
-    'answers_by_class': json.dumps(
-      dict(zip(classes, said.tolist(), strict=True)), ensure_ascii=False
-    ),
-  }
 
 
 def by_speaker(

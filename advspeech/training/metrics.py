@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import numpy as np
 from jax import sharding
 
 from advspeech import errors, input_pipeline, preemption
@@ -19,14 +20,19 @@ def evaluate(
   split: input_pipeline.Split,
   batch_size: int,
   mesh: sharding.Mesh,
-) -> dict[str, float]:
-  """Returns `loss`, `accuracy` and `num_clips` over a whole split."""
+) -> dict[str, Any]:
+  """Returns `loss`, `accuracy`, `num_clips` and `answers` over a whole split.
+
+  `answers` is as `class_errors.count` returns.
+  """
   sums = []
   for batch in input_pipeline.batches(split, batch_size, mesh):
     preemption.check()
     sums.append(evaluate_step(variables, input_pipeline.step_arrays(batch)))
   sums = jax.device_get(sums)
-  return _means({key: sum(float(s[key]) for s in sums) for key in sums[0]})
+  answers = sum(np.asarray(s.pop('answers'), np.int64) for s in sums)
+  means = _means({key: sum(float(s[key]) for s in sums) for key in sums[0]})
+  return {**means, 'answers': answers}
 
 
 def _means(total):

@@ -198,14 +198,23 @@ def _averaged(x):
 
 
 def _eval_step(model, variables, batch):
-  """Returns the sums over all devices, from one device's rows."""
+  """Returns the sums over all devices, from one device's rows.
+
+  Besides those of training `answers`, [classes, classes]: of the clips of each
+  true class, how many got each answer.
+  """
   clips = batch['audio']
   logits = parallel.map_rows(
     lambda clips: model.apply(variables, clips, train=False),
     models.clips_at_once(model, *clips.shape),
     clips,
   )
-  return jax.lax.psum(_sums(logits, batch), 'data')
+  num_classes = logits.shape[-1]
+  said = jax.nn.one_hot(jnp.argmax(logits, -1), num_classes)
+  true = jax.nn.one_hot(batch['label'], num_classes) * batch['valid'][:, None]
+  # Whole numbers, in whatever precision; a class has few clips a batch.
+  answers = jnp.sum(true[:, :, None] * said[:, None], 0)
+  return jax.lax.psum(_sums(logits, batch) | {'answers': answers}, 'data')
 
 
 def _sums(logits, batch):

@@ -4,7 +4,7 @@ import os
 
 import jax
 
-from advspeech import checkpoint, parallel, storage
+from advspeech import checkpoint, class_errors, parallel, storage
 from advspeech.training.metrics import evaluate
 from advspeech.training.step import make_eval_step
 
@@ -23,6 +23,8 @@ def summarise(workdir, config, metadata, splits, mesh):
     )
     for name in ('validation', 'test')
   }
+  for found in results.values():
+    found |= class_errors.summary(found.pop('answers'), metadata['classes'])
   num_parameters = sum(
     x.size for x in jax.tree.leaves(classifier.variables['params'])
   )

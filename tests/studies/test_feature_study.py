@@ -82,6 +82,8 @@ def test_errors_are_counted_over_the_clips_that_can_have_the_budget():
   (found,) = comparisons.budget_rows(rows)
   assert (found['num_clips'], found['num_attainable']) == (8, 6)
   assert (found['num_errors'], found['error_rate']) == (3, 0.5)
+  assert found['errors_by_class'] == '{"a": [3, 6]}'
+  assert found['answers_by_class'] == '{"a": 3, "b": 3}'
   assert (found['ci_low'], found['ci_high']) == statistics.wilson_interval(3, 6)
   assert (found['clean_error'], found['unperturbed_error']) == (0, 1 / 8)
   assert found['conversion_larger'] == 0.5  # clips 1, 3, 5 of 6
@@ -93,6 +95,7 @@ def test_a_budget_that_no_clip_can_have_is_a_row_of_nan_and_not_missing():
   (found,) = comparisons.budget_rows(rows)
   assert found['num_attainable'] == found['num_errors'] == 0
   assert math.isnan(found['error_rate'])
+  assert found['errors_by_class'] == ''
 
 
 def test_attacks_are_compared_on_the_clips_that_both_can_have():
@@ -104,6 +107,8 @@ def test_attacks_are_compared_on_the_clips_that_both_can_have():
   assert (found['num_clips'], found['num_attainable']) == (6, 4)
   assert found['error_rate'] == 0
   assert found['end_to_end_error_rate'] == 0.5
+  assert found['errors_by_class'] == '{"a": [0, 4]}'
+  assert found['end_to_end_errors_by_class'] == '{"a": [2, 4]}'
   assert found['difference'] == -0.5
   wrong = np.zeros(4, bool), np.array([True, False, True, False])
   assert found['mcnemar_p'] == statistics.mcnemar(*wrong).p_value

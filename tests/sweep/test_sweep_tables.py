@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from advspeech import audio, sweep
+from advspeech import audio, class_errors, sweep
 from advspeech.sweep import rates
 from advspeech.sweep.tables import points
 
@@ -86,7 +86,7 @@ def test_errors_by_class_tell_one_answer_from_a_guess():
   labels = np.arange(12) % 2
   guess = np.arange(12) // 6
   found = [
-    rates.by_class(answers, labels, ('a', 'b', 'never'))
+    class_errors.columns(answers, labels, ('a', 'b', 'never'))
     for answers in (guess, np.ones(12, int))
   ]
   assert [each['balanced_error'] for each in found] == [0.5, 0.5]
@@ -101,5 +101,5 @@ def test_errors_by_class_tell_one_answer_from_a_guess():
 
 def test_a_rare_class_counts_as_much_in_the_balanced_error():
   labels = np.array([0] * 9 + [1])
-  found = rates.by_class(np.zeros(10, int), labels, ('a', 'b'))
+  found = class_errors.columns(np.zeros(10, int), labels, ('a', 'b'))
   assert found['balanced_error'] == 0.5

@@ -21,6 +21,7 @@ from tensorboard.backend.event_processing import event_accumulator
 
 from advspeech import (
   checkpoint,
+  class_errors,
   errors,
   input_pipeline,
   models,
@@ -339,6 +340,13 @@ def test_learns_what_can_be_learnt_and_says_what_it_did(tmp_path, config):
   summary = tiny.run(config, tmp_path)
   assert summary['test']['accuracy'] >= 0.9
   assert summary['test']['num_clips'] == 21
+  by_class = summary['test']['errors_by_class']
+  wrong, num = map(sum, zip(*by_class.values(), strict=True))
+  assert (num, 1 - wrong / num) == (
+    21,
+    pytest.approx(summary['test']['accuracy']),
+  )
+  assert sum(summary['validation']['answers_by_class'].values()) == 10
   assert summary['num_clips'] == {'train': 43, 'validation': 10, 'test': 21}
   on_disk = json.loads((tmp_path / 'summary.json').read_text())
   assert on_disk == json.loads(json.dumps(summary))
@@ -455,6 +463,8 @@ def test_rows_that_are_not_valid_count_for_nothing_in_evaluation():
   for result in (whole, parts):
     assert result['num_clips'] == 21
     assert result['accuracy'] == pytest.approx(expected)
+    counts = class_errors.count(np.argmax(logits, -1), split.labels, 2)
+    np.testing.assert_array_equal(result['answers'], counts)
   assert whole['loss'] == pytest.approx(parts['loss'], rel=1e-5)
 
 
@@ -551,11 +561,17 @@ def test_a_front_end_whose_training_has_not_ended_is_refused(stopped, tmp_path):
 def scripted(monkeypatch, accuracies):
   """Has every validation find the next of some accuracies."""
   found = iter(accuracies)
-  monkeypatch.setattr(
-    loop,
-    'evaluate',
-    lambda *_: {'accuracy': next(found), 'loss': 1.0, 'num_clips': 10},
-  )
+  for module in (loop, summary):
+    monkeypatch.setattr(
+      module,
+      'evaluate',
+      lambda *_: {
+        'accuracy': next(found),
+        'loss': 1.0,
+        'num_clips': 10,
+        'answers': np.eye(2, dtype=int),
+      },
+    )
 
 
 def damage(workdir, step):

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from advspeech import statistics, storage
+from advspeech import class_errors, statistics, storage
 from advspeech.studies.features.clips import POINT
 from advspeech.studies.features.measures import MEASURES, SCORES
 from advspeech.studies.features.settings import WAVEFORM, Settings, Variant
@@ -19,6 +19,7 @@ BUDGET_COLUMNS = (
   'error_rate',
   'ci_low',
   'ci_high',
+  *class_errors.COLUMNS,
   'flip_rate',
   'error_rate_int16',
   'clean_error',
@@ -38,9 +39,11 @@ EQUAL_COLUMNS = (
   'error_rate',
   'ci_low',
   'ci_high',
+  *class_errors.COLUMNS,
   'end_to_end_error_rate',
   'end_to_end_ci_low',
   'end_to_end_ci_high',
+  *(f'end_to_end_{name}' for name in class_errors.COLUMNS),
   'difference',
   'difference_ci_low',
   'difference_ci_high',
@@ -62,6 +65,23 @@ EQUAL_ERROR_COLUMNS = (
 
 def _wrong(rows, key='prediction'):
   return np.array([row[key] != row['label'] for row in rows])
+
+
+def _by_class(rows, classes, key='prediction'):
+  """Returns the columns of errors by class, '' where there is no clip."""
+  if not rows:
+    return dict.fromkeys(class_errors.COLUMNS, '')
+  answers, labels = (
+    np.array([classes.index(row[name]) for row in rows])
+    for name in (key, 'label')
+  )
+  return class_errors.columns(answers, labels, classes)
+
+
+def _classes(rows):
+  """Returns the classes of a table, as far as it has them."""
+  answers = ('label', 'prediction', 'unperturbed_prediction')
+  return sorted({row[key] for row in rows for key in answers})
 
 
 def _rate(wrong, confidence):
@@ -87,7 +107,7 @@ def budget_rows(
     confidence: Of intervals.
   """
   keys = (*POINT, 'target')
-  table = []
+  table, classes = [], _classes(rows)
   for key, all_rows in storage.grouped(rows, keys).items():
     able = [row for row in all_rows if row['attainable']]
     rate, low, high = _rate(_wrong(able), confidence)
@@ -105,6 +125,7 @@ def budget_rows(
         'error_rate': rate,
         'ci_low': low,
         'ci_high': high,
+        **_by_class(able, classes),
         'flip_rate': mean(
           [row['prediction'] != row['clean_prediction'] for row in able]
         ),
@@ -156,7 +177,7 @@ def equal_rows(
     key: {row['id']: row for row in group if row['attainable']}
     for key, group in grouped.items()
   }
-  table = []
+  table, classes = [], _classes(rows)
   for key in groups:
     point = dict(zip(keys, key, strict=True))
     name, kind = point['representation'], point['kind']
@@ -171,8 +192,9 @@ def equal_rows(
     else:
       continue
     both = [i for i in ours if i in theirs]
-    a = _wrong([ours[i] for i in both], column)
-    b = _wrong([theirs[i] for i in both])
+    ours, theirs = ([found[i] for i in both] for found in (ours, theirs))
+    a, b = _wrong(ours, column), _wrong(theirs)
+    of_theirs = _by_class(theirs, classes)
     (rate, low, high), (rate_b, low_b, high_b) = (
       _rate(x, confidence) for x in (a, b)
     )
@@ -190,9 +212,11 @@ def equal_rows(
         'error_rate': rate,
         'ci_low': low,
         'ci_high': high,
+        **_by_class(ours, classes, column),
         'end_to_end_error_rate': rate_b,
         'end_to_end_ci_low': low_b,
         'end_to_end_ci_high': high_b,
+        **{f'end_to_end_{key}': x for key, x in of_theirs.items()},
         'difference': rate - rate_b,
         'difference_ci_low': difference[0],
         'difference_ci_high': difference[1],

@@ -106,7 +106,13 @@ def write(
       ('fidelity', signs),
       (
         'fgsm',
-        tables.fgsm_rows(split, arrays['fidelity'], epsilons, confidence),
+        tables.fgsm_rows(
+          split,
+          arrays['fidelity'],
+          epsilons,
+          classifiers[0].metadata['classes'],
+          confidence,
+        ),
       ),
       ('jacobians', tables.jacobian_rows(arrays['jacobians'])),
       ('accumulation', points),

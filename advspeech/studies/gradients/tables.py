@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from advspeech import audio, input_pipeline, statistics
+from advspeech import audio, class_errors, input_pipeline, statistics
 from advspeech.models import frontend
 from advspeech.studies.gradients import analysis, growth, precision
 
@@ -19,6 +19,7 @@ FGSM_COLUMNS = (
   'error_rate',
   'ci_low',
   'ci_high',
+  *class_errors.COLUMNS,
   'flip_rate',
 )
 JACOBIAN_COLUMNS = (
@@ -90,6 +91,7 @@ def fgsm_rows(
   split: input_pipeline.Split,
   fidelity: Mapping[str, Any],
   epsilons: Sequence[float],
+  classes: Sequence[str],
   confidence: float,
 ) -> list[dict[str, Any]]:
   """Returns one row a (model, whose signs, epsilon), by FGSM_COLUMNS."""
@@ -113,6 +115,7 @@ def fgsm_rows(
             'error_rate': num_errors / len(split),
             'ci_low': low,
             'ci_high': high,
+            **class_errors.columns(predictions, split.labels, classes),
             'flip_rate': float((predictions != part['clean']).mean()),
           }
         )

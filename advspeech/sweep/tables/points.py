@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from advspeech import statistics
+from advspeech import class_errors, statistics
 from advspeech.sweep import planning, rates
 from advspeech.sweep import results as results_lib
 from advspeech.sweep.settings import FORMATS, REPAIRED
@@ -29,9 +29,7 @@ COLUMNS: columns.Columns = {
   'ci_speaker_high': float,
   'bootstrap_low': float,
   'bootstrap_high': float,
-  'balanced_error': float,
-  'errors_by_class': str,
-  'answers_by_class': str,
+  **class_errors.COLUMNS,
   'flip_rate': float,
   'flip_ci_low': float,
   'flip_ci_high': float,
@@ -145,7 +143,7 @@ def _rates(target, attack, clean, speakers, confidence, answers):
     **rates.by_speaker('ci_speaker', wrong, speakers[known], confidence),
     'bootstrap_low': boot_low,
     'bootstrap_high': boot_high,
-    **rates.by_class(
+    **class_errors.columns(
       answers[known], labels, target.classifier.metadata['classes']
     ),
     'goal_rate': (

@@ -134,13 +134,17 @@ def test_a_row_a_clip_model_region_and_alignment(split, arrays):
 
 
 def test_fgsm_rows_count_errors_by_whose_signs(split, arrays):
-  rows = tables.fgsm_rows(split, arrays['fidelity'], (0.0, 0.01), 0.95)
+  rows = tables.fgsm_rows(
+    split, arrays['fidelity'], (0.0, 0.01), ('a', 'b'), 0.95
+  )
   assert len(rows) == 2 * 5 * 2
   noise = found(
     rows, model='wavernn-seed0', direction='random_sign', epsilon=0.01
   )
   assert noise['num_errors'] == 2
   assert noise['flip_rate'] == 0.4
+  assert noise['errors_by_class'] == '{"a": [1, 2], "b": [1, 3]}'
+  assert noise['answers_by_class'] == '{"a": 2, "b": 3}'
   assert sum(row['num_errors'] for row in rows) == 4
 
 
@@ -227,7 +231,9 @@ def test_every_figure_shows_every_model(split, arrays, tmp_path):
     ),
     'arithmetics': figures.arithmetics(
       tables.sign_rows(split, arrays['fidelity']),
-      tables.fgsm_rows(split, arrays['fidelity'], (0.0, 0.01), 0.95),
+      tables.fgsm_rows(
+        split, arrays['fidelity'], (0.0, 0.01), ('a', 'b'), 0.95
+      ),
     ),
     'profile': figures.profiles(
       arrays['clips']['start']['profile'],
