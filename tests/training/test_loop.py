@@ -30,6 +30,7 @@ from advspeech import (
   training,
 )
 from advspeech.training import log, loop, metrics, saving, side_by_side
+from advspeech.training import summary as summary_lib
 
 pytestmark = pytest.mark.usefixtures('shallow_networks')
 
@@ -561,7 +562,7 @@ def test_a_front_end_whose_training_has_not_ended_is_refused(stopped, tmp_path):
 def scripted(monkeypatch, accuracies):
   """Has every validation find the next of some accuracies."""
   found = iter(accuracies)
-  for module in (loop, summary):
+  for module in (loop, summary_lib):
     monkeypatch.setattr(
       module,
       'evaluate',
