@@ -30,18 +30,18 @@ from advspeech.report import (
   error_curves,
   players,
   protection_claims,
+  reading,
   sections,
   shape_claims,
   sweep_claims,
 )
-from advspeech.report import run as run_lib
 from advspeech.studies.features import claims as feature_claims
 from advspeech.studies.gradients import claims as gradient_claims
 from configs import paper
 
 
 def read(folder, **changes):
-  return run_lib.read(runs.write(folder / 'run', **changes))
+  return reading.read(runs.write(folder / 'run', **changes))
 
 
 def test_sounds_are_the_files_bit_for_bit_and_the_difference_says_its_gain(
@@ -408,7 +408,7 @@ def test_a_direct_attack_on_wavernn_is_held_against_noise_and_the_transferred(
   of_itself, pairs = runs.direct(own, transferred, NONE)
   run = read(tmp_path, rows=rows + of_itself)
   storage.write_table(run.path('attack', 'direct.csv'), runs.DIRECT, pairs)
-  found = sweep_claims.direct(run_lib.read(run.folder))
+  found = sweep_claims.direct(reading.read(run.folder))
   assert found.verdict == verdict
   assert len(found.found) == 2
   if own[3] == 0.5:
@@ -509,7 +509,7 @@ def test_falls_on_another_mask_are_not_of_the_papers_curve(tmp_path):
     (tmp_path / 'run' / 'attack' / 'checks.json').write_text(
       json.dumps([finding, other])
     )
-    run = run_lib.read(run.folder)
+    run = reading.read(run.folder)
     assert shape_claims.fluctuates(run).verdict == verdict
 
 
@@ -567,7 +567,7 @@ def test_a_filter_has_nothing_to_take_where_no_error_rises(tmp_path):
 def test_without_its_table_a_filter_is_not_tested(tmp_path):
   folder = runs.write(tmp_path / 'run', rows=filtered())
   (tmp_path / 'run' / 'attack' / 'transforms.csv').unlink()
-  found = protection_claims.filters(run_lib.read(folder))
+  found = protection_claims.filters(reading.read(folder))
   assert found.verdict == claim.NOT_TESTED
   assert 'transforms.csv is not there' in found.found[0]
 
@@ -632,7 +632,7 @@ def test_a_model_of_another_task_tells_of_privacy(
   run = read(tmp_path, rows=rows)
   judge = {name: {'task': task, 'classes': ['angry', 'sad']}}
   (tmp_path / 'run' / 'attack' / 'judges.json').write_text(json.dumps(judge))
-  run = run_lib.read(run.folder)
+  run = reading.read(run.folder)
   assert protection_claims.privacy(run).verdict == verdict
   # It says nothing of the run's own task.
   assert {target for target, _ in run.judges} == {'wavecnn', 'wavernn'}
@@ -660,7 +660,7 @@ def test_the_attacked_model_alone_says_where_a_trait_is_hidden(
   folder = runs.write(tmp_path / 'run', rows=rows)
   judge = {name: {'task': 'emotion', 'classes': ['angry', 'sad']}}
   (tmp_path / 'run' / 'attack' / 'judges.json').write_text(json.dumps(judge))
-  assert protection_claims.privacy(run_lib.read(folder)).verdict == verdict
+  assert protection_claims.privacy(reading.read(folder)).verdict == verdict
 
 
 def test_a_trait_is_spared_for_nothing_where_none_is_hidden(tmp_path):
@@ -669,7 +669,7 @@ def test_a_trait_is_spared_for_nothing_where_none_is_hidden(tmp_path):
   folder = runs.write(tmp_path / 'run', rows=rows)
   judge = {name: {'task': 'emotion', 'classes': ['angry', 'sad']}}
   (tmp_path / 'run' / 'attack' / 'judges.json').write_text(json.dumps(judge))
-  found = protection_claims.privacy(run_lib.read(folder))
+  found = protection_claims.privacy(reading.read(folder))
   assert found.verdict == claim.NOT_SHOWN
 
 
@@ -937,7 +937,7 @@ def test_accumulation_is_of_length_and_rate_not_of_random_samples(
 
 def read_all(folder):
   """Reads what a page is made of, and draws nothing."""
-  run = run_lib.read(folder)
+  run = reading.read(folder)
   gradient_claims.vanishing(run.studies['gradients'])
   for name, results in run.studies.items():
     studies.resolve(name).figures(results)
@@ -1003,7 +1003,7 @@ def test_a_page_is_drawn_of_studies_that_found_nothing_but_zeros(tmp_path):
     np.savez(path, **arrays)
   page = pathlib.Path(report.write(folder)).read_text()
   assert not re.search(r'\bnan\b', page)
-  run = run_lib.read(folder)
+  run = reading.read(folder)
   for make in (
     gradient_claims.early_gradient,
     gradient_claims.vanishing,
@@ -1101,12 +1101,12 @@ def test_the_most_robust_models_count_in_the_comparison():
 
 def test_runs_of_one_task_are_told_apart_by_their_folders(tmp_path):
   folders = [runs.write(tmp_path / name) for name in ('plain', 'defended')]
-  found = comparison.titled([run_lib.read(folder) for folder in folders])
+  found = comparison.titled([reading.read(folder) for folder in folders])
   assert list(found) == [
     'gender, synthetic speech (plain)',
     'gender, synthetic speech (defended)',
   ]
-  again = [run_lib.read(folders[0])] * 2
+  again = [reading.read(folders[0])] * 2
   with pytest.raises(errors.InputError, match='cannot be told apart'):
     comparison.titled(again)
 

@@ -9,12 +9,12 @@ from advspeech.report import (
   comparison,
   error_curves,
   page,
+  reading,
   run_curves,
   sections,
   sweep_claims,
   transfer,
 )
-from advspeech.report import run as run_lib
 
 SIX = tuple(range(6))
 
@@ -31,7 +31,7 @@ def differing(seed_rates):
 
 
 def read(tmp_path, rows, seeds):
-  return run_lib.read(runs.write(tmp_path / 'run', rows=rows, seeds=seeds))
+  return reading.read(runs.write(tmp_path / 'run', rows=rows, seeds=seeds))
 
 
 def test_with_five_trainings_a_claim_is_about_the_next_one(tmp_path):

@@ -18,7 +18,7 @@ import numpy as np
 
 from advspeech import audio, checkpoint, models, parallel, sweep
 from advspeech.benchmark import computations, timing
-from advspeech.models import convolution, layers
+from advspeech.models import convolution, layers, pooling
 
 if TYPE_CHECKING:  # a bare accelerator machine need not have it
   import ml_collections
@@ -232,7 +232,7 @@ def _forms(length, channels):
 
 
 def _block(form, x, kernel):
-  return jax.nn.relu(layers.max_pool(form(x, kernel)) + 0.1)
+  return jax.nn.relu(pooling.max_pool(form(x, kernel)) + 0.1)
 
 
 def environment() -> dict[str, str]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from advspeech import audio, errors
 from advspeech.benchmark import computations
-from advspeech.models import frontend, layers, wavecnn
+from advspeech.models import batch_norm, frontend, layers, wavecnn
 
 # Clips whose answers and gradients are compared before anything is timed.
 _LOGITS_TOLERANCE = 1e-4
@@ -181,7 +181,7 @@ def _wavecnn(subject):
       conv.bias.data = torch.from_numpy(params['bias'])
     else:
       stats = _at(variables['batch_stats'], path)['norm']
-      norm = torch.nn.BatchNorm1d(kernel.shape[0], eps=layers.NORM_EPSILON)
+      norm = torch.nn.BatchNorm1d(kernel.shape[0], eps=batch_norm.NORM_EPSILON)
       norm.weight.data = torch.from_numpy(params['norm']['scale'])
       norm.bias.data = torch.from_numpy(params['norm']['bias'])
       norm.running_mean = torch.from_numpy(stats['mean'])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from advspeech import errors, section, storage
-from advspeech.report import page, run_curves, sections
+from advspeech.report import page, reading, run_curves, sections
 from advspeech.report import run as run_lib
 
 
@@ -26,7 +26,7 @@ def compare(workdir: str, run_folders: Sequence[str]) -> str:
       'a comparison needs two runs or more, got '
       f'{", ".join(run_folders) or "none"}; name their folders behind --compare'
     )
-  runs = titled([run_lib.read(folder) for folder in run_folders])
+  runs = titled([reading.read(folder) for folder in run_folders])
   folder = os.path.join(workdir, 'comparison')
   storage.make_folder(folder)
   curve = section.Figure(

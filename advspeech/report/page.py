@@ -15,11 +15,11 @@ from advspeech import figures, provenance, section, storage, studies
 from advspeech.report import (
   claims,
   players,
+  reading,
   section_figures,
   sections,
   transformed,
 )
-from advspeech.report import run as run_lib
 
 
 class Study(NamedTuple):
@@ -67,7 +67,7 @@ def write(workdir: str) -> str:
   Raises:
     errors.InputError: If the attack has not been run there.
   """
-  run = run_lib.read(workdir)
+  run = reading.read(workdir)
   folder = run.path('report')
   storage.make_folder(folder)
   clips, num_left_out = players.clips(run)

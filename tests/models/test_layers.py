@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from advspeech import models, parallel
-from advspeech.models import convolution, layers
+from advspeech.models import batch_norm, convolution, pooling
 
 
 def column(*values):
@@ -15,17 +15,17 @@ def column(*values):
 
 
 def test_max_pool_takes_pairs_and_lets_an_odd_last_sample_stand_alone():
-  pooled = layers.max_pool(column(3, 1, -5, -4, -9))
+  pooled = pooling.max_pool(column(3, 1, -5, -4, -9))
   np.testing.assert_array_equal(pooled[:, 0, 0], [3, -4, -9])
 
 
 def test_max_pool_sends_a_ties_gradient_to_the_first():
-  gradient = jax.grad(lambda x: layers.max_pool(x).sum())(column(2, 2, 1, 4))
+  gradient = jax.grad(lambda x: pooling.max_pool(x).sum())(column(2, 2, 1, 4))
   np.testing.assert_array_equal(gradient[:, 0, 0], [1, 0, 0, 1])
 
 
 def test_an_odd_last_sample_gets_its_gradient_once():
-  gradient = jax.grad(lambda x: layers.max_pool(x).sum())(column(1, 2, 7))
+  gradient = jax.grad(lambda x: pooling.max_pool(x).sum())(column(1, 2, 7))
   np.testing.assert_array_equal(gradient[:, 0, 0], [0, 1, 1])
 
 
@@ -35,10 +35,10 @@ def test_pooling_before_a_slope_of_either_sign_is_pooling_after_it():
   scale = slope[None, :, None]
 
   def after(x):
-    return layers.max_pool(x * scale)
+    return pooling.max_pool(x * scale)
 
   def before(x):
-    return layers.max_pool(x, slope) * scale
+    return pooling.max_pool(x, slope) * scale
 
   np.testing.assert_array_equal(before(x), after(x))
   for a, b in zip(
@@ -55,7 +55,7 @@ def test_statistics_over_devices_are_those_of_all_rows_and_cancel_nothing():
   rng = np.random.default_rng(0)
   x = (30 + 0.01 * rng.normal(size=(5, 3, 8))).astype(np.float32)
   valid = np.array([1, 1, 1, 0, 0, 0, 0, 1], np.float32)
-  norm = layers.BatchNorm(0.0, 'data')
+  norm = batch_norm.BatchNorm(0.0, 'data')
   variables = {
     'params': {'scale': jnp.ones(3), 'bias': jnp.zeros(3)},
     'batch_stats': {'mean': jnp.zeros(3), 'var': jnp.ones(3)},
@@ -93,7 +93,7 @@ def plain_norm(x, scale, bias, valid):
   num = valid.sum() * x.shape[0]
   mean = (x * rows).sum((0, 2), keepdims=True) / num
   var = (jnp.square(x - mean) * rows).sum((0, 2), keepdims=True) / num
-  x = (x - mean) / jnp.sqrt(var + layers.NORM_EPSILON)
+  x = (x - mean) / jnp.sqrt(var + batch_norm.NORM_EPSILON)
   x = jax.nn.relu(x * scale[None, :, None] + bias[None, :, None])
   if len(x) % 2:
     x = jnp.concatenate([x, x[-1:]])
@@ -114,7 +114,7 @@ def test_batch_norm_in_training_is_that_of_table_1_with_its_gradients(
     weight = (
       weight * valid[None, None]
     )  # the loss of a row that does not count is nothing
-    norm = layers.BatchNorm(0.9)
+    norm = batch_norm.BatchNorm(0.9)
 
     def ours(x, scale, bias):
       variables = {
@@ -158,9 +158,9 @@ def test_a_deep_convolution_is_the_one_in_order(channels, depth, monkeypatch):
 def test_a_deep_map_is_pooled_as_the_same_map_in_order(depth, slope):
   x = jax.random.normal(jax.random.key(0), (16, 2, 3))
   slope = slope and jnp.array(slope)
-  expected, pull_back = jax.vjp(lambda x: layers.max_pool(x, slope), x)
+  expected, pull_back = jax.vjp(lambda x: pooling.max_pool(x, slope), x)
   found, pull_back_deep = jax.vjp(
-    lambda x: layers.max_pool(deepened(x, depth), slope, depth), x
+    lambda x: pooling.max_pool(deepened(x, depth), slope, depth), x
   )
   np.testing.assert_array_equal(found, expected)
   np.testing.assert_array_equal(

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from advspeech import models
 from advspeech.benchmark import computations
 from advspeech.benchmark.accelerator import streaks
-from advspeech.models import convolution, layers
+from advspeech.models import convolution, layers, pooling
 
 _FORMS = {
   'direct': convolution.conv1d_direct,
@@ -84,7 +84,7 @@ def _convolution(session, shape, precision, form):
 
   def block(x, kernel):
     maps = _form(form)(x, kernel, products)
-    return jax.nn.relu(layers.max_pool(maps) + jnp.asarray(0.1, maps.dtype))
+    return jax.nn.relu(pooling.max_pool(maps) + jnp.asarray(0.1, maps.dtype))
 
   programs = {
     'forward': lambda x, kernel, weight: block(x, kernel),
