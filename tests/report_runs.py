@@ -232,6 +232,37 @@ def by_speaker(rows, spread, num_speakers=8):
   ]
 
 
+def curves(rows, speakers=None):
+  """Returns rows of curves.csv of the attack's rows, with so many clips wrong.
+
+  As if every clip that one epsilon breaks is broken by what breaks more.
+
+  Args:
+    rows: Of sweep.csv.
+    speakers: [NUM_CLIPS] of the clips; not known if None.
+  """
+  if speakers is None:
+    speakers = np.full(NUM_CLIPS, '')
+  attacked = [row for row in rows if not row['control']]
+  found = []
+  for _, points in storage.grouped(
+    attacked, tuple(tables.columns.ATTACK)
+  ).items():
+    points = sorted(points, key=lambda row: row['epsilon'])
+    wrong = [
+      np.arange(NUM_CLIPS) < round(row['error_rate'] * NUM_CLIPS)
+      for row in points
+    ]
+    epsilons = np.array([row['epsilon'] for row in points])
+    found.append(
+      {
+        **{key: points[0][key] for key in tables.columns.ATTACK},
+        **tables.curves.shape(np.array(wrong), epsilons, speakers),
+      }
+    )
+  return found
+
+
 def taken(seed, target, rise_without, over_half):
   """Returns a row of transforms.csv, of a low pass at epsilon 0.02.
 
@@ -282,6 +313,11 @@ def write(
     folder / 'attack' / 'sweep.csv',
     tables.points.COLUMNS,
     [{**by_class(row, classes), **row} for row in rows or sweep()],
+  )
+  storage.write_table(
+    folder / 'attack' / 'curves.csv',
+    tables.curves.COLUMNS,
+    curves(rows or sweep()),
   )
   plain = [r for r in rows or sweep() if r['seed'] == r['target_seed']]
   storage.write_table(

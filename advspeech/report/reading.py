@@ -83,6 +83,7 @@ def read(workdir: str) -> Run:
     quality=optional_table('quality.csv'),
     transforms=optional_table('transforms.csv'),
     direct=optional_table('direct.csv'),
+    curves=optional_table('curves.csv'),
     trainings=[
       {**row, 'num_classes': len(classes)}
       for row in optional_table('trainings.csv')

@@ -37,6 +37,7 @@ class Run:
     quality: Of `quality.csv`.
     transforms: Of `transforms.csv`.
     direct: Of `direct.csv`.
+    curves: Of `curves.csv`.
     trainings: Of `trainings.csv`, each with `num_classes`.
     sessions: Of the attack.
     tasks: Of every other model that judged, by its name in the table: its
@@ -55,6 +56,7 @@ class Run:
   quality: list[Row]
   transforms: list[Row]
   direct: list[Row]
+  curves: list[Row]
   trainings: list[Row]
   sessions: list[Row]
   tasks: Mapping[str, Row]

@@ -1,130 +1,109 @@
 """Claims of the paper on the shape of the curve of error against epsilon."""
 
-import numpy as np
-
-from advspeech import claim, statistics
+from advspeech import claim
+from advspeech.report import beyond_noise, titles
 from advspeech.report import run as run_lib
-from advspeech.report import titles
+from advspeech.sweep.tables import curves
 
 # Of a curve, with the clean one, before its shape is told.
 _FEWEST_POINTS = 4
+_TESTED = (
+  'of the same clips at all epsilons, those of a speaker together where there '
+  'are enough speakers, level shared out among the epsilons (Bonferroni)'
+)
 
 
 def linear(run: run_lib.Run) -> claim.Claim:
   """Returns whether WaveCNN's error rises in a straight line."""
   answers, words = [], []
-  for name, seed in run.judges:
-    if name != 'wavecnn':
-      continue
-    rows = _curve(run, name, seed)
-    if reason := _flat(rows):
+  for curve in _curves(run, 'wavecnn'):
+    if reason := _flat(run, curve):
       answers.append(None)
-      words.append(f'seed {seed}: {reason}')
+      words.append(f'seed {curve["seed"]}: {reason}')
       continue
-    # All of them at once are to hold the line with the run's confidence.
-    each = 1 - (1 - run.confidence) / len(rows)
-    intervals = np.array(
-      [
-        statistics.wilson_interval(r['num_errors'], r['num_clips'], each)
-        for r in rows
-      ]
-    )
-    epsilons = [r['epsilon'] for r in rows]
-    line = np.polyval(
-      np.polyfit(
-        epsilons,
-        [r['error_rate'] for r in rows],
-        1,
-        # A rate near 0 or 1 is known better than one near a half.
-        w=1 / np.ptp(intervals, axis=1),
-      ),
-      epsilons,
-    )
-    low, high = intervals.T
-    missed = int(((line < low) | (line > high)).sum())
-    answers.append(not missed)
+    answers.append(curve['off_line_p'] >= 1 - run.confidence)
     words.append(
-      f'seed {seed}: the best line misses the widened intervals of {missed} '
-      f'of {len(rows)} points'
+      f'seed {curve["seed"]}: farthest off the best line at epsilon '
+      f'{curve["off_line_epsilon"]:g}, corrected p {curve["off_line_p"]:.2g}'
     )
   return claim.Claim(
     "WaveCNN's error rises in a straight line with epsilon.",
     claim.verdict(answers),
     words or ['No WaveCNN was judged.'],
-    'The error rises beyond the intervals, and the least-squares line, each '
-    'point weighted by the width of its interval, passes through the interval '
-    'of every point, level shared out among the points (Bonferroni).',
+    'The error rises, and no point is off the least-squares line in which each '
+    'is weighted by the width of its interval (t test of what clips '
+    f'contribute): {_TESTED}.',
   )
 
 
-def _flat(rows):
-  """Returns why a curve has no shape to speak of, '' if it has one."""
-  if len(rows) < _FEWEST_POINTS:
-    return f'{len(rows)} epsilons are too few'
-  highest = max(rows, key=lambda row: row['error_rate'])
-  rises = highest['ci_low'] > rows[0]['ci_high']
-  return '' if rises else 'the error does not rise beyond its intervals'
-
-
-def _curve(run, name, seed):
+def _curves(run, name):
+  """Returns a model's rows of `curves.csv` under the first attack, by seed."""
+  mask = run.config['sweep']['masks'][0]
   rows = [
     row
-    for row in run.first
-    if (row['target'], row['seed'], row['control']) == (name, seed, '')
+    for row in run.curves
+    if (row['source'], row['target']) == (run.source, name)
+    and row['seed'] == row['target_seed']
+    and (row['attack'], row['mask']) == (run.attack, mask)
   ]
-  return sorted(rows, key=lambda row: row['epsilon'])
+  return sorted(rows, key=lambda row: row['seed'])
+
+
+def _flat(run, curve):
+  """Returns why a curve has no shape to speak of, '' if it has one."""
+  if curve['num_epsilons'] < _FEWEST_POINTS:
+    return f'{curve["num_epsilons"]} epsilons are too few'
+  rises = curve['rise_p'] < 1 - run.confidence
+  return '' if rises else 'the error does not rise beyond chance'
 
 
 def flat_then_jump(run: run_lib.Run) -> claim.Claim:
   """Returns whether WaveRNN's error is flat and then jumps."""
   answers, words = [], []
-  for name, seed in run.judges:
-    if name != 'wavernn':
-      continue
-    rows = _curve(run, name, seed)
-    if reason := _flat(rows):
+  for curve in _curves(run, 'wavernn'):
+    if reason := _flat(run, curve):
       answers.append(None)
-      words.append(f'seed {seed}: {reason}')
+      words.append(f'seed {curve["seed"]}: {reason}')
       continue
-    # Each is reached beyond the first of its two epsilons, and by the second.
-    begins, ends = (_reached(rows, share) for share in (_BEGUN, _DONE))
     jumps = None
-    if begins[0] >= _JUMP * ends[1]:
+    if curve['sudden'] >= run.confidence:
       jumps = True
-    elif begins[1] <= _JUMP * ends[0]:
+    elif curve['gradual'] >= run.confidence:
       jumps = False
-    control = run.at(name, seed, ends[1], run.control)
-    by_noise = control is not None and control['excess_low'] <= 0
-    answers.append(None if jumps and by_noise else jumps)
+    by_noise = jumps and not _ends_above_noise(run, curve['seed'])
+    answers.append(None if by_noise else jumps)
     words.append(
-      f'seed {seed}: {claim.percent(_BEGUN)} of the rise is reached between '
-      f'epsilon {begins[0]:g} and {begins[1]:g}, {claim.percent(_DONE)} '
-      f'between {ends[0]:g} and {ends[1]:g}'
-      + ('; under noise it comes as far' if jumps and by_noise else '')
-      + ('; the epsilons lie too far apart to tell' if jumps is None else '')
+      f'seed {curve["seed"]}: a jump in {claim.percent(curve["sudden"])} of '
+      f'resamples, none in {claim.percent(curve["gradual"])}'
+      + ('; under noise it comes as far' if by_noise else '')
     )
+  begun, done = (claim.percent(x) for x in (curves.BEGUN, curves.DONE))
   return claim.Claim(
     "WaveRNN's error stays flat under small perturbations, then jumps.",
     claim.verdict(answers),
     words or ['No WaveRNN was judged.'],
-    f'The epsilon at which {claim.percent(_BEGUN)} of the rise is reached is '
-    f'at least {_JUMP:g} times that of {claim.percent(_DONE)} (on a straight '
-    f'line {_BEGUN / _DONE:.2f} times), wherever between the epsilons tried '
-    'they lie, and the error ends above noise of the same size.',
+    f'The epsilon at which {begun} of the rise is reached is at least '
+    f'{curves.JUMP:g} times that of {done} (on a straight line '
+    f'{curves.BEGUN / curves.DONE:.2f} times), wherever between the epsilons '
+    f'tried they lie, in {claim.percent(run.confidence)} of resamples of the '
+    'speakers, of the clips where there are too few; refuted where it is less '
+    'in as many. The error ends above noise of the same size '
+    f'({beyond_noise.TESTED}).',
   )
 
 
-# Of a rise in error: where it begins and is done, and how near these lie to
-# each other, as epsilons, where it is a jump.
-_BEGUN, _DONE, _JUMP = 0.1, 0.9, 0.5
-
-
-def _reached(rows, share):
-  """Returns the epsilons between which a share of the rise is first reached."""
-  rates = np.array([row['error_rate'] for row in rows])
-  level = rates[0] + share * (rates.max() - rates[0])
-  at = int(np.argmax(rates >= level))
-  return rows[max(0, at - 1)]['epsilon'], rows[at]['epsilon']
+def _ends_above_noise(run, seed):
+  """Returns whether WaveRNN errs more than under noise where it errs most."""
+  rows = beyond_noise.noise_rows(run, 'wavernn', seed)
+  attacked = {
+    row['epsilon']: run.at('wavernn', seed, row['epsilon'])['error_rate']
+    for row in rows
+  }
+  most = max(attacked.values(), default=0.0)
+  return any(
+    run.is_beyond_noise(row) and attacked[row['epsilon']] >= curves.DONE * most
+    for row in rows
+  )
 
 
 def fluctuates(run: run_lib.Run) -> claim.Claim:

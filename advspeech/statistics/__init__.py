@@ -13,6 +13,11 @@ from advspeech.statistics.clusters import (
   cluster_bootstrap_p,
   clustered_wilson_interval,
 )
+from advspeech.statistics.curves import (
+  Turn,
+  off_line_p,
+  turn,
+)
 from advspeech.statistics.pairs import (
   McNemar,
   mcnemar,
@@ -24,12 +29,15 @@ from advspeech.statistics.rates import wilson_interval
 __all__ = [
   'FEWEST_CLUSTERS',
   'McNemar',
+  'Turn',
   'bootstrap_interval',
   'cluster_bootstrap_interval',
   'cluster_bootstrap_p',
   'clustered_wilson_interval',
   'mcnemar',
+  'off_line_p',
   'paired_difference_interval',
   'square_and_add',
+  'turn',
   'wilson_interval',
 ]

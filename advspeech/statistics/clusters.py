@@ -116,7 +116,7 @@ def cluster_bootstrap_p(
 def _resampled_means(values, cluster, num_resamples, seed):
   """Returns a mean a resample of the clusters, and how many clusters are."""
   sums, sizes = cluster_sums(np.asarray(values, np.float64), cluster)
-  drawn = _drawn_clusters(len(sizes), num_resamples, seed)
+  drawn = drawn_clusters(len(sizes), num_resamples, seed)
   return (drawn @ sums) / (drawn @ sizes), len(sizes)
 
 
@@ -155,8 +155,14 @@ def cluster_sums(
 
 
 @functools.lru_cache
-def _drawn_clusters(number, num_resamples, seed):
-  """Returns how often each resample has each cluster, [resamples, number]."""
+def drawn_clusters(number: int, num_resamples: int, seed: int) -> np.ndarray:
+  """Returns how often each resample has each cluster, [resamples, number].
+
+  Args:
+    number: Of clusters.
+    num_resamples: Resamples drawn.
+    seed: Same seed, same resamples.
+  """
   rng = np.random.default_rng(seed)
   shares = np.full(number, 1 / number)
   return rng.multinomial(number, shares, num_resamples).astype(np.float64)

@@ -22,6 +22,7 @@ from advspeech import (
 )
 from advspeech.sweep import examples, judging, parts, rates, tables
 from advspeech.sweep.tables import (
+  curves,
   direct,
   minimal,
   points,
@@ -344,6 +345,15 @@ def test_an_attack_on_a_model_itself_is_paired_with_one_on_another(
   assert row['more'] == on_rnn.mean() - on_cnn.mean()
   assert row['mcnemar_p'] == statistics.mcnemar(on_rnn, on_cnn).p_value
   assert row['more_speaker_low'] <= row['more_low'] <= row['more']
+  # All judges of both, the second model's curve under the first one's attack.
+  shapes = list(curves.rows(results))
+  assert len(shapes) == 2 * len(members)
+  wrong = results.judged[plan[0]].predictions[:, 0, 1] != split.labels
+  expected = curves.shape(
+    wrong, np.array(sweep_subjects.EPSILONS), split.speakers
+  )
+  assert set(shapes[1]) == set(curves.COLUMNS)
+  assert {key: shapes[1][key] for key in expected} == expected
 
 
 def test_clips_without_a_label_count_in_flips_alone(rows):

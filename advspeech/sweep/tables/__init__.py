@@ -6,6 +6,7 @@ import os
 from advspeech import preemption, storage
 from advspeech.sweep import results as results_lib
 from advspeech.sweep.tables import (
+  curves,
   direct,
   minimal,
   points,
@@ -24,6 +25,7 @@ TABLES = {
   'minimal': minimal,
   'transforms': transforms,
   'direct': direct,
+  'curves': curves,
   'trainings': trainings,
   'sweep': points,
 }
