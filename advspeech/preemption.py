@@ -31,7 +31,7 @@ _PARTING_S = 10.0
 
 
 class Stopped(BaseException):
-  """The program was told to stop (a BaseException, as KeyboardInterrupt is).
+  """The program was asked to stop (a BaseException, as KeyboardInterrupt is).
 
   Attributes:
     signal: signal.SIGTERM, signal.SIGHUP or signal.SIGINT.
@@ -97,7 +97,7 @@ def _watch(signals, pipe, leave):
   if signals.agreement:
     # In a thread: who is to pass it on may not answer.
     threading.Thread(
-      target=signals.agreement.tell, args=(signals.came,), daemon=True
+      target=signals.agreement.notify, args=(signals.came,), daemon=True
     ).start()
   began = time.monotonic()
   while signals.num_unsaved or time.monotonic() - began < signals.patience_s:
@@ -209,9 +209,9 @@ class _Agreement:
     self._num_checks = 0
     self._last = None
 
-  def tell(self, number):
-    """Tells all processes of a signal; the first one counts."""
-    # One that others were told of before, or with nobody there to be told.
+  def notify(self, number):
+    """Notifies all processes of a signal; the first one counts."""
+    # It is not the first, or nobody is there any more.
     with contextlib.suppress(Exception):
       self._client.key_value_set(self._NOTICE, str(int(number)))
 
@@ -232,7 +232,8 @@ class _Agreement:
         if 'DEADLINE_EXCEEDED' not in str(e):
           return  # the processes part
     number = signal.Signals(int(notice))
-    with self._lock:  # no check is passed until all have said where they are
+    # No check is passed until all have reported where they are.
+    with self._lock:
       _signals.note(number)
       try:
         self._client.key_value_set(

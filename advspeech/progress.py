@@ -31,7 +31,7 @@ class Meter:
       total: Units of work.
       unit: One of them, such as 'part'.
       done: Those that were done before.
-      shown: Whether anything is told: of several processes, by one.
+      shown: Whether anything is logged: of several processes, by one.
     """
     import tqdm
 
@@ -46,7 +46,7 @@ class Meter:
     self._in_lines = shown and self._bar.disable
     self._name, self._total, self._unit = name, total, unit
     self._before = self._done = done
-    self._began = self._told = time.monotonic()
+    self._began = self._logged = time.monotonic()
 
   def __enter__(self):
     """Returns itself."""
@@ -67,8 +67,8 @@ class Meter:
       self._bar.set_postfix_str(what, refresh=False)
     self._bar.update()
     now = time.monotonic()
-    if self._in_lines and now - self._told >= _EVERY_S:
-      self._told = now
+    if self._in_lines and now - self._logged >= _EVERY_S:
+      self._logged = now
       rate = (now - self._began) / (self._done - self._before)
       logger.info(
         '%s: %d of %d %s, %.0f s left',

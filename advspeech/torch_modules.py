@@ -33,7 +33,7 @@ def logits_fn_of(module: Any) -> Callable[[jax.Array], jax.Array]:
   weights, apply = torchax.extract_jax(module.eval())
 
   def logits_fn(audio):
-    # PyTorch broadcasts ranks, which JAX can be told to refuse.
+    # PyTorch broadcasts ranks, which JAX can be set to refuse.
     with jax.numpy_rank_promotion('allow'):
       return apply(weights, (audio,))
 

@@ -7,4 +7,4 @@ import sys
 if sys.argv[:1] == ['-m']:
   from launch import ending
 
-  ending.begin()
+  ending.prepare()

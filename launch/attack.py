@@ -75,14 +75,14 @@ def main():
   output = _OUTPUT.value or recording.output_folder(*files, **settings)
   storage.check_writable(output)
   rows = recording.attack(*files, _EPSILONS.value, output, **settings)
-  command.tell(recording.format_rows(rows, _ATTACK.value))
-  command.tell(f'sounds, answers.csv and answers.png are in {output}')
+  command.report(recording.format_rows(rows, _ATTACK.value))
+  command.report(f'sounds, answers.csv and answers.png are in {output}')
 
 
 if __name__ == '__main__':
   command.run(
     main,
     after_a_stop=lambda: (
-      command.BEGINS_ANEW if _AUDIO.value else command.GOES_ON
+      command.STARTS_AGAIN if _AUDIO.value else command.RESUMES
     ),
   )

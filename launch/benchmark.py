@@ -97,7 +97,7 @@ def main():
     'command': ' '.join(['python -m launch.benchmark', *sys.argv[1:]]),
     **host.environment(),
   }
-  command.tell(f'{results["device"]}, JAX {results["jax"]}')
+  command.report(f'{results["device"]}, JAX {results["jax"]}')
   rate = timing.matmul_flop_per_s()
   for section in _SECTIONS:
     if section in sections:
@@ -109,11 +109,11 @@ def main():
         peers=_PEERS.value,
         flop_per_s=rate,
       )
-      command.tell(f'{section}: about {seconds / 60:.1f} minutes if idle')
+      command.report(f'{section}: about {seconds / 60:.1f} minutes if idle')
 
   def keep(section, value, text):
     results[section] = value
-    command.tell(f'\n== {section}\n{text}')
+    command.report(f'\n== {section}\n{text}')
     if output:
       storage.write_json(output, results)
 
@@ -154,7 +154,7 @@ def _measure_accelerator(config, accelerator):
     'command': ' '.join(['python -m launch.benchmark', *sys.argv[1:]]),
     **accelerator.environment(),
   }
-  command.tell(json.dumps(results))
+  command.report(json.dumps(results))
 
   def write(section, rows):
     results[section] = rows
@@ -167,7 +167,7 @@ def _measure_accelerator(config, accelerator):
   alarm.daemon = True
   alarm.start()
   session = accelerator.Session(
-    config, accelerator.SCALES[_SCALE.value], limit_s, write, command.tell
+    config, accelerator.SCALES[_SCALE.value], limit_s, write, command.report
   )
   chosen = _SECTION.value or tuple(accelerator.SECTIONS)
   session.run({name: accelerator.SECTIONS[name] for name in chosen})
@@ -175,7 +175,7 @@ def _measure_accelerator(config, accelerator):
 
 
 def _time_is_over():
-  command.tell('time is over; what is above was measured, and written')
+  command.report('time is over; what is above was measured, and written')
   sys.stdout.flush()
   os._exit(0)
 
@@ -184,5 +184,5 @@ if __name__ == '__main__':
   command.run(
     main,
     default_config='paper',
-    after_a_stop=lambda: f'what is above was measured; {command.BEGINS_ANEW}',
+    after_a_stop=lambda: f'what is above was measured; {command.STARTS_AGAIN}',
   )

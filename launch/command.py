@@ -81,9 +81,9 @@ _NUM_PROCESSES = flags.DEFINE_integer(
 _PROCESS_ID = flags.DEFINE_integer(
   'process_id', None, 'Which of them this is, from 0.'
 )
-# Once the program is told to stop, what the same command would do.
-GOES_ON = 'the same command goes on from here'
-BEGINS_ANEW = 'the same command begins anew'
+# Once the program is asked to stop, what the same command would do.
+RESUMES = 'the same command goes on from here'
+STARTS_AGAIN = 'the same command begins anew'
 # A signal to a group of processes may reach a compiler of XLA's first.
 _MEANWHILE_S = 0.2
 _arguments: list[str] = []
@@ -117,7 +117,7 @@ def run(
   default_config: str = 'quickstart',
   takes_arguments: Callable[[], bool] = lambda: False,
   before: Callable[[], None] = lambda: None,
-  after_a_stop: Callable[[], str] = lambda: GOES_ON,
+  after_a_stop: Callable[[], str] = lambda: RESUMES,
 ) -> None:
   """Parses flags, runs `main`, and exits; bad input gets one sentence.
 
@@ -127,14 +127,14 @@ def run(
     takes_arguments: Whether there may be any besides flags, once those are
       parsed.
     before: Done once flags are parsed, before JAX looks for devices.
-    after_a_stop: Returns what is told of it: `GOES_ON`, or `BEGINS_ANEW` of
-      what cannot be resumed.
+    after_a_stop: Returns what is reported of it: `RESUMES`, or `STARTS_AGAIN`
+      of what cannot be resumed.
   """
   console.never_fail()
   if console.wants_help(sys.argv):
     console.print_help('launch.command')
   surroundings.check_limits()
-  ending.begin()
+  ending.prepare()
   started = time.monotonic()
   ending.clean_up(surroundings.leave)
   messages = surroundings.prepare()
@@ -169,7 +169,7 @@ def run(
       if parallel.is_distributed():
         aside.begin()
       ours.setLevel(logging.INFO if parallel.is_lead() else logging.WARNING)
-      ending.work(after_a_stop(), parallel.is_lead())
+      ending.let_loops_stop(after_a_stop(), parallel.is_lead())
       for message in messages:
         ours.info('%s', message)
       with tqdm_logging.logging_redirect_tqdm([ours]):
@@ -209,7 +209,7 @@ def _report_all_but_orphans(unraisable) -> None:
     sys.__unraisablehook__(unraisable)
 
 
-def tell(result: str) -> None:
+def report(result: str) -> None:
   """Prints a result, on process 0 alone."""
   from advspeech import parallel
 

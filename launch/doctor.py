@@ -9,8 +9,8 @@ def main():
   for topic, sentence in doctor.examine(
     command.CONFIG.value, command.workdir()
   ):
-    command.tell(f'{topic:<12}  {sentence}')
+    command.report(f'{topic:<12}  {sentence}')
 
 
 if __name__ == '__main__':
-  command.run(main, after_a_stop=lambda: command.BEGINS_ANEW)
+  command.run(main, after_a_stop=lambda: command.STARTS_AGAIN)

@@ -14,23 +14,23 @@ EXIT_FAILED = 1
 # EX_TEMPFAIL: stopped by SIGTERM or SIGHUP; run it again.
 EXIT_STOPPED = 75
 EXIT_INTERRUPTED = 130
-# Names the process without which this one is to stop; Linux tells.
+# Names the process without which this one is to stop; Linux sends a signal.
 PARENT = 'ADVSPEECH_PARENT'
 _PR_SET_PDEATHSIG = 1
 # How long processes wait for each other at the end.
 _FAREWELL_S, _FAREWELL_STOPPED_S = 40.0, 4.0
 _one_end = threading.Lock()
-_begun: list[bool] = []
+_is_prepared: list[bool] = []
 _cleanups: list[Callable[[], None]] = []
-_told = ['there was nothing to save yet']
+_report = ['there was nothing to save yet']
 
 
-def begin() -> None:
+def prepare() -> None:
   """Prepares the program for signals; until it works they end it at once."""
-  if _begun:
+  if _is_prepared:
     return
   _ask_for_huge_pages()
-  _begun.append(True)
+  _is_prepared.append(True)
   preemption.install(stop)
   if PARENT in os.environ:
     _heed_the_end_of(int(os.environ.pop(PARENT)))
@@ -68,14 +68,14 @@ def _ask_for_huge_pages() -> None:
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
-def work(told: str, is_lead: bool) -> None:
-  """Lets loops end the program from now on.
+def let_loops_stop(report: str, is_lead: bool) -> None:
+  """Lets loops end the program on a signal from now on.
 
   Args:
-    told: What the same command does after a stop.
-    is_lead: Whether this process tells it.
+    report: What the same command does after a stop.
+    is_lead: Whether this process reports it.
   """
-  _told[:] = [told] if is_lead else []
+  _report[:] = [report] if is_lead else []
   preemption.loops_ask()
 
 
@@ -85,10 +85,10 @@ def clean_up(action: Callable[[], None]) -> None:
 
 
 def stop(number: signal.Signals) -> NoReturn:
-  """Ends the program, told to by a signal, with a sentence."""
+  """Ends the program on a signal, with a sentence."""
   _only_one()
-  if _told:
-    print(f'{preemption.Stopped(number)}; {_told[0]}', file=sys.stderr)
+  if _report:
+    print(f'{preemption.Stopped(number)}; {_report[0]}', file=sys.stderr)
   _farewell(_FAREWELL_STOPPED_S)
   interrupted = number == signal.SIGINT
   _exit(EXIT_INTERRUPTED if interrupted else EXIT_STOPPED)

@@ -161,7 +161,7 @@ def _parse_flags(argv):
 
 if __name__ == '__main__':
   console.never_fail()
-  ending.begin()
+  ending.prepare()
   if console.wants_help(sys.argv):
     console.print_help()
   app.run(main, flags_parser=_parse_flags)

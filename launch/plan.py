@@ -63,7 +63,7 @@ def main():
     num_clips=_NUM_CLIPS.value,
     largest_batch=_LARGEST_BATCH.value,
     output=_OUTPUT.value,
-    tell=command.tell,
+    report=command.report,
   )
 
 
@@ -72,5 +72,5 @@ if __name__ == '__main__':
     main,
     default_config='paper',
     before=start,
-    after_a_stop=lambda: command.BEGINS_ANEW,
+    after_a_stop=lambda: command.STARTS_AGAIN,
   )

@@ -7,8 +7,8 @@ def main():
   from advspeech import experiment
 
   path = experiment.prepare(command.CONFIG.value, command.SKIP_BAD.value)
-  command.tell(path)
+  command.report(path)
 
 
 if __name__ == '__main__':
-  command.run(main, after_a_stop=lambda: command.BEGINS_ANEW)
+  command.run(main, after_a_stop=lambda: command.STARTS_AGAIN)

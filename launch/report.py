@@ -24,12 +24,12 @@ def main():
     page = experiment.compare(command.workdir('runs'), folders)
   else:
     page = experiment.write_page(command.workdir())
-  command.tell(page)
+  command.report(page)
 
 
 if __name__ == '__main__':
   command.run(
     main,
     takes_arguments=lambda: _COMPARE.value,
-    after_a_stop=lambda: command.BEGINS_ANEW,
+    after_a_stop=lambda: command.STARTS_AGAIN,
   )

@@ -7,7 +7,7 @@ def main():
   from advspeech import experiment
 
   config, workdir = command.CONFIG.value, command.workdir()
-  command.tell(experiment.reproduce(config, workdir, command.SKIP_BAD.value))
+  command.report(experiment.reproduce(config, workdir, command.SKIP_BAD.value))
 
 
 if __name__ == '__main__':

@@ -14,7 +14,7 @@ def main():
 
   run = experiment.Run.open(command.CONFIG.value, command.workdir())
   for name, rate in experiment.search_rates(run, _MODEL.value).items():
-    command.tell(f'{name} {rate:g}')
+    command.report(f'{name} {rate:g}')
 
 
 if __name__ == '__main__':

@@ -23,7 +23,7 @@ def main():
     )
   run = experiment.Run.open(command.CONFIG.value, command.workdir())
   for name in names:
-    command.tell(experiment.study(run, name))
+    command.report(experiment.study(run, name))
 
 
 if __name__ == '__main__':

@@ -569,7 +569,7 @@ def test_names_cannot_command_the_terminal(capsys):
   record = logging.LogRecord('a', 20, '', 0, '%s: 3 clips', (class_name,), None)
   line = console.HarmlessFormatter().format(record)
   assert line == 'happy\\x1b[2J\\x07: 3 clips'
-  command.tell(f'{class_name}\n\t1 männlich')
+  command.report(f'{class_name}\n\t1 männlich')
   console.fail(f'no {class_name}\nhere', code=None)
   told = capsys.readouterr()
   assert told.out == 'happy\\x1b[2J\\x07\n\t1 männlich\n'
@@ -625,7 +625,7 @@ def test_when_launch_local_is_killed_its_processes_stop(tmp_path):
   (tmp_path / 'waits.py').write_text(
     'import os, time\n'
     'from launch import ending\n'
-    'ending.begin()\n'
+    'ending.prepare()\n'
     "print('ready', os.getpid(), flush=True)\n"
     'time.sleep(600)\n'
   )

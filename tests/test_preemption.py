@@ -153,17 +153,17 @@ class Store:
     self.barrier.wait(60)
 
 
-@pytest.mark.parametrize('told', [0, 1, 2])
-def test_processes_stop_at_the_same_check(told):
-  """However far one is ahead, and whoever is told."""
+@pytest.mark.parametrize('notified', [0, 1, 2])
+def test_processes_stop_at_the_same_check(notified):
+  """However far one is ahead, and whoever is notified."""
   store = Store(3)
   agreements = [preemption._Agreement(store, i) for i in range(3)]
   for i, agreement in enumerate(agreements):
     for _ in range(5 * i):
       assert not agreement.reached()
     agreement.listen()
-  agreements[told].tell(signal.SIGTERM)
-  agreements[told].tell(signal.SIGINT)
+  agreements[notified].notify(signal.SIGTERM)
+  agreements[notified].notify(signal.SIGINT)
   deadline = time.monotonic() + 60
   while any(agreement._last is None for agreement in agreements):
     assert time.monotonic() < deadline
@@ -254,7 +254,7 @@ def test_while_a_program_starts_a_signal_ends_it_with_its_code(number, code):
       *(sys.executable, '-c'),
       'import os, signal, sys\n'
       'from launch import ending\n'
-      'ending.begin()\n'
+      'ending.prepare()\n'
       'os.kill(os.getpid(), int(sys.argv[1]))\n'
       'signal.pause()\n',
       str(int(number)),

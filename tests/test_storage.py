@@ -74,7 +74,7 @@ def test_what_is_no_json_is_named(tmp_path, text):
 
 
 @pytest.mark.parametrize(
-  ('text', 'kind', 'told'),
+  ('text', 'kind', 'message'),
   [
     ('null', dict, 'holds no JSON object'),
     ('[]', dict, 'holds no JSON object'),
@@ -85,7 +85,7 @@ def test_what_is_no_json_is_named(tmp_path, text):
   ],
 )
 def test_json_of_another_kind_or_without_its_keys_is_named(
-  tmp_path, text, kind, told
+  tmp_path, text, kind, message
 ):
   path = tmp_path / 'config.json'
   if text is None:
@@ -94,23 +94,23 @@ def test_json_of_another_kind_or_without_its_keys_is_named(
     path.write_text(text)
   keys = ('a', 'b') if kind is dict else ()
   with pytest.raises(
-    errors.InputError, match=rf'config\.json {told}; put it back from a copy'
+    errors.InputError, match=rf'config\.json {message}; put it back from a copy'
   ):
     storage.read_json(path, keys, kind)
 
 
 @pytest.mark.parametrize(
-  ('text', 'told'),
+  ('text', 'message'),
   [('', 'is empty'), ('a,b\n', 'has no rows'), (None, 'is a folder')],
 )
-def test_a_table_of_nothing_is_named(tmp_path, text, told):
+def test_a_table_of_nothing_is_named(tmp_path, text, message):
   path = tmp_path / 'sweep.csv'
   if text is None:
     path.mkdir()
   else:
     path.write_text(text)
   with pytest.raises(
-    errors.InputError, match=rf'sweep\.csv {told}; put it back from a copy'
+    errors.InputError, match=rf'sweep\.csv {message}; put it back from a copy'
   ):
     storage.read_table(path)
 
@@ -213,11 +213,11 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path, path, reason):
 def test_a_file_to_be_written_at_the_end_is_tried_at_the_beginning(tmp_path):
   storage.check_output_file(str(tmp_path / 'a' / 'b.json'))
   assert [p.name for p in tmp_path.rglob('*')] == ['a']
-  for path, told in (
+  for path, message in (
     (tmp_path / 'a', r'--output must be a file, got the folder .*a; name one'),
     ('/proc/no/such', 'No such file'),
   ):
-    with pytest.raises(errors.InputError, match=told):
+    with pytest.raises(errors.InputError, match=message):
       storage.check_output_file(str(path))
 
 
@@ -350,7 +350,7 @@ def test_too_little_memory_or_too_few_files_get_a_sentence(error, expected):
 def test_what_cannot_be_read_now_is_not_called_damaged(
   tmp_path, monkeypatch, number
 ):
-  """Else it would be set aside, or the user told to remove it."""
+  """Else it would be set aside, or the user message to remove it."""
   folder = tmp_path / '7'
   folder.mkdir()
   (folder / 'weights').write_bytes(b'1')

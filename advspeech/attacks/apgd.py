@@ -35,7 +35,7 @@ def apgd(
 
   Args:
     objective_fn: Maps audio [batch, time] to losses [batch], which the steps
-      ascend, and margins [batch], by which examples are kept; a clip's must
+      ascend, and margins [batch], by which examples are chosen; a clip's must
       not depend on its neighbours. For cross entropy:
       `lambda a: (cross_entropy(logits_fn(a), y), margin(logits_fn(a), y))`.
     audio: [batch, time] clean clips, in the model's input range.
@@ -91,7 +91,7 @@ def _search(objective_fn, audio, epsilon, keys, threat, num_steps):
 
   def body(inertia, carry, window):
     """Makes one step; `window` is its length where a checkpoint ends it."""
-    now, before, gradient, loss, step, top, kept, count, checked = carry
+    now, before, gradient, loss, step, top, strongest, count, checked = carry
     ahead = threat.project(
       audio, now + step[:, None] * threat.steepest(gradient), epsilon
     )
@@ -104,7 +104,7 @@ def _search(objective_fn, audio, epsilon, keys, threat, num_steps):
     gradient, new_loss, margin = evaluate(now)
     count = count + (new_loss > loss)
     top = _better((now, gradient, new_loss), top, new_loss > top[2])
-    kept = _better((now, margin), kept, margin > kept[1])
+    strongest = _better((now, margin), strongest, margin > strongest[1])
     # Condition 1: too few steps of the window have raised the loss. Condition
     # 2: the last checkpoint did not halve the step, and the best loss has not
     # risen since. Between checkpoints `window` is 0, and neither is looked at.
@@ -120,7 +120,7 @@ def _search(objective_fn, audio, epsilon, keys, threat, num_steps):
       jnp.where(at_checkpoint, stuck, had_halved),
     )
     count = jnp.where(at_checkpoint, 0, count)
-    return now, before, gradient, loss, step, top, kept, count, checked
+    return now, before, gradient, loss, step, top, strongest, count, checked
 
   start = threat.random_start(keys, audio, epsilon)
   gradient, loss, margin = evaluate(start)
@@ -138,7 +138,7 @@ def _search(objective_fn, audio, epsilon, keys, threat, num_steps):
     (loss, jnp.ones(epsilon.shape, bool)),
   )
   windows = jnp.asarray(checkpoint_windows(num_steps))
-  # Before the first step there was none whose direction could be kept.
+  # Before the first step there was none whose direction could be strongest.
   inertia = jnp.full(num_steps, MOMENTUM, audio.dtype).at[0].set(1)
   carry, _ = jax.lax.scan(
     lambda carry, x: (body(x[0], carry, x[1]), None), carry, (inertia, windows)

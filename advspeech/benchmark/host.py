@@ -69,8 +69,9 @@ def measure_sweep(config, rounds) -> dict[str, Any]:
   """Returns how the sweep's time grows with clips and with epsilons.
 
   The model is seconds = clips * (a + b * epsilons): a is the gradient's share
-  and b a forward's; the largest relative distance from it is told too. `judge`
-  is the attack of `launch.attack`: two models, noise control, saved formats.
+  and b a forward's; the largest relative distance from it is reported too.
+  `judge` is the attack of `launch.attack`: two models, noise control, saved
+  formats.
   """
   counts = [(clips, num) for clips in (1, 2, 4) for num in (5, 10, 20, 40)]
   calls = {}

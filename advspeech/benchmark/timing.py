@@ -22,7 +22,7 @@ def time_calls(
   """
   seconds = {name: [] for name in calls}
   num_calls = len(calls) * (rounds + 1)
-  with progress.Meter('timing', num_calls, 'call') as told:
+  with progress.Meter('timing', num_calls, 'call') as meter:
     for number in range(rounds + 1):
       for name, call in calls.items():
         preemption.check_alone()
@@ -30,7 +30,7 @@ def time_calls(
         jax.block_until_ready(call())
         if number:
           seconds[name].append(time.perf_counter() - started)
-        told.update(str(name))
+        meter.update(str(name))
   return seconds
 
 

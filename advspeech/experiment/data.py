@@ -1,4 +1,4 @@
-"""The corpus of a config: prepared, read, split, and told what is in it."""
+"""The corpus of a config: prepared, read, split, and reported."""
 
 import logging
 import os

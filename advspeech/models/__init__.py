@@ -35,7 +35,7 @@ NAMES = ('wavecnn', 'wavernn')
 ALL_NAMES = (*NAMES, 'wavernn_tanh')
 NORMS = ('batch', 'none')
 # Type of the computation, and precision of its products on devices that round
-# the factors of float32 products (TF32 on GPUs, bfloat16 on TPUs) unless told.
+# the factors of float32 products (TF32 on GPUs, bfloat16 on TPUs) unless set.
 PRECISIONS = {
   'float32': (jnp.float32, jax.lax.Precision.HIGHEST),
   'tf32': (jnp.float32, jax.lax.Precision.HIGH),

@@ -93,7 +93,7 @@ def make_own(
 
   Raises:
     errors.InputError: See `own_class`; or if the precision is another than
-      float32, and it has no fields to be told of it.
+      float32, and it has no fields to set it by.
   """
   found = own_class(name, options)
   filled = dict(zip(_ARITHMETIC, arithmetic, strict=True))
@@ -171,7 +171,7 @@ def activation_bytes(model: nn.Module, num_samples: int) -> int:
 
 
 def takes_precision(model: nn.Module) -> bool:
-  """Returns whether a model was told in what arithmetic to compute."""
+  """Returns whether a model has an arithmetic of its own set."""
   return all(hasattr(model, key) for key in _ARITHMETIC)
 
 

@@ -47,7 +47,7 @@ def make(
   num_clips: int | None = None,
   largest_batch: bool = False,
   output: str | None = None,
-  tell: Callable[[str], None] = print,
+  report: Callable[[str], None] = print,
 ) -> dict[str, Any]:
   """Compiles a config's programs and returns what they would cost.
 
@@ -59,7 +59,7 @@ def make(
     num_clips: Of the corpus; see `costs.corpus_of`.
     largest_batch: Look for the largest training batch that fits.
     output: Where the plan goes, as JSON, written after every program.
-    tell: Prints a text.
+    report: Prints a text.
 
   Raises:
     errors.InputError: If the config cannot be run, there is no such slice, its
@@ -93,7 +93,7 @@ def make(
     'left_out': [*config.sweep.checkpoints, *config.sweep.victims],
     'programs': [],
   }
-  tell(text.heading(results))
+  report(text.heading(results))
 
   def write():
     if output:
@@ -103,7 +103,7 @@ def make(
     preemption.check_alone()
     row = costs.cost(program, target.chip, corpus, config)
     results['programs'].append(row)
-    tell(text.table(row, results))
+    report(text.table(row, results))
     write()
   # Last, as large programs are long in compiling.
   for row in results['programs']:
@@ -111,7 +111,7 @@ def make(
       row['largest_batch'] = costs.largest_batch(
         run, row, target.chip, corpus.num_clips['train']
       )
-      tell(text.largest_batch(row, results))
+      report(text.largest_batch(row, results))
       write()
   return results
 

@@ -23,7 +23,7 @@ _KNOWN_TRIPS = re.compile(r'known_trip_count[^}]*?"n":"(\d+)"')
 _INTEGER = re.compile(r' = s32\[\]\S* constant\((-?\d+)\)')
 _CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
 _ARRAY = re.compile(r'\b([a-z]+)(\d*)[a-z0-9]*\[([\d,]*)\]')
-# Their cost is told of the whole instruction, not of what it calls.
+# Their cost is reported for the whole instruction, not for what it calls.
 _WHOLE = ('fusion', 'reduce', *KINDS)
 
 

@@ -1,4 +1,4 @@
-"""What training tells: `metrics.jsonl`, TensorBoard events."""
+"""The log of a training: `metrics.jsonl`, TensorBoard events."""
 
 import json
 import math
@@ -29,7 +29,7 @@ class TrainingLog:
     if storage.exists(self._path):
       with storage.opened(self._path, errors='replace') as file:
         self._lines = [line for line in file if _epoch_of(line) <= first_epoch]
-    self._write_anew()
+    self._write_again()
     self._file = self._copied = None
     events = self._events_at = os.path.join(workdir, 'tensorboard')
     if buckets.is_bucket(workdir):
@@ -55,7 +55,7 @@ class TrainingLog:
       self._copied.cleanup()
 
   def write(self, metrics: Mapping[str, float]) -> None:
-    """Appends an epoch's metrics, which tell their `epoch`."""
+    """Appends an epoch's metrics, which have their `epoch`."""
     line = json.dumps(metrics) + '\n'
     if self._file:
       with storage.naming(self._path):
@@ -63,14 +63,14 @@ class TrainingLog:
         self._file.flush()
     else:
       self._lines.append(line)
-      self._write_anew()
+      self._write_again()
     for key, value in metrics.items():
       self._events.add_scalar(key, value, metrics['epoch'])
     if self._copied:
       self._events.flush()
       self._copy_events()
 
-  def _write_anew(self):
+  def _write_again(self):
     with storage.replacing(self._path) as file:
       file.writelines(self._lines)
 

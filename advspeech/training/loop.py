@@ -183,7 +183,7 @@ class _Training:
           # Recorded first: on resuming, what the checkpoint lacks is dropped.
           record(metrics)
           self.saves.save_epoch(step, state, validation, step == num_steps)
-          _tell_epoch(self.name, metrics, self.settings.num_epochs)
+          _log_epoch(self.name, metrics, self.settings.num_epochs)
       except preemption.Stopped:
         self.saves.save_where_stopped(step, state)
         raise
@@ -242,7 +242,7 @@ class _Training:
     }
 
 
-def _tell_epoch(name, metrics, num_epochs):
+def _log_epoch(name, metrics, num_epochs):
   logger.info(
     f'{name}: epoch {metrics["epoch"]}/{num_epochs}, '
     f'loss {metrics["loss"]:.3f}, accuracy {metrics["accuracy"]:.3f}, '

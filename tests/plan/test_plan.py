@@ -86,7 +86,7 @@ def test_of_processors_it_says_memory_and_collectives_and_no_time(tmp_path):
     num_devices=4,
     parts=('evaluation', 'gradients'),
     output=str(tmp_path / 'plan.json'),
-    tell=said.append,
+    report=said.append,
   )
   assert json.loads((tmp_path / 'plan.json').read_text()) == json.loads(
     json.dumps(results)
@@ -139,7 +139,7 @@ def test_what_is_no_model_of_the_run_is_said_to_be_left_out(monkeypatch):
     costs, 'cost', lambda program, *_: {'part': '', 'program': program.name}
   )
   monkeypatch.setattr(text, 'table', lambda row, _: row['program'])
-  plan.make(config, num_devices=4, parts=('sweep',), tell=said.append)
+  plan.make(config, num_devices=4, parts=('sweep',), report=said.append)
   heading, *programs_told = said
   assert (
     'What is no model of this run, runs/a/wavecnn-seed0, test_plan:tilt '
@@ -377,7 +377,7 @@ def test_the_tpus_compiler_tells_memory_collectives_and_time(topology):
     config,
     topology=topology,
     parts=('training',),
-    tell=said.append,
+    report=said.append,
   )
   [row] = results['programs']
   assert row['num_chips'] == 4

@@ -22,6 +22,7 @@ from advspeech import figures as figures_lib
 from advspeech.studies.features import (
   clips,
   comparisons,
+  equal_error,
   examples,
   figures,
   measures,
@@ -144,7 +145,7 @@ SETTINGS = settings_lib.Settings(error_rates=(0.5,))
 
 
 def test_the_snr_of_an_error_lies_on_the_line_between_two_points():
-  (found,) = comparisons.equal_error_rows(curve((0, 2, 6)), SETTINGS)
+  (found,) = equal_error.equal_error_rows(curve((0, 2, 6)), SETTINGS)
   assert found['snr_db'] == pytest.approx(5)
   assert found['ci_low'] <= 5 <= found['ci_high']
   assert found['note'] == ''
@@ -152,7 +153,7 @@ def test_the_snr_of_an_error_lies_on_the_line_between_two_points():
 
 def test_an_error_beyond_what_was_compared_is_not_made_up():
   found = [
-    comparisons.equal_error_rows(rows, SETTINGS)[0]
+    equal_error.equal_error_rows(rows, SETTINGS)[0]
     for rows in (
       curve((0, 1, 3)),
       curve((5, 6, 8)),

@@ -1,4 +1,4 @@
-"""Eq. 6, and errors at equal size or at equal error, with intervals."""
+"""Eq. 6, and errors at equal size, with intervals."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ import numpy as np
 from advspeech import class_errors, statistics, storage
 from advspeech.studies.features.clips import POINT
 from advspeech.studies.features.measures import MEASURES, SCORES
-from advspeech.studies.features.settings import WAVEFORM, Settings, Variant
+from advspeech.studies.features.settings import WAVEFORM
 
 BUDGET_COLUMNS = (
   *POINT,
@@ -49,21 +49,12 @@ EQUAL_COLUMNS = (
   'difference_ci_high',
   'mcnemar_p',
 )
-EQUAL_ERROR_COLUMNS = (
-  'task',
-  'seed',
-  'source',
-  *Variant._fields,
-  'target',
-  'error_rate',
-  'snr_db',
-  'ci_low',
-  'ci_high',
-  'note',
-)
 
 
-def _wrong(rows, key='prediction'):
+def is_wrong(
+  rows: Sequence[Mapping[str, Any]], key: str = 'prediction'
+) -> np.ndarray:
+  """Returns whether each clip is judged wrong, [num_rows] bool."""
   return np.array([row[key] != row['label'] for row in rows])
 
 
@@ -110,8 +101,8 @@ def budget_rows(
   table, classes = [], _classes(rows)
   for key, all_rows in storage.grouped(rows, keys).items():
     able = [row for row in all_rows if row['attainable']]
-    rate, low, high = _rate(_wrong(able), confidence)
-    alone = _rate(_wrong(all_rows, 'unperturbed_prediction'), confidence)
+    rate, low, high = _rate(is_wrong(able), confidence)
+    alone = _rate(is_wrong(all_rows, 'unperturbed_prediction'), confidence)
 
     def mean(values):
       return float(np.mean(values)) if len(values) else float('nan')
@@ -121,7 +112,7 @@ def budget_rows(
         **dict(zip(keys, key, strict=True)),
         'num_clips': len(all_rows),
         'num_attainable': len(able),
-        'num_errors': int(_wrong(able).sum()) if able else 0,
+        'num_errors': int(is_wrong(able).sum()) if able else 0,
         'error_rate': rate,
         'ci_low': low,
         'ci_high': high,
@@ -129,8 +120,8 @@ def budget_rows(
         'flip_rate': mean(
           [row['prediction'] != row['clean_prediction'] for row in able]
         ),
-        'error_rate_int16': mean(_wrong(able, 'prediction_int16')),
-        'clean_error': mean(_wrong(all_rows, 'clean_prediction')),
+        'error_rate_int16': mean(is_wrong(able, 'prediction_int16')),
+        'clean_error': mean(is_wrong(all_rows, 'clean_prediction')),
         'unperturbed_error': alone[0],
         'unperturbed_ci_low': alone[1],
         'unperturbed_ci_high': alone[2],
@@ -193,7 +184,7 @@ def equal_rows(
       continue
     both = [i for i in ours if i in theirs]
     ours, theirs = ([found[i] for i in both] for found in (ours, theirs))
-    a, b = _wrong(ours, column), _wrong(theirs)
+    a, b = is_wrong(ours, column), is_wrong(theirs)
     of_theirs = _by_class(theirs, classes)
     (rate, low, high), (rate_b, low_b, high_b) = (
       _rate(x, confidence) for x in (a, b)
@@ -241,75 +232,3 @@ def _same(groups, point, **changed):
     if all(found[n] == wanted[n] for n in names if n not in ignored):
       return group
   return {}
-
-
-def equal_error_rows(
-  rows: Sequence[Mapping[str, Any]], settings: Settings
-) -> list[dict[str, Any]]:
-  """Returns the SNR at which attacks reach an error, by EQUAL_ERROR_COLUMNS.
-
-  Straight lines between the SNRs compared, as far as every clip can have them;
-  intervals from resampled clips. The louder an attack may be, the lower the
-  SNR: what needs a lower one is the weaker attack.
-
-  Args:
-    rows: By CLIP_COLUMNS.
-    settings: What was tried.
-  """
-  keys = ('task', 'seed', 'source', *Variant._fields, 'target')
-  table = []
-  compared = [row for row in rows if row['kind'] == 'snr']
-  for key, group in storage.grouped(compared, keys).items():
-    by_snr = storage.grouped(group, ('budget',))
-    able = {
-      snr: {row['id']: row for row in at}
-      for (snr,), at in by_snr.items()
-      if all(row['attainable'] for row in at)
-    }
-    levels = np.array(sorted(able, reverse=True))
-    for rate in settings.error_rates:
-      entry = {
-        **dict(zip(keys, key, strict=True)),
-        'error_rate': rate,
-        'snr_db': float('nan'),
-        'ci_low': float('nan'),
-        'ci_high': float('nan'),
-      }
-      table.append(entry)
-      if not len(levels):
-        entry['note'] = 'no SNR compared is above the conversion loss'
-        continue
-      ids = list(able[levels[0]])
-      wrong = np.array(
-        [_wrong([able[snr][i] for i in ids]) for snr in levels], float
-      )
-
-      def crossing(rows, axis=-1, wrong=wrong, levels=levels, rate=rate):
-        return _crossing(wrong, levels, rate, rows)
-
-      entry['snr_db'] = float(crossing(np.arange(len(ids))[None])[0])
-      if wrong[0].mean() >= rate:
-        entry['note'] = 'reached at the highest SNR already'
-      elif wrong.mean(-1).max() < rate:
-        entry['note'], entry['snr_db'] = 'not reached', float('nan')
-      else:
-        entry['note'] = ''
-        entry['ci_low'], entry['ci_high'] = statistics.bootstrap_interval(
-          np.arange(len(ids)),
-          crossing,
-          num_resamples=999,
-          confidence=settings.confidence,
-        )
-  return table
-
-
-def _crossing(wrong, levels, rate, rows):
-  """Returns where mean errors cross a rate, [...], for clips [..., num].
-
-  At the ends of `levels` where they do not.
-  """
-  rows = np.asarray(rows, int)
-  errors = wrong[:, rows].mean(-1).reshape(len(levels), -1)
-  errors = np.maximum.accumulate(errors, 0)  # a louder attack may be weaker
-  found = [np.interp(rate, e, levels) for e in errors.T]
-  return np.array(found).reshape(rows.shape[:-1])

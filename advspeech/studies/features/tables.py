@@ -10,10 +10,12 @@ from advspeech.studies.features.clips import CLIP_COLUMNS, attack_clips
 from advspeech.studies.features.comparisons import (
   BUDGET_COLUMNS,
   EQUAL_COLUMNS,
-  EQUAL_ERROR_COLUMNS,
   budget_rows,
-  equal_error_rows,
   equal_rows,
+)
+from advspeech.studies.features.equal_error import (
+  EQUAL_ERROR_COLUMNS,
+  equal_error_rows,
 )
 from advspeech.studies.features.examples import write_examples
 from advspeech.studies.features.norm_tables import (

@@ -48,7 +48,7 @@ def write(
     classifiers: Models by name.
     split: The clips.
     origin: JSON-like description of the models and the split, by which a
-      folder is told from that of another study.
+      folder is told apart from another study's.
     epsilons: Radii of FGSM.
     clip_to_range: Clip perturbed samples to [0, 1].
     confidence: Of the intervals.

@@ -126,7 +126,7 @@ def summary_rows(
 
 
 def reach(part: Mapping[str, Any]) -> dict[str, np.ndarray]:
-  """Returns what is told of a model's state Jacobians, [clips] each.
+  """Returns the summary of a model's state Jacobians, [clips] each.
 
   `half_life_ms` of the exponential through the norms, infinite where they do
   not fall towards early frames; `norm_at_early_end`, that of ds_n / ds_i where
