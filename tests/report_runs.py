@@ -625,6 +625,7 @@ def estimate(part, model, setting, statistic, value, low, high):
     'model': model,
     'setting': setting,
     'statistic': statistic,
+    'num_trainings': 1,
     'estimate': value,
     'ci_low': low,
     'ci_high': high,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import report_runs as runs
 
-from advspeech import claim
+from advspeech import claim, storage
 from advspeech.report import (
   comparison,
   error_curves,
@@ -15,6 +15,8 @@ from advspeech.report import (
   sweep_claims,
   transfer,
 )
+from advspeech.studies.gradients import claims as gradient_claims
+from advspeech.studies.gradients import tables as gradient_tables
 
 SIX = tuple(range(6))
 
@@ -144,3 +146,39 @@ def test_runs_beside_each_other_show_their_spread_or_their_interval(
     assert (30, 50) in spread
   rows = comparison.fragility({'a': run})
   assert len(rows) == (2 if is_band else 4)
+
+
+def test_claims_on_gradients_go_by_the_mean_of_trainings(tmp_path):
+  run = read(tmp_path, runs.sweep(seeds=SIX), SIX)
+  folder = tmp_path / 'run' / 'studies' / 'gradients'
+  runs.write_gradients(folder)
+  seeds = [
+    runs.estimate(
+      *('jacobians', f'wavernn-seed{s}', 'trained', name, value, low, high)
+    )
+    for s in SIX
+    for name, value, low, high in (
+      ('halvings_per_s', 20.0, 19.0, 21.0),
+      ('forget_gate', 0.7, 0.7, 0.7),
+    )
+  ]
+  means = [
+    {**row, 'model': 'wavernn-mean', 'num_trainings': 6} for row in seeds[:2]
+  ]
+  learned = {
+    **dict.fromkeys(gradient_tables.FGSM_COLUMNS, ''),
+    **{'epsilon': 0.0, 'num_clips': 100, 'error_rate': 0.1},
+  }
+  rows = [{**learned, 'model': f'wavernn-seed{s}'} for s in SIX]
+  for one_guesses, verdict in (
+    (False, claim.CONFIRMED),
+    (True, claim.NOT_SHOWN),
+  ):
+    rows[-1]['error_rate'] = 0.5 if one_guesses else 0.1
+    storage.write_table(folder / 'fgsm.csv', tuple(rows[0]), rows)
+    storage.write_table(folder / 'summary.csv', tuple(seeds[0]), seeds + means)
+    found = gradient_claims.vanishing(run.studies['gradients'])
+    assert found.verdict == verdict
+    (words,) = found.found
+    assert words.startswith('WaveRNN, mean of trainings: halvings a second 20')
+    assert ('not known to be better' in words) == one_guesses

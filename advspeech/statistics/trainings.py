@@ -6,7 +6,7 @@ interval over the clips of one training says nothing of the next one.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -90,20 +90,53 @@ def mean_interval(
       clusters than `clusters.FEWEST_CLUSTERS`, or values are not finite.
   """
   values = _checked(values)
-  num_trainings = len(values)
-  if num_trainings < FEWEST_TRAININGS:
-    raise ValueError(
-      f'an interval over trainings needs at least {FEWEST_TRAININGS}, got '
-      f'{num_trainings}; give their range instead'
-    )
+  _check_number(len(values))
   bootstrapped = _bootstrap(values, cluster, confidence, seed)
-  of_training = values.mean(1)
-  error = float(np.std(of_training, ddof=1)) / num_trainings**0.5
-  half = quantiles.student(num_trainings, confidence) * error
-  mean = float(values.mean())
-  return max(
-    bootstrapped, (mean - half, mean + half), key=lambda ends: ends[1] - ends[0]
-  )
+  return _wider(bootstrapped, values.mean(1), confidence)
+
+
+def statistic_interval(
+  values: np.ndarray,
+  statistic: Callable[..., np.ndarray],
+  *,
+  num_resamples: int = 2000,
+  confidence: float = 0.95,
+  seed: int = 0,
+) -> tuple[float, float]:
+  """Returns `mean_interval` of another statistic of clips than their mean.
+
+  Of its mean over trainings, as a median of the clips is taken in each.
+
+  Args:
+    values: [num_trainings, num_clips].
+    statistic: Takes values [..., num_clips] and `axis`.
+    num_resamples: Resamples drawn.
+    confidence: Two-sided coverage.
+    seed: Same seed, same interval.
+
+  Returns:
+    Its ends, nan where the statistic of a training is not defined.
+
+  Raises:
+    ValueError: As `mean_interval` does.
+  """
+  values = _checked(values)
+  _check_number(len(values))
+  num_trainings, num_clips = values.shape
+  rng = np.random.default_rng(seed)
+  means = np.empty(num_resamples)
+  for i in range(num_resamples):
+    trainings = rng.integers(num_trainings, size=num_trainings)
+    clips = rng.integers(num_clips, size=num_clips)
+    of_training = statistic(values[:, clips], axis=-1)
+    means[i] = of_training[trainings].mean()
+  of_training = statistic(values, axis=-1)
+  means = means[np.isfinite(means)]
+  if not len(means) or not np.isfinite(of_training).all():
+    return float('nan'), float('nan')
+  tail = (1 - confidence) / 2
+  low, high = np.quantile(means, (tail, 1 - tail))
+  return _wider((float(low), float(high)), of_training, confidence)
 
 
 def rate_interval(
@@ -167,6 +200,24 @@ def difference_interval(
   ]
   least, most = np.mean(own, 0)
   return max(-1.0, min(low, float(least))), min(1.0, max(high, float(most)))
+
+
+def _check_number(num_trainings):
+  if num_trainings < FEWEST_TRAININGS:
+    raise ValueError(
+      f'an interval over trainings needs at least {FEWEST_TRAININGS}, got '
+      f'{num_trainings}; give their range instead'
+    )
+
+
+def _wider(bootstrapped, of_training, confidence):
+  """Returns the wider of a bootstrap's interval and Student's of trainings."""
+  number, mean = len(of_training), float(np.mean(of_training))
+  error = float(np.std(of_training, ddof=1)) / number**0.5
+  half = quantiles.student(number, confidence) * error
+  return max(
+    bootstrapped, (mean - half, mean + half), key=lambda ends: ends[1] - ends[0]
+  )
 
 
 def _own_interval(wrong, cluster, confidence):

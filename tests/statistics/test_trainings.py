@@ -110,6 +110,16 @@ def test_voices_that_err_together_widen_it():
   assert by_voice[1] > by_clip[1] + 0.1
 
 
+def test_another_statistic_is_the_means_where_it_is_a_mean():
+  rng = np.random.default_rng(0)
+  values = rng.normal(0, 0.2, (6, 1)) + rng.normal(0, 1, (6, 80))
+  mean = trainings.mean_interval(values)
+  found = trainings.statistic_interval(values, np.mean)
+  assert found == pytest.approx(mean, abs=0.02)
+  low, high = trainings.statistic_interval(values, np.median)
+  assert low < np.median(values, 1).mean() < high
+
+
 def test_components_are_those_that_were_put_in():
   rng = np.random.default_rng(0)
   values = (

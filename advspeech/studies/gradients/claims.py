@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from advspeech import claim, section, statistics
-from advspeech.studies.gradients import figures
+from advspeech.studies.gradients import figures, summary
 
 Row = dict[str, Any]
 
@@ -28,6 +28,26 @@ DIMENSIONS = {
 _COUNTED = ('length_masked', 'rate')
 
 
+def claimed(results: section.Results) -> list[Row]:
+  """Returns the estimates that claims go by, rows of `summary.csv`.
+
+  Those over trainings where a model has enough of them, and otherwise those of
+  each training.
+  """
+  rows = results.table('summary')
+  means = {row['model'] for row in rows if row['num_trainings'] > 1}
+  return [
+    row
+    for row in rows
+    if row['model'] in means or _mean_of(row['model']) not in means
+  ]
+
+
+def _mean_of(model):
+  """Returns what the mean over a model's trainings is called."""
+  return model.rpartition('-seed')[0] + summary.MEAN
+
+
 def growth(results: section.Results) -> list[dict[str, object]]:
   """Returns how the loss grows with n, a row a (dimension, epsilon, model).
 
@@ -35,7 +55,7 @@ def growth(results: section.Results) -> list[dict[str, object]]:
   `epsilon`.
   """
   rows = []
-  for row in results.table('summary'):
+  for row in claimed(results):
     varied, _, epsilon = row['setting'].partition(', epsilon ')
     if (
       row['part'] == 'accumulation'
@@ -90,14 +110,14 @@ def vanishing(results: section.Results) -> claim.Claim:
     f'over a clip, to {1000 * _VANISHED:g} per mille or less (95 % interval of '
     'the median number of halvings).'
   )
-  summary = results.table('summary')
+  rows_of_all = claimed(results)
   rows = [
     row
-    for row in summary
+    for row in rows_of_all
     if row['part'] == 'jacobians'
     and row['setting'] == 'trained'
     and row['statistic'] == 'halvings_per_s'
-    and row['model'] in _with(summary, 'forget_gate')
+    and row['model'] in _with(rows_of_all, 'forget_gate')
   ]
   clip_s = results.config['clip_s']
   enough = -np.log2(_VANISHED) / clip_s
@@ -119,7 +139,7 @@ def vanishing(results: section.Results) -> claim.Claim:
 def one_step(results: section.Results) -> claim.Claim:
   """Returns whether one step keeps the bound of equation 10."""
   rows: dict[tuple[str, str], dict[str, Row]] = {}
-  for row in results.table('summary'):
+  for row in claimed(results):
     if row['part'] == 'jacobians' and row['statistic'].startswith('one_step_'):
       key = row['model'], row['setting']
       rows.setdefault(key, {})[row['statistic']] = row
@@ -168,11 +188,11 @@ def early_gradient(results: section.Results) -> claim.Claim:
       rule,
     )
   answers, words, cnn_is_not = [], [], []
-  summary = results.table('summary')
+  rows_of_all = claimed(results)
   lstm, recurrent = (
-    _with(summary, name) for name in ('forget_gate', 'halvings_per_s')
+    _with(rows_of_all, name) for name in ('forget_gate', 'halvings_per_s')
   )
-  for row in summary:
+  for row in rows_of_all:
     if (row['part'], row['setting'], row['statistic']) != (
       *('clips', 'start, all', 'early_l1_share'),
     ):
@@ -200,7 +220,7 @@ def _spread(results, model):
   shares = [
     row['early_l1_share']
     for row in results.table('clips')
-    if row['model'] == model
+    if model in (row['model'], _mean_of(row['model']))
     and (row['alignment'], row['region']) == ('start', 'all')
     and not np.isnan(row['early_l1_share'])
   ]
@@ -218,23 +238,28 @@ _NOT_LEARNED = ', not known to be better than chance'
 
 
 def _learned(results, model):
-  """Returns whether a model studied errs less than a blind guess."""
+  """Returns whether a model studied errs less than a blind guess.
+
+  Of a mean over trainings: whether all of them do.
+  """
+  chance = 1 - 1 / len(results.classes)
+  learned = []
   for row in results.table('fgsm'):
-    if row['model'] == model and row['epsilon'] == 0:
+    if row['epsilon'] == 0 and model in (row['model'], _mean_of(row['model'])):
       num_errors = round(row['error_rate'] * row['num_clips'])
       high = statistics.wilson_interval(num_errors, row['num_clips'])[1]
-      return high < 1 - 1 / len(results.classes)
-  return False
+      learned.append(high < chance)
+  return bool(learned) and all(learned)
 
 
-def _with(summary, statistic):
+def _with(rows, statistic):
   """Returns the models whose state Jacobians have a statistic.
 
   Recurrent ones have `halvings_per_s`, and LSTMs `forget_gate`.
   """
   return {
     row['model']
-    for row in summary
+    for row in rows
     if row['part'] == 'jacobians' and row['statistic'] == statistic
   }
 

@@ -44,7 +44,7 @@ def make(results: section.Results) -> section.Section:
 def _estimates(results):
   """Returns where the gradients lie, a row a model, by statistic."""
   by_model: dict[str, dict[str, Any]] = {}
-  for row in results.table('summary'):
+  for row in claims.claimed(results):
     if (row['part'], row['setting']) == ('clips', 'start, all') and (
       row['statistic'] in _STATISTICS
     ):

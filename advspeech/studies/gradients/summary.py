@@ -7,10 +7,13 @@ import numpy as np
 
 from advspeech import gradients, statistics
 from advspeech.models import frontend
+from advspeech.statistics import trainings
 from advspeech.studies.gradients import analysis, growth, precision
 
 LINEAR_TOLERANCE = 0.1
 _NUM_RESAMPLES = 2000
+# Behind the name of a model: of the mean over its trainings.
+MEAN = '-mean'
 # With fewer values a mean gets no interval: BCa's of eight that are skewed
 # (lognormal) holds the mean in 76 % of experiments, of twelve in 86 %.
 FEWEST_OF_MEAN = 12
@@ -29,6 +32,7 @@ SUMMARY_COLUMNS = (
   'setting',
   'statistic',
   'of',
+  'num_trainings',
   'num_clips',
   'num_left_out',
   'estimate',
@@ -42,9 +46,12 @@ def summary_rows(
 ) -> list[dict[str, Any]]:
   """Returns estimates over clips with bootstrap intervals.
 
-  A mean of fewer than `FEWEST_OF_MEAN` clips has none.
+  A mean of fewer than `FEWEST_OF_MEAN` clips has none. Behind the rows of
+  models stand those over trainings, `<model>-mean`, where there are enough of
+  a model, of pairs of the same seed.
   """
   rows = []
+  of_seeds: dict[Any, dict[str, np.ndarray]] = {}
 
   def add(part, model, setting, statistic, values, *, other='', of=None):
     if statistic == 'half_life_ms':
@@ -59,9 +66,14 @@ def summary_rows(
         'setting': setting,
         'statistic': statistic,
         'of': of,
+        'num_trainings': 1,
         **_estimate(values, _STATISTICS[of], confidence),
       }
     )
+    (base, seed), (other_base, other_seed) = map(_split, (model, other))
+    if seed and other_seed in ('', seed):
+      key = part, base, other_base, setting, statistic, of
+      of_seeds.setdefault(key, {})[seed] = np.asarray(values, float)
 
   for alignment, part in arrays['clips'].items():
     for region in analysis.REGIONS:
@@ -122,6 +134,48 @@ def summary_rows(
             f'{what}_exponent',
             exponent,
           )
+  return rows + _over_trainings(of_seeds, confidence)
+
+
+def _split(name):
+  """Returns model and seed of 'wavecnn-seed0', ('wavecnn', '0')."""
+  model, _, seed = name.rpartition('-seed')
+  return (model, seed) if seed.isdecimal() else (name, '')
+
+
+def _over_trainings(of_seeds, confidence):
+  """Returns rows of means over seeds, of what enough of them have."""
+  rows = []
+  for key, by_seed in of_seeds.items():
+    if len(by_seed) < trainings.FEWEST_TRAININGS:
+      continue
+    part, model, other, setting, statistic, of = key
+    values = np.stack(list(by_seed.values()))
+    finite = np.isfinite(values).all(0)
+    left = values[:, finite]
+    row = {
+      'part': part,
+      'model': f'{model}{MEAN}',
+      'other': f'{other}{MEAN}' if other else '',
+      'setting': setting,
+      'statistic': statistic,
+      'of': of,
+      'num_trainings': len(values),
+      'num_clips': int(finite.sum()),
+      'num_left_out': int((~finite).sum()),
+      **dict.fromkeys(('estimate', 'ci_low', 'ci_high'), float('nan')),
+    }
+    if left.shape[1] > 1:
+      compute = _STATISTICS[of]
+      row['estimate'] = float(compute(left, axis=-1).mean())
+      if of != 'mean' or left.shape[1] >= FEWEST_OF_MEAN:
+        row['ci_low'], row['ci_high'] = trainings.statistic_interval(
+          left,
+          compute,
+          num_resamples=_NUM_RESAMPLES,
+          confidence=confidence,
+        )
+    rows.append(row)
   return rows
 
 

@@ -277,3 +277,43 @@ def test_clips_without_gradient_count_in_the_profile(tmp_path):
   assert vertices[:, 1].min() == 0
   fig.savefig(tmp_path / 'profile.png')
   assert panel.get_ylim()[0] > 0
+
+
+def test_six_trainings_have_a_mean_whose_interval_holds_the_next():
+  rng = np.random.default_rng(0)
+  names = [f'{m}-seed{s}' for m in ('wavecnn', 'wavernn') for s in range(6)]
+  shifts = np.tile(np.linspace(0, 5, 6), 2)
+  early = rng.uniform(0, 0.1, (30, 12)) + shifts / 10
+  part = {
+    'early_l1_share': early,
+    'l1': 10 ** (early - 3 * (np.arange(12) < 6)),
+  }
+  part |= {key: np.ones((30, 12)) for key in ('max', 'index_10', 'index_50')}
+  pairs = {'cosine': rng.uniform(size=(30, 66))}
+  arrays = {
+    'clips': {
+      'start': {'all': part, 'recorded': part, 'pairs': pairs},
+    },
+    **{key: {} for key in ('fidelity', 'jacobians', 'accumulation')},
+  }
+  rows = summary.summary_rows(names, arrays, 0.95)
+  where = {'setting': 'start, all', 'statistic': 'early_l1_share'}
+  mean = found(rows, part='clips', model='wavecnn-mean', **where)
+  one = found(rows, part='clips', model='wavecnn-seed0', **where)
+  assert (mean['num_trainings'], one['num_trainings']) == (6, 1)
+  medians = np.median(early[:, :6], 0)
+  assert mean['estimate'] == pytest.approx(medians.mean())
+  assert one['ci_high'] < 0.1 < mean['ci_low'] < 0.2
+  assert 0.35 < mean['ci_high'] < 0.6
+  # Ten to the third apart on every clip, in pairs of one seed.
+  effects = [
+    row
+    for row in rows
+    if (row['part'], row['statistic']) == ('effects', 'log10_l1')
+    and row['num_trainings'] > 1
+  ]
+  assert {(row['model'], row['other']) for row in effects} == {
+    ('wavecnn-mean', 'wavernn-mean')
+  }
+  assert found(rows, part='pairs', num_trainings=6)['num_clips'] == 30
+  assert figures.member_title('wavecnn-mean') == 'WaveCNN, mean of trainings'

@@ -17,8 +17,14 @@ def positive(values: Sequence[float]) -> np.ndarray:
 
 
 def member_title(name: str) -> str:
-  """Returns 'WaveCNN, seed 0' for 'wavecnn-seed0'; other names as they are."""
+  """Returns 'WaveCNN, seed 0' for 'wavecnn-seed0'; other names as they are.
+
+  'wavecnn-mean' is 'WaveCNN, mean of trainings'.
+  """
   folder, _, last = name.rpartition('/')
+  model, is_mean, rest = last.rpartition('-mean')
+  if is_mean and not rest:
+    return f'{figures.title(model)}, mean of trainings'
   model, _, seed = last.partition('-seed')
   title = figures.title(model)
   if seed:
