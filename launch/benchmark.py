@@ -111,7 +111,7 @@ def main():
       )
       command.report(f'{section}: about {seconds / 60:.1f} minutes if idle')
 
-  def keep(section, value, text):
+  def write(section, value, text):
     results[section] = value
     command.report(f'\n== {section}\n{text}')
     if output:
@@ -126,10 +126,10 @@ def main():
     measured = host.measure_models(
       config, _CLIPS.value, _ROUNDS.value, peers_calls
     )
-    keep('models', measured, host.format_models(measured))
+    write('models', measured, host.format_models(measured))
   if 'convolutions' in sections:
     rows = host.measure_convolutions(config, _ROUNDS.value)
-    keep('convolutions', rows, host.format_rows(rows))
+    write('convolutions', rows, host.format_rows(rows))
   for section, measure in (
     ('sweep', lambda: host.measure_sweep(config, _ROUNDS.value)),
     ('training', lambda: stages.measure_training(config, _CLIPS.value)),
@@ -142,7 +142,7 @@ def main():
   ):
     if section in sections:
       measured = measure()
-      keep(section, measured, json.dumps(measured, indent=2))
+      write(section, measured, json.dumps(measured, indent=2))
 
 
 def _measure_accelerator(config, accelerator):

@@ -1071,9 +1071,9 @@ def test_a_session_that_was_stopped_is_remembered_without_an_end(tmp_path):
   assert second['finished'] >= second['started']
   assert second['device'] == device
   assert second['versions']['jax'] == jax.__version__
-  told = sections.made([first, second])
-  assert told['started'] == first['started']
-  assert told['num_sessions'] == 2
+  summary = sections.sessions_of([first, second])
+  assert summary['started'] == first['started']
+  assert summary['num_sessions'] == 2
 
 
 def test_code_that_is_no_checkout_has_no_commit(monkeypatch, tmp_path):

@@ -119,13 +119,13 @@ def load_clip(
       length, peak = length + len(piece), max(peak, clip_shape.peak_of(piece))
     first = shape.first(length)
   end = first + shape.num_samples
-  kept, at = [], 0
+  pieces, at = [], 0
   for piece in _pcm(path, channels):
-    kept.append(piece[max(0, first - at) : max(0, end + 1 - at)])
+    pieces.append(piece[max(0, first - at) : max(0, end + 1 - at)])
     at += len(piece)
     if at > end:
       break
-  pcm = np.concatenate(kept)
+  pcm = np.concatenate(pieces)
   is_all = at <= end and not first
   pcm = pcm[: shape.num_samples]
   quality = clip_shape.is_silent(pcm), clip_shape.share_at_full_scale(pcm)

@@ -48,7 +48,7 @@ def one_answer(
   at = [point for point in at if point[2] >= ONE_ANSWER]
   if not at:
     return []
-  said = '; '.join(
+  points = '; '.join(
     f'at epsilon {epsilon} {share:.0%} are called {name} (error {error:.1%})'
     for epsilon, name, share, error in at
   )
@@ -56,7 +56,7 @@ def one_answer(
     Finding(
       'one_answer',
       'warning',
-      f'one answer is given to nearly all of {len(labels)} clips: {said}, '
+      f'one answer is given to nearly all of {len(labels)} clips: {points}, '
       'which is every other class and no guess: tell errors by class, not the '
       'rate',
       {

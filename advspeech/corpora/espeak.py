@@ -166,9 +166,9 @@ def _say(speaker: str) -> list[tuple[str, int, str, np.ndarray, int]]:
           pitch_range=manner.pitch_range,
         )
       )
-  said = _in_a_fresh_process(utterances)
+  sounds = _in_a_fresh_process(utterances)
   return [
-    (*what, said[f'{number}'], int(said['hz']))
+    (*what, sounds[f'{number}'], int(sounds['hz']))
     for number, what in enumerate(wanted)
   ]
 

@@ -60,7 +60,7 @@ def _attack(run):
   plan = sweep.plan(config, members)
   check_sources(config, plan, members, run.classes)
   _check_masks(config.sweep.masks, test)
-  work = sweep.Sweep(
+  whole = sweep.Sweep(
     folder=run.paths.attack,
     plan=plan,
     members=members,
@@ -76,10 +76,10 @@ def _attack(run):
     num_passes=config.sweep.universal.num_passes,
   )
   mesh = parallel.make_mesh(config.sweep.epsilon_devices)
-  with provenance.recorded(work.folder, parallel.device_summary(mesh)):
-    sweep.run(work)
+  with provenance.recorded(whole.folder, parallel.device_summary(mesh)):
+    sweep.run(whole)
     if parallel.is_lead():
-      _write_tables(config, work)
+      _write_tables(config, whole)
 
 
 def _members(run, split):
@@ -182,13 +182,13 @@ def labels_of(
   return np.array([label_of[id_] for id_ in split.ids], np.int32)
 
 
-def _write_tables(config, work):
+def _write_tables(config, whole):
   """Writes everything that is reported of a finished sweep, its table last."""
 
   def path(name):
-    return os.path.join(work.folder, name)
+    return os.path.join(whole.folder, name)
 
-  results = sweep.load_results(work, config.task, config.sweep.confidence)
+  results = sweep.load_results(whole, config.task, config.sweep.confidence)
   findings = sweep.findings(results)
   for finding in findings:
     logger.warning(
@@ -203,17 +203,17 @@ def _write_tables(config, work):
       member.name: {
         key: member.classifier.metadata[key] for key in ('task', 'classes')
       }
-      for member in work.members
+      for member in whole.members
       if member.name not in config.models
     },
   )
   storage.write_json(
     path('examples.json'),
     sweep.write_examples(
-      work,
+      whole,
       config.sweep.num_examples,
       config.sweep.example_epsilon,
       config.sweep.feature_level.example_epsilon,
     ),
   )
-  sweep.write_tables(results, work.folder, config.sweep.num_quality_clips)
+  sweep.write_tables(results, whole.folder, config.sweep.num_quality_clips)

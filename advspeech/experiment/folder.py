@@ -90,9 +90,9 @@ def _claim(config, run_paths):
 def _results(
   config: ml_collections.ConfigDict, run_paths: paths.RunPaths
 ) -> Iterator[tuple[str, Callable[[str], bool]]]:
-  """Yields each result that was begun, and whether it depends on a key."""
-  made = storage.names(run_paths.studies)
-  of_studies = {*studies.NAMES, *config.studies, *made}
+  """Yields each result there is, and whether it depends on a key."""
+  studied = storage.names(run_paths.studies)
+  of_studies = {*studies.NAMES, *config.studies, *studied}
 
   def depends(key, but=()):
     head = key.split('.')[0]
@@ -100,17 +100,17 @@ def _results(
 
   for path in _trainings(run_paths):
     yield path, functools.partial(depends, but=_OF_ATTACKS)
-  if _is_begun(run_paths.attack):
+  if _has_results(run_paths.attack):
     yield run_paths.attack, depends
-  for name in made:
-    if _is_begun(run_paths.study(name)):
+  for name in studied:
+    if _has_results(run_paths.study(name)):
       yield (
         run_paths.study(name),
         lambda key, name=name: key.split('.')[0] == name or depends(key),
       )
 
 
-def _is_begun(folder):
+def _has_results(folder):
   """Returns whether a folder holds more than who writes it, and when."""
   return bool({*storage.names(folder)} - {provenance.FILE, ownership.FILE})
 

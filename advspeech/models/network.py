@@ -160,13 +160,13 @@ def activation_bytes(model: nn.Module, num_samples: int) -> int:
   clip = jnp.zeros((1, num_samples))
 
   def forward(key):
-    _, kept = model.init_with_output(
+    _, intermediates = model.init_with_output(
       key, clip, train=False, capture_intermediates=True
     )
-    return kept.get('intermediates', {})
+    return intermediates.get('intermediates', {})
 
-  kept = jax.tree.leaves(jax.eval_shape(forward, jax.random.key(0)))
-  sizes = [x.size * x.dtype.itemsize for x in kept]
+  found = jax.tree.leaves(jax.eval_shape(forward, jax.random.key(0)))
+  sizes = [x.size * x.dtype.itemsize for x in found]
   return max([4 * num_samples * 4, *sizes])
 
 

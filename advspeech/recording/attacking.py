@@ -96,12 +96,12 @@ def attack(
       raise errors.InputError(
         f'{what} must be one of {", ".join(classes)}, got {name!r}'
       )
-  made = _attack(attack_name, targeted=target is not None)
-  parsed = sweep.parse_epsilons(epsilons, made.unit)
+  resolved = _attack(attack_name, targeted=target is not None)
+  parsed = sweep.parse_epsilons(epsilons, resolved.unit)
   shape = audio.ClipShape(
     classifier.metadata['clip_samples'], **classifier.metadata['clip']
   )
-  sweep.check_mask(made, mask, shape.num_samples)
+  sweep.check_mask(resolved, mask, shape.num_samples)
   names = output_lib.names(attack_name, parsed)
   output_lib.check(output, identity, names)
   heard = audio.load_clip(
@@ -124,9 +124,9 @@ def attack(
   _warn(path, heard, _KEPT[shape.cut])
   probabilities_fn = jax.jit(lambda x: jax.nn.softmax(classifier.logits_fn(x)))
   clean = np.asarray(audio.from_pcm(jnp.asarray(split.pcm)))[0]
-  said = np.asarray(probabilities_fn(clean[None])[0])
+  probabilities = np.asarray(probabilities_fn(clean[None])[0])
   if label is None:
-    label = classes[int(said.argmax())]
+    label = classes[int(probabilities.argmax())]
 
   def column(name):
     return np.array([classes.index(name)], np.int32)
@@ -142,7 +142,7 @@ def attack(
   settings = sweep.Settings(
     bounds=(0.0, 1.0), repair=False, memory_mb=2048, batch_size=1, mesh=mesh
   )
-  judged = sweep.judge(planned, [member], split, made, settings)
+  judged = sweep.judge(planned, [member], split, resolved, settings)
   answers = dict(
     zip(
       sweep.variants(planned, settings), judged.predictions.T[0, 0], strict=True
@@ -157,7 +157,7 @@ def attack(
   for e, epsilon in enumerate(parsed):
     preemption.check_alone()
     perturbed = sweep.attacked_clips(
-      planned, member, split, made, settings, epsilon
+      planned, member, split, resolved, settings, epsilon
     )[0]
     clips.append(perturbed)
     name = output_lib.sound(attack_name, epsilon)

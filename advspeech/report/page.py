@@ -100,7 +100,7 @@ def write(workdir: str) -> str:
     studies=shown,
     study_entries=[(each.name, each.title) for each in shown],
     checks=sections.checks(run),
-    attack_made=sections.made(run.sessions),
+    attack_sessions=sections.sessions_of(run.sessions),
     config_json=json.dumps(run.config, indent=2, ensure_ascii=False),
   )
 

@@ -63,13 +63,13 @@ def clips(run: run_lib.Run) -> tuple[list[Clip], int]:
   for id_, entries in by_id.items():
     entries.sort(key=lambda e: e['source'] != run.source)
     original = _read(run, entries[0]['original'])
-    made = Clip(
+    clip = Clip(
       id_,
       entries[0]['label'],
       sounds.Sound(sounds.flac_uri(original), f'original of {id_}'),
       [],
     )
-    room -= len(made.original.uri)
+    room -= len(clip.original.uri)
     for entry in entries:
       pair = _pair(run, entry, original)
       size = len(pair.adversarial.uri) + len(pair.difference.uri)
@@ -77,9 +77,9 @@ def clips(run: run_lib.Run) -> tuple[list[Clip], int]:
         num_left_out += 1
         continue
       room -= size
-      made.pairs.append(pair)
-    if made.pairs:
-      result.append(made)
+      clip.pairs.append(pair)
+    if clip.pairs:
+      result.append(clip)
   return result, num_left_out
 
 

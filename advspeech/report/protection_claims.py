@@ -31,8 +31,8 @@ def filters(run: run_lib.Run) -> claim.Claim:
   answers, words = [], []
   for transform, found in simple.items():
     broken = [row for row in found if claim.widest(row, 'rise_without')[0] > 0]
-    kept = [_at_least_half(row) for row in broken]
-    answers += kept or [None]
+    lasting = [_at_least_half(row) for row in broken]
+    answers += lasting or [None]
     if not broken:
       words.append(f'{transform}: no error rises without it.')
       continue
@@ -43,8 +43,8 @@ def filters(run: run_lib.Run) -> claim.Claim:
     words.append(
       f'{transform}: {left:.1f} of {without:.1f} points left (mean of '
       f'{len(broken)} models that are broken); at least half in '
-      f'{kept.count(True)}, less in {kept.count(False)}, either in '
-      f'{kept.count(None)}.'
+      f'{lasting.count(True)}, less in {lasting.count(False)}, either in '
+      f'{lasting.count(None)}.'
     )
   if words:
     words.append(f'At epsilon {run.telling_epsilon:g}.')

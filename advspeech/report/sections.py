@@ -84,13 +84,13 @@ def accuracies(run: run_lib.Run) -> list[dict[str, Any]]:
         'low': low,
         'high': high,
         'paper': paper[0] if paper else None,
-        'training': made(model['sessions']),
+        'training': sessions_of(model['sessions']),
       }
     )
   return rows
 
 
-def made(sessions: list[dict[str, Any]]) -> dict[str, Any] | None:
+def sessions_of(sessions: list[dict[str, Any]]) -> dict[str, Any] | None:
   """Returns when and with what a part was made; None if it was not recorded."""
   if not sessions:
     return None

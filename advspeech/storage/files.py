@@ -219,9 +219,9 @@ def check_writable(folder: str) -> None:
     buckets.write(trial, bytes(4096))
     buckets.remove(trial)
     return
-  made, parent = [], os.path.abspath(folder)
+  created, parent = [], os.path.abspath(folder)
   while not os.path.lexists(parent):
-    made.append(parent)
+    created.append(parent)
     parent = os.path.dirname(parent)
   try:
     make_folder(folder)
@@ -232,7 +232,7 @@ def check_writable(folder: str) -> None:
       f'{folder} cannot be written to ({e.strerror}); name a folder that can'
     ) from e
   finally:
-    for path in made:
+    for path in created:
       with contextlib.suppress(OSError):
         os.rmdir(path)
 

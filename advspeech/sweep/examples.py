@@ -60,11 +60,11 @@ def write_examples(
       # The numbers tell the files apart, the names are for who lists them.
       clip = f'{i:03d}-{utterance_id}'
       attack = registry.short_name(planned.attack)
-      made = f'{clip}-attack-{sweep.plan.index(planned):04d}-{attack}'
+      stem = f'{clip}-attack-{sweep.plan.index(planned):04d}-{attack}'
       files = {
         'original': f'{clip}-original.wav',
-        'adversarial': f'{made}.wav',
-        'adversarial_float32': f'{made}-float.wav',
+        'adversarial': f'{stem}.wav',
+        'adversarial_float32': f'{stem}-float.wav',
       }
 
       def heard_from(kind, files=files):

@@ -31,7 +31,7 @@ class Member:
     seed: Its training's.
     classifier: The trained model.
     labels: [num_clips] int32 classes in its own task; -1 where it has none,
-      and only whether the model's answer changed can be told.
+      and only whether the model's answer changed can be judged.
     wanted: [num_clips] classes that targeted attacks on it ask for; None for
       the one after the label.
   """
@@ -155,10 +155,10 @@ def plan(
       continue
 
     def add(attack, mask, transform='', adaptive=False, i=i):
-      made = named_attacks.make_attack(config, attack)
-      epsilons = few if made.iterative else everywhere
-      if made.unit:
-        epsilons = parse_epsilons(sweep.feature_level.epsilons, made.unit)
+      resolved = named_attacks.make_attack(config, attack)
+      epsilons = few if resolved.iterative else everywhere
+      if resolved.unit:
+        epsilons = parse_epsilons(sweep.feature_level.epsilons, resolved.unit)
       plan.append(PlannedAttack(i, attack, mask, transform, adaptive, epsilons))
 
     first, *others = sweep.masks

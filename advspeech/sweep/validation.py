@@ -61,14 +61,14 @@ def validate(config: 'ml_collections.ConfigDict') -> None:
 
 def _validate_attacks(config):
   sweep = config.sweep
-  made = [named_attacks.make_attack(config, name) for name in sweep.attacks]
-  if made[0].unit:
+  resolved = [named_attacks.make_attack(config, name) for name in sweep.attacks]
+  if resolved[0].unit:
     raise errors.InputError(
       'config.sweep.attacks must begin with an attack on the waveform, the one '
       f'that figures, masks and transforms are of, got {sweep.attacks[0]}; put '
       'fgsm first'
     )
-  few = made[0].iterative and sweep.iterative.epsilons
+  few = resolved[0].iterative and sweep.iterative.epsilons
   name, given = (
     ('iterative.epsilons', sweep.iterative.epsilons)
     if few
@@ -85,11 +85,11 @@ def _validate_attacks(config):
     raise errors.InputError(
       'config.sweep.feature_level.epsilons must name at least one, got ()'
     )
-  unit = next((attack.unit for attack in made if attack.unit), 'MFCC or dB')
+  unit = next((attack.unit for attack in resolved if attack.unit), 'MFCC or dB')
   parse_epsilons(feature_level.epsilons, unit)
   parse_epsilons([feature_level.example_epsilon], unit)
   num_samples = round(config.clip_s * audio.SAMPLE_RATE_HZ)
-  for attack in made:
+  for attack in resolved:
     check_mask(attack, sweep.masks[0], num_samples)
   for mask in sweep.masks:
-    check_mask(made[0], mask, num_samples)
+    check_mask(resolved[0], mask, num_samples)

@@ -210,10 +210,10 @@ def _eval_step(model, variables, batch):
     clips,
   )
   num_classes = logits.shape[-1]
-  said = jax.nn.one_hot(jnp.argmax(logits, -1), num_classes)
+  predicted = jax.nn.one_hot(jnp.argmax(logits, -1), num_classes)
   true = jax.nn.one_hot(batch['label'], num_classes) * batch['valid'][:, None]
   # Whole numbers, in whatever precision; a class has few clips a batch.
-  answers = jnp.sum(true[:, :, None] * said[:, None], 0)
+  answers = jnp.sum(true[:, :, None] * predicted[:, None], 0)
   return jax.lax.psum(_sums(logits, batch) | {'answers': answers}, 'data')
 
 

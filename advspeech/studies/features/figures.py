@@ -200,10 +200,10 @@ def spectrograms(
       )
       panel.grid(visible=False)
       panel.set_title(_TITLES[entry['kind']], fontsize=9)
-      said = f'heard as {figures.plain(entry["prediction"], 30)}'
+      label = f'heard as {figures.plain(entry["prediction"], 30)}'
       if np.isfinite(entry['snr_db']):
-        said = f'{entry["snr_db"]:.0f} dB SNR, {said}'
-      panel.set_xlabel(f'time in s\n{said}', fontsize=9)
+        label = f'{entry["snr_db"]:.0f} dB SNR, {label}'
+      panel.set_xlabel(f'time in s\n{label}', fontsize=9)
     panels[0].set_ylabel('frequency in kHz')
     fig.tight_layout()
     fig.colorbar(image, ax=list(panels), label='dB below the loudest', pad=0.01)
