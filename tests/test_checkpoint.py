@@ -7,6 +7,7 @@ import shutil
 
 import jax
 import jax.numpy as jnp
+import mutations
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
@@ -447,3 +448,28 @@ def test_training_goes_on_from_the_step_before_to_the_same_bits(tmp_path):
   flip(arrays)
   (tmp_path / 'a' / 'summary.json').unlink()
   assert tiny.run(config, tmp_path / 'a') == first
+
+
+def test_a_network_of_mutated_files_is_the_one_that_was_saved_or_none(
+  trained, tmp_path, caplog
+):
+  expected = checkpoint.load_classifier(str(trained)).variables
+  rng = np.random.default_rng(mutations.NUM)
+  for i in range(mutations.NUM):
+    folder = shutil.copytree(trained, tmp_path / f'trained-{i}')
+    name = rng.choice(files(folder))
+    done = mutations.mutate(rng, folder / name)
+    refused, found = None, expected
+    try:
+      found = checkpoint.load_classifier(str(folder)).variables
+    except errors.InputError as e:
+      refused = str(e)
+    except Exception as e:
+      e.add_note(f'{name}: {done}')
+      raise
+    assert refused is None or str(folder) in refused, (name, done)
+    for one, other in zip(
+      *map(jax.tree.leaves, (found, expected)), strict=True
+    ):
+      np.testing.assert_array_equal(one, other)
+    shutil.rmtree(folder)

@@ -7,8 +7,10 @@ import io
 import json
 import pathlib
 import re
+import shutil
 
 import jax
+import mutations
 import numpy as np
 import pytest
 import report_runs as runs
@@ -26,6 +28,7 @@ from advspeech import (
 )
 from advspeech.report import (
   architecture,
+  claims,
   comparison,
   error_curves,
   players,
@@ -979,6 +982,32 @@ def test_a_page_names_the_file_that_is_not_what_it_was(tmp_path, name):
       path.write_text(content)
     with pytest.raises(errors.InputError, match=f'{name} .*; put it back'):
       read_all(folder)
+
+
+def test_a_page_of_mutated_tables_and_records_is_read_or_refused(tmp_path):
+  runs.write(tmp_path / 'run')
+  runs.write_everything_else(tmp_path / 'run')
+  suffixes = ('.csv', '.json', '.jsonl')
+  names = sorted(
+    path.relative_to(tmp_path / 'run')
+    for path in (tmp_path / 'run').rglob('*')
+    if path.suffix in suffixes
+  )
+  rng = np.random.default_rng(mutations.NUM)
+  for i in range(mutations.NUM):
+    folder = shutil.copytree(tmp_path / 'run', tmp_path / f'run-{i}')
+    done = mutations.mutate(rng, folder / names[rng.integers(len(names))])
+    refused = None
+    try:
+      read_all(str(folder))
+      claims.of_run(reading.read(str(folder)))
+    except errors.InputError as e:
+      refused = str(e)
+    except Exception as e:
+      e.add_note(done)
+      raise
+    assert refused is None or str(folder) in refused, done
+    shutil.rmtree(folder)
 
 
 NAN = float('nan')

@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 
+import mutations
 import numpy as np
 import pytest
 
@@ -344,6 +345,37 @@ def test_too_little_memory_or_too_few_files_get_a_sentence(error, expected):
   outer = RuntimeError('a save failed')
   outer.__cause__ = error
   assert expected in errors.of_machine(outer, 'run')
+
+
+def test_arrays_of_mutated_files_are_what_was_written_or_refused(tmp_path):
+  """Every bit of the archive's list of files, and some of the others."""
+  path = tmp_path / 'part.npz'
+  written = {'predictions': np.arange(200), 'snr_db': np.linspace(0, 1, 50)}
+  storage.write_arrays(str(path), written)
+  data, rng = path.read_bytes(), np.random.default_rng(mutations.NUM)
+  listed = data.index(b'PK\1\2')
+  flips = [*range(8 * listed, 8 * len(data)), *range(240)]
+  for i in (*flips, *[None] * mutations.NUM):
+    done = f'bit {i}'
+    path.write_bytes(data)
+    if i is None:
+      done = mutations.mutate(rng, path)
+    else:
+      changed = bytearray(data)
+      changed[i // 8] ^= 1 << i % 8
+      path.write_bytes(changed)
+    try:
+      found = storage.read_arrays(str(path))
+    except errors.InputError:
+      found = written
+    except Exception as e:
+      e.add_note(done)
+      raise
+    assert found.keys() == written.keys(), done
+    for key, value in written.items():
+      np.testing.assert_array_equal(found[key], value)
+    if path.is_dir():
+      path.rmdir()
 
 
 @pytest.mark.parametrize('number', [errno.EIO, errno.EACCES, errno.EMFILE])

@@ -1,18 +1,14 @@
 """A prepared corpus as arrays: every clip of one length."""
 
 import dataclasses
-import zipfile
-import zlib
+import os
 from typing import Any
 
 import numpy as np
 
-from advspeech import audio, errors
+from advspeech import audio, errors, storage
 from advspeech.corpora import builder, copies, preparation, stored
 from advspeech.corpora.source import Source
-
-# What a damaged index makes NumPy raise, besides.
-_NOT_NPZ = (zipfile.BadZipFile, zlib.error)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,11 +124,9 @@ def read(
 
 def _index(dataset):
   """Returns what is known of each clip, in the order of the data set."""
-  path = dataset.data_path / builder.INDEX
+  path = os.path.join(dataset.data_path, builder.INDEX)
   try:
-    with np.load(path) as index:
-      return dict(index)
-  except (OSError, EOFError, ValueError, *_NOT_NPZ) as e:
-    if isinstance(e, OSError) and not errors.is_of_file(e):
-      raise
-    raise stored.damaged(dataset.data_path, f'{builder.INDEX}: {e}') from e
+    return storage.read_arrays(path)
+  except errors.InputError as e:
+    why = f'{builder.INDEX}: {e.__cause__}'
+    raise stored.damaged(dataset.data_path, why) from e

@@ -108,11 +108,14 @@ def read_table(
     may_be_empty: Whether it may have no row below its header.
 
   Raises:
-    errors.InputError: If it is no text, has no header or no rows, a row has
-      not a value for every column, rows are missing, or nothing is noted of it.
+    errors.InputError: If it is not there or no text, has no header or no rows,
+      a row has not a value for every column, rows are missing, or nothing is
+      noted of it.
   """
   try:
     columns, rows = _read(path)
+  except FileNotFoundError as e:
+    raise errors.InputError(f'{path} is not there; {PUT_BACK}') from e
   except IsADirectoryError as e:
     raise errors.InputError(f'{path} is a folder; {PUT_BACK}') from e
   except (UnicodeDecodeError, csv.Error) as e:

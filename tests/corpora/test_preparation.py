@@ -268,8 +268,8 @@ def test_a_data_set_that_cannot_be_read_now_is_not_called_damaged(
 ):
   corpora.prepare('folder', **where)
 
-  def load(path):
-    raise PermissionError(errno.EACCES, 'Permission denied', str(path))
+  def load(file, **_):
+    raise PermissionError(errno.EACCES, 'Permission denied', file.name)
 
   monkeypatch.setattr(np, 'load', load)
   with pytest.raises(PermissionError, match=r'clips\.npz'):
