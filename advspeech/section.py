@@ -3,11 +3,12 @@
 import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
-
-from matplotlib import figure
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from advspeech import storage
+
+if TYPE_CHECKING:  # a bare accelerator machine need not have it
+  from matplotlib import figure
 
 # A template that shows every figure, and nothing else.
 ALL_FIGURES = """{% from 'macros.html.j2' import plot %}
@@ -28,7 +29,7 @@ class Figure(NamedTuple):
   """
 
   name: str
-  draw: Callable[[], figure.Figure]
+  draw: 'Callable[[], figure.Figure]'
   alt: str
   caption: str
   topic: str = ''

@@ -80,7 +80,6 @@ def main():
   import jax
 
   from advspeech import storage
-  from advspeech.benchmark import accelerator, duration, host, stages, timing
 
   output = _OUTPUT.value
   if output:
@@ -89,8 +88,10 @@ def main():
   jax.config.update('jax_enable_compilation_cache', False)
   config = command.CONFIG.value
   if _ACCELERATOR.value:
-    _measure_accelerator(config, accelerator)
+    _measure_accelerator(config)
     return
+  from advspeech.benchmark import duration, host, stages, timing
+
   sections = _ONLY.value or _SECTIONS
   results = {
     'date': datetime.date.today().isoformat(),
@@ -145,9 +146,10 @@ def main():
       write(section, measured, json.dumps(measured, indent=2))
 
 
-def _measure_accelerator(config, accelerator):
+def _measure_accelerator(config):
   """Runs the short session, and ends it when its time is over."""
   from advspeech import storage
+  from advspeech.benchmark import accelerator
 
   results = {
     'date': datetime.date.today().isoformat(),

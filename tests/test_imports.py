@@ -136,4 +136,5 @@ import flax.linen, optax, orbax.checkpoint
 """
   names = ('models', 'attacks', 'audio', 'checkpoint', 'training')
   names += ('sweep', 'over_clips', 'transforms', 'quality', 'checks')
+  names += ('benchmark.accelerator',)
   import_each(libraries, [f'advspeech.{name}' for name in names])

@@ -78,7 +78,7 @@ def resolve(name: str) -> Study:
   """
   found = registry.resolve('a study', name, dict.fromkeys(NAMES))
   if found is None:  # built in; imported now, since it needs much
-    return importlib.import_module(f'advspeech.studies.{name}').STUDY
+    return importlib.import_module(f'advspeech.studies.{name}.study').STUDY
   return found
 
 

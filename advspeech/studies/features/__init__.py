@@ -13,7 +13,3 @@ could do little, and SNR would not see what an end-to-end one does there.
 split, `norms` is eq. 7; `comparisons`, `tables`, `examples` and `figures`
 report it.
 """
-
-from advspeech.studies.features.study import FeatureStudy
-
-STUDY = FeatureStudy()

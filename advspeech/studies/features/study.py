@@ -46,3 +46,6 @@ class FeatureStudy(studies.Study):
       classes=run.classes,
       settings=settings,
     )
+
+
+STUDY = FeatureStudy()

@@ -98,6 +98,9 @@ class GradientStudy(studies.Study):
     )
 
 
+STUDY = GradientStudy()
+
+
 def _check_frames(config):
   """Raises errors.InputError at clips that profiles cannot be taken of."""
   if round(config.clip_s * audio.SAMPLE_RATE_HZ) % analysis.FRAME_SAMPLES:
