@@ -64,8 +64,9 @@ def get_config() -> ml_collections.ConfigDict:
       'models': ('wavecnn', 'wavernn'),
       # The hypothetical model: attacks are made on it, tried on all.
       'source': 'wavecnn',
-      # Beside the sweep: 'gradients' (Figure 5, equations 3 to 5 and 8 to 12)
-      # and 'features' (equations 6 and 7).
+      # Beside the sweep: 'gradients' (Figure 5, equations 3 to 5 and 8 to 12),
+      # 'features' (equations 6 and 7) and 'rounding' (what training the same
+      # seed again moves, where sums round otherwise).
       'studies': ('gradients',),
       'gradients': {
         # Clips that input gradients are studied on, evenly spread over the
@@ -84,6 +85,9 @@ def get_config() -> ml_collections.ConfigDict:
       # Clips of the test split, evenly spread over it (-1: all), and those of
       # them that STOI and PESQ score, seconds a clip.
       'features': {'num_clips': 96, 'num_scored': -1},
+      # Trainings of the first seed beside the run's own, with the rows of every
+      # batch in another order.
+      'rounding': {'num_orders': 4},
       # One pair of models a seed ("We perform the attack twice").
       'seeds': (0, 1),
       'model': {

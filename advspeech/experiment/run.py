@@ -4,6 +4,7 @@ import functools
 from typing import NamedTuple, Self
 
 import ml_collections
+from jax import sharding
 
 from advspeech import (
   checkpoint,
@@ -96,6 +97,11 @@ class Run:
   def classes(self) -> tuple[str, ...]:
     """Returns the names of the labels."""
     return self.data.task.classes
+
+  @property
+  def training_meshes(self) -> list[sharding.Mesh]:
+    """Returns the devices of each training that goes on at a time."""
+    return validation.training_meshes(self.config)
 
   def is_trained(self, model_name: str, seed: int) -> bool:
     """Returns whether a model was trained to its end."""

@@ -15,7 +15,6 @@ from advspeech import (
 )
 from advspeech.experiment import rate_figure
 from advspeech.experiment.run import Run, exists
-from advspeech.experiment.validation import training_meshes
 from advspeech.training import rate_search, side_by_side
 
 logger = logging.getLogger(__name__)
@@ -134,12 +133,11 @@ def train(
     )
     for name, _ in missing
   }
-  meshes = training_meshes(config)
   for waits in (False, True):  # those that take over a front end come last
     members = [m for m in missing if bool(training.frontend_of(m[0])) == waits]
     if members:
       train_one = functools.partial(_train_one, run, programs)
-      side_by_side.run(train_one, members, meshes)
+      side_by_side.run(train_one, members, run.training_meshes)
 
 
 def _train_one(run, programs, member, mesh):

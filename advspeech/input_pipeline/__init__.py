@@ -10,6 +10,7 @@ from advspeech.input_pipeline.batches import (
   encoded_batches,
   epoch_order,
   num_batches,
+  rows_reordered,
   step_arrays,
 )
 from advspeech.input_pipeline.splits import (
@@ -36,6 +37,7 @@ __all__ = [
   'num_batches',
   'place',
   'put_on_devices',
+  'rows_reordered',
   'spread',
   'spread_rows',
   'step_arrays',

@@ -199,6 +199,22 @@ def epoch_order(num_clips: int, seed: int, epoch: int) -> np.ndarray:
   return np.random.default_rng([seed, epoch]).permutation(num_clips)
 
 
+def rows_reordered(
+  order: np.ndarray, batch_size: int, row_order: int
+) -> np.ndarray:
+  """Returns an order of clips with the rows of every batch in another one.
+
+  Args:
+    order: [num_clips] as `epoch_order` returns.
+    batch_size: Clips of a batch; the last may have fewer.
+    row_order: Which other order.
+  """
+  rng = np.random.default_rng([row_order, *order[:2]])
+  starts = range(0, len(order), batch_size)
+  batches = [rng.permutation(order[i : i + batch_size]) for i in starts]
+  return np.concatenate(batches)
+
+
 def abstract_encoded(
   batch_size: int, num_samples: int, mesh: sharding.Mesh
 ) -> Batch:

@@ -13,7 +13,7 @@ from typing import Any
 from advspeech import claim, registry, storage
 from advspeech import section as section_lib
 
-NAMES = ('gradients', 'features')
+NAMES = ('gradients', 'features', 'rounding')
 
 
 class Study:

@@ -32,6 +32,8 @@ from advspeech.sweep.tables import write as write_tables
 from advspeech.sweep.tables.columns import EPSILON as EPSILON_COLUMNS
 from advspeech.sweep.tables.columns import of_epsilon as epsilon_columns
 from advspeech.sweep.tables.points import STRONGEST
+from advspeech.sweep.tables.trainings import COLUMNS as TRAINING_COLUMNS
+from advspeech.sweep.tables.trainings import rows as training_rows
 from advspeech.sweep.validation import validate
 from advspeech.sweep.victims import load as load_victim
 
@@ -40,6 +42,7 @@ __all__ = [
   'EPSILON_COLUMNS',
   'FORMATS',
   'STRONGEST',
+  'TRAINING_COLUMNS',
   'Judgements',
   'Member',
   'PlannedAttack',
@@ -64,6 +67,7 @@ __all__ = [
   'run',
   'signal_rms',
   'source_names',
+  'training_rows',
   'validate',
   'variants',
   'write_examples',

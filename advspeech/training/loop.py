@@ -41,6 +41,7 @@ def train_and_evaluate(
   mesh: sharding.Mesh | None = None,
   frontend: checkpoint.Classifier | None = None,
   program: Program | None = None,
+  row_order: int = 0,
 ) -> dict[str, Any]:
   """Trains one classifier to its last epoch and returns its summary.
 
@@ -61,6 +62,8 @@ def train_and_evaluate(
       asks for one.
     program: The steps to go by, compiled for this training already or for one
       with another seed or learning rate.
+    row_order: Which order the rows of every batch are in: the same clips, and
+      sums over them that round otherwise.
 
   Raises:
     errors.InputError: If the batch size does not fit the device count, the
@@ -79,8 +82,14 @@ def train_and_evaluate(
     mesh=mesh,
     frontend=frontend,
     program=program,
+    row_order=row_order,
   )
-  metadata = describe(config, **what, clip_samples=splits['train'].pcm.shape[1])
+  metadata = describe(
+    config,
+    **what,
+    clip_samples=splits['train'].pcm.shape[1],
+    row_order=row_order,
+  )
   return summary.summarise(workdir, config, metadata, splits, mesh)
 
 
@@ -95,6 +104,7 @@ def train(
   mesh: sharding.Mesh,
   frontend: checkpoint.Classifier | None = None,
   program: Program | None = None,
+  row_order: int = 0,
 ) -> dict[str, float]:
   """Trains one classifier to its last epoch, without a look at the test clips.
 
@@ -109,7 +119,9 @@ def train(
   )
   check_given(model_name, frontend)
   clip_samples = splits['train'].pcm.shape[1]
-  metadata = describe(config, model_name, seed, classes, clip_samples)
+  metadata = describe(
+    config, model_name, seed, classes, clip_samples, row_order
+  )
   placed = input_pipeline.place(
     {name: splits[name] for name in ('train', 'validation')},
     mesh,
@@ -125,7 +137,9 @@ def train(
         taken = take_over(frontend, state.variables, mesh)
         state = state._replace(variables=taken)
       check_frontend(workdir, state.variables, frontend)
-    training = _Training(workdir, settings, seed, placed, program, sums, saves)
+    training = _Training(
+      workdir, settings, seed, row_order, placed, program, sums, saves
+    )
     if saves.num_epochs < settings.num_epochs:
       training.to_the_last_epoch(step, state)
     elif not saves.best:  # it was damaged
@@ -140,6 +154,7 @@ class _Training:
   workdir: str
   settings: Mapping[str, Any]
   seed: int
+  row_order: int
   splits: Mapping[str, input_pipeline.Split]
   program: Program
   sums: EpochSums
@@ -204,6 +219,8 @@ class _Training:
     """Yields what training steps take, for the rest of an epoch."""
     split, batch_size = self.splits['train'], self.settings.batch_size
     order = input_pipeline.epoch_order(len(split), self.seed, epoch)
+    if self.row_order:
+      order = input_pipeline.rows_reordered(order, batch_size, self.row_order)
     done = step - epoch * self.program.steps_per_epoch
     for batch in input_pipeline.batches(
       split, batch_size, self.program.mesh, order[done * batch_size :]

@@ -37,8 +37,18 @@ def describe(
   seed: int,
   classes: Sequence[str],
   clip_samples: int,
+  row_order: int = 0,
 ) -> dict[str, Any]:
-  """Returns the metadata that a classifier's checkpoints carry."""
+  """Returns the metadata that a classifier's checkpoints carry.
+
+  Args:
+    config: See configs/paper.py.
+    model_name: One of `NAMES`, or `package.module:Class`.
+    seed: Of initialisation and of the order of clips.
+    classes: Class names.
+    clip_samples: Length of a clip.
+    row_order: See `training.train_and_evaluate`.
+  """
   shared = frontend_of(model_name)
   return {
     **({'frontend_of': shared} if shared else {}),
@@ -50,6 +60,7 @@ def describe(
     'task': config.task,
     'classes': list(classes),
     'seed': seed,
+    **({'row_order': row_order} if row_order else {}),
     'training': {
       key: value
       for key, value in config.training.to_dict().items()

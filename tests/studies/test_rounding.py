@@ -1,0 +1,169 @@
+"""Trainings that differ in rounding alone, attacked and shown."""
+
+import types
+
+import jax
+import numpy as np
+import pytest
+import report_runs as runs
+import tiny
+
+from advspeech import (
+  checkpoint,
+  errors,
+  experiment,
+  input_pipeline,
+  parallel,
+  report,
+  storage,
+  studies,
+  training,
+)
+
+CLASSES = tiny.CLASSES
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+  """A run with one trained model, as far as the study asks of one."""
+  config = tiny.get_config()
+  config.models = (tiny.MODEL,)
+  config.model_options = {'tinymodel': {}}
+  config.source = tiny.MODEL
+  config.seeds = (0,)
+  config.sweep.sources = ()
+  config.sweep.epsilons = (0.0, 0.01, 0.1)
+  config.sweep.batch_size = 8
+  config.rounding.num_orders = 2
+  folder = tmp_path_factory.mktemp('run')
+  names = ('train', 'validation', 'test')
+  splits = {
+    name: tiny.tones(n, seed)
+    for seed, (name, n) in enumerate(zip(names, (24, 8, 16), strict=True))
+  }
+  meshes = [parallel.make_mesh(devices=jax.devices()[:1])]
+  trained = folder / 'own'
+  trained.mkdir()
+  what = {'model_name': tiny.MODEL, 'seed': 0, 'classes': CLASSES}
+  training.train_and_evaluate(
+    config, str(trained), **what, splits=splits, mesh=meshes[0]
+  )
+  classifier = checkpoint.load_classifier(str(trained))
+  return types.SimpleNamespace(
+    config=config,
+    config_of=lambda name: config,
+    classes=CLASSES,
+    classifier=lambda name, seed: classifier,
+    data=types.SimpleNamespace(splits=splits),
+    training_meshes=meshes,
+    folder=folder,
+  )
+
+
+@pytest.fixture(scope='module')
+def made(run):
+  folder = run.folder / 'rounding'
+  folder.mkdir()
+  studies.resolve('rounding').run(run, str(folder))
+  return folder
+
+
+def test_rows_change_places_and_clips_stay_in_their_batches():
+  order = input_pipeline.epoch_order(20, seed=0, epoch=0)
+  other = input_pipeline.rows_reordered(order, 8, row_order=1)
+  for start in (0, 8, 16):
+    rows = slice(start, start + 8)
+    assert set(other[rows]) == set(order[rows])
+  assert (other != order).any()
+  again = input_pipeline.rows_reordered(order, 8, row_order=1)
+  np.testing.assert_array_equal(other, again)
+  assert (other != input_pipeline.rows_reordered(order, 8, row_order=2)).any()
+
+
+def test_trainings_differ_by_rounding_and_say_which_order(run, made):
+  short = run.classifier(tiny.MODEL, 0).metadata['model']['name']
+  assert short == tiny.MODEL
+  own = run.classifier(tiny.MODEL, 0).variables
+  (folder, other) = sorted(made.glob('*-order*'))
+  for order, path in enumerate((folder, other), 1):
+    found = checkpoint.load_classifier(str(path))
+    assert found.metadata['row_order'] == order
+    differences = [
+      np.abs(np.asarray(a) - np.asarray(b)).max()
+      for a, b in zip(
+        *map(jax.tree.leaves, (own, found.variables)), strict=True
+      )
+    ]
+    assert 0 < max(differences) < 1e-2
+
+
+def test_all_orders_are_attacked_on_the_same_clips(made):
+  means = storage.read_table(made / 'orders.csv')
+  assert {row['num_trainings'] for row in means} == {3}
+  assert all(row['source'] == row['target'] for row in means)
+  curves = storage.read_table(made / 'curves.csv')
+  assert len(curves) == 3 * 2 * 3  # orders, attack and noise, epsilons
+  for row in means:
+    if row['control'] in ('', 'random_sign'):
+      mine = [
+        c['error_rate']
+        for c in curves
+        if (c['control'], c['epsilon']) == (row['control'], row['epsilon'])
+      ]
+      assert row['error_rate'] == pytest.approx(np.mean(mine))
+      assert (row['lowest'], row['highest']) == (min(mine), max(mine))
+
+
+def test_what_is_there_is_not_trained_again(run, made, monkeypatch):
+  monkeypatch.setattr(training, 'train_and_evaluate', None)
+  study = studies.resolve('rounding')
+  study.run(run, str(made))
+  (made / 'orders.csv').unlink()
+  study.run(run, str(made))  # from the parts of its attack
+  assert (made / 'orders.csv').exists()
+
+
+def test_the_page_sets_orders_beside_seeds(tmp_path):
+  workdir = tmp_path / 'run'
+  runs.write(workdir)
+  page = (workdir / 'report' / 'index.html').resolve()
+  report.write(str(workdir))
+  assert 'python -m launch.study rounding' in page.read_text()
+  folder = workdir / 'studies' / 'rounding'
+  folder.mkdir(parents=True)
+  means = storage.read_table(workdir / 'attack' / 'trainings.csv')
+  storage.write_table(
+    folder / 'orders.csv',
+    tuple(means[0]),
+    [
+      {**row, 'lowest': 0.111, 'highest': 0.222, 'sd_trainings': 0.333}
+      for row in means
+      if row['source'] == row['target']
+    ],
+  )
+  storage.write_table(
+    folder / 'curves.csv',
+    ('model', 'order', 'control', 'epsilon', 'num_clips', 'error_rate'),
+    [
+      dict(
+        zip(
+          ('model', 'order', 'control', 'epsilon', 'num_clips', 'error_rate'),
+          ('wavecnn', order, '', epsilon, 100, epsilon * 10),
+          strict=True,
+        )
+      )
+      for order in range(3)
+      for epsilon in (0.0, 0.01)
+    ],
+  )
+  report.write(str(workdir))
+  text = page.read_text()
+  assert '<td>11.1 to 22.2</td><td>33.3</td>' in text
+  assert (folder / 'rounding.svg').exists()
+
+
+def test_an_impossible_number_of_orders_is_refused(tmp_path):
+  config = tiny.get_config()
+  config.rounding.num_orders = 0
+  with pytest.raises(errors.InputError, match=r'rounding\.num_orders'):
+    experiment.Run.open(config, str(tmp_path))
