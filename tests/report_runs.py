@@ -475,6 +475,32 @@ def write_everything_else(folder, classes=CLASSES):
   )
   write_gradients(folder / 'studies' / 'gradients')
   write_features(folder / 'studies' / 'features')
+  write_rounding(folder)
+
+
+def write_rounding(run):
+  """Writes tables of three orders of rows, on epsilons of the run's sweep."""
+  folder = run / 'studies' / 'rounding'
+  folder.mkdir(parents=True)
+  means = storage.read_table(run / 'attack' / 'trainings.csv')
+  storage.write_table(
+    folder / 'orders.csv',
+    tuple(means[0]),
+    [
+      {**row, 'lowest': 0.111, 'highest': 0.222, 'sd_trainings': 0.333}
+      for row in means
+      if row['source'] == row['target']
+    ],
+  )
+  curves = [
+    {
+      **{'model': 'wavecnn', 'order': order, 'control': ''},
+      **{'epsilon': epsilon, 'num_clips': 100, 'error_rate': epsilon * 10},
+    }
+    for order in range(3)
+    for epsilon in (0.0, 0.01)
+  ]
+  storage.write_table(folder / 'curves.csv', tuple(curves[0]), curves)
 
 
 def write_gradients(folder):

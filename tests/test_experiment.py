@@ -157,7 +157,11 @@ NOTHING = 'leaves nothing to attack'
     ('sweep.masks', ('3-1s',), "a mask must be all, .*got '3-1s'"),
     ('sweep.transforms', ('echo',), "a transform must be one of .*got 'echo'"),
     ('sweep.sources', ('wavenet',), "must be among config.models.*'wavenet'"),
-    ('studies', ('gradient',), "one of gradients, features, or .*'gradient'"),
+    ('studies', ('gradient',), "features, rounding, or .*'gradient'"),
+      'studies',
+      ('gradient',),
+      "of gradients, features, rounding, or .*'gradient'",
+    ),
     ('gradients.split', 'dev', "one of train, validation, test, got 'dev'"),
     ('gradients.examples', ('a', 'a'), f'gradients.examples {TWICE}'),
     ('gradients.checkpoints', ('a/b', 'a/b/'), f'checkpoints {TWICE}'),
@@ -214,6 +218,7 @@ NUMBERS = {
   'sweep.num_quality_clips': ((0, 5, -1), (-2, 4.0)),
   'features.num_clips': ((1, -1), (0, -2, 4.0)),
   'features.num_scored': ((0, 5, -1), (-2, 4.0)),
+  'rounding.num_orders': ((1, 8), (0, -1, 2.0)),
 }
 NO_NUMBERS = (float('nan'), float('inf'), -float('inf'), True, '1', None)
 

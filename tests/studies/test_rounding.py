@@ -129,37 +129,11 @@ def test_the_page_sets_orders_beside_seeds(tmp_path):
   page = (workdir / 'report' / 'index.html').resolve()
   report.write(str(workdir))
   assert 'python -m launch.study rounding' in page.read_text()
-  folder = workdir / 'studies' / 'rounding'
-  folder.mkdir(parents=True)
-  means = storage.read_table(workdir / 'attack' / 'trainings.csv')
-  storage.write_table(
-    folder / 'orders.csv',
-    tuple(means[0]),
-    [
-      {**row, 'lowest': 0.111, 'highest': 0.222, 'sd_trainings': 0.333}
-      for row in means
-      if row['source'] == row['target']
-    ],
-  )
-  storage.write_table(
-    folder / 'curves.csv',
-    ('model', 'order', 'control', 'epsilon', 'num_clips', 'error_rate'),
-    [
-      dict(
-        zip(
-          ('model', 'order', 'control', 'epsilon', 'num_clips', 'error_rate'),
-          ('wavecnn', order, '', epsilon, 100, epsilon * 10),
-          strict=True,
-        )
-      )
-      for order in range(3)
-      for epsilon in (0.0, 0.01)
-    ],
-  )
+  runs.write_rounding(workdir)
   report.write(str(workdir))
   text = page.read_text()
   assert '<td>11.1 to 22.2</td><td>33.3</td>' in text
-  assert (folder / 'rounding.svg').exists()
+  assert (workdir / 'studies/rounding/rounding.svg').exists()
 
 
 def test_an_impossible_number_of_orders_is_refused(tmp_path):
