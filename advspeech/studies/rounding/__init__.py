@@ -5,7 +5,3 @@ the same clips, the same first parameters, the same sums but for the order in
 which they are added up. What differs between these trainings is rounding,
 grown over all steps, and no comparison of two networks can tell less.
 """
-
-from advspeech.studies.rounding.study import RoundingStudy
-
-STUDY = RoundingStudy()

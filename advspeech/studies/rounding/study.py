@@ -158,3 +158,6 @@ def _write(results, folder, last):
   path = os.path.join(folder, 'curves.csv')
   storage.write_table(path, CURVE_COLUMNS, curves)
   storage.write_table(os.path.join(folder, last), sweep.TRAINING_COLUMNS, means)
+
+
+STUDY = RoundingStudy()
