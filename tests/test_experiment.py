@@ -819,10 +819,19 @@ def test_a_rate_is_searched_for_every_architecture(tmp_path, monkeypatch):
     experiment.search_rates(run, ['wavernn'])
 
 
-def test_seeds_of_a_model_share_what_is_compiled(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+  ('side_by_side', 'words'),
+  [
+    (False, '4 trainings, one after another, on 4 devices'),
+    (True, '4 trainings, 4 at a time, on 1 device each'),
+  ],
+)
+def test_seeds_of_a_model_share_what_is_compiled(
+  tmp_path, monkeypatch, caplog, side_by_side, words
+):
   config = quickstart.get_config()
   config.models, config.source = (MODEL, 'wavecnn'), MODEL
-  config.training.side_by_side = False
+  config.training.side_by_side = side_by_side
   split = input_pipeline.Split(
     ids=np.array(['a']),
     pcm=np.zeros((1, validation.clip_samples(config)), np.int16),
@@ -840,9 +849,12 @@ def test_seeds_of_a_model_share_what_is_compiled(tmp_path, monkeypatch):
     return {'test': {'accuracy': 1.0}, 'best_epoch': 1}
 
   monkeypatch.setattr(training, 'train_and_evaluate', train)
-  experiment.train(experiment.Run.open(config, str(tmp_path)))
-  assert given[MODEL, 0] is given[MODEL, 1]
-  assert given['wavecnn', 0] is given['wavecnn', 1]
+  with caplog.at_level(logging.INFO, 'advspeech'):
+    experiment.train(experiment.Run.open(config, str(tmp_path)))
+  assert words in caplog.messages
+  if not side_by_side:  # on the same devices
+    assert given[MODEL, 0] is given[MODEL, 1]
+    assert given['wavecnn', 0] is given['wavecnn', 1]
   assert given[MODEL, 0] is not given['wavecnn', 0]
 
 

@@ -133,11 +133,26 @@ def train(
     )
     for name, _ in missing
   }
+  if len(missing) > 1:
+    logger.info('%s', _order_of(missing, run.training_meshes))
   for waits in (False, True):  # those that take over a front end come last
     members = [m for m in missing if bool(training.frontend_of(m[0])) == waits]
     if members:
       train_one = functools.partial(_train_one, run, programs)
       side_by_side.run(train_one, members, run.training_meshes)
+
+
+def _order_of(missing, meshes):
+  """Returns in words what is trained at a time.
+
+  Several seeds in one program, by vmap, would not be faster: see the README.
+  """
+  size = meshes[0].size
+  on = f'{size} device{"s" if size > 1 else ""}'
+  at_a_time = min(len(missing), len(meshes))
+  if at_a_time == 1:
+    return f'{len(missing)} trainings, one after another, on {on}'
+  return f'{len(missing)} trainings, {at_a_time} at a time, on {on} each'
 
 
 def _train_one(run, programs, member, mesh):
