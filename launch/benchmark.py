@@ -7,13 +7,12 @@ With --accelerator, what a GPU or TPU can do, in minutes; see README.md.
 
 import datetime
 import json
-import os
 import sys
 import threading
 
 from absl import flags
 
-from launch import command, path_flags
+from launch import command, ending, path_flags
 
 _SECTIONS = (
   'models',
@@ -178,8 +177,7 @@ def _measure_accelerator(config):
 
 def _time_is_over():
   command.report('time is over; what is above was measured, and written')
-  sys.stdout.flush()
-  os._exit(0)
+  ending.at_once(0)
 
 
 if __name__ == '__main__':

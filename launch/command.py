@@ -178,6 +178,10 @@ def run(
       ending.finish(f'done in {seconds:.0f} s' if parallel.is_lead() else '')
     except preemption.Stopped as e:
       ending.stop(e.signal)
+    except SystemExit as e:  # of what a user's own code or a library called
+      if isinstance(e.code, str):
+        console.fail(e.code, code=None)
+      ending.at_once(e.code if isinstance(e.code, int) else bool(e.code))
     except Exception as e:
       time.sleep(_MEANWHILE_S)
       if number := preemption.came():

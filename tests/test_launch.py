@@ -521,6 +521,30 @@ def test_a_program_runs_in_any_surroundings_and_reports_a_full_disk(tmp_path):
   assert [p.name for p in tmp_path.iterdir()] == ['configs']
 
 
+# Native code may run on while Python goes down: nobody waits for it, and no
+# destructor is called.
+EXITING = """
+import atexit, sys
+from launch import command
+atexit.register(print, 'went down')
+command.run(lambda: sys.exit({code!r}))
+"""
+
+
+@pytest.mark.parametrize(('code', 'expected'), [(3, 3), ('x', 1), (None, 0)])
+def test_a_program_that_is_left_from_within_runs_no_destructors(code, expected):
+  done = subprocess.run(
+    [sys.executable, '-c', EXITING.format(code=code)],
+    cwd=ROOT,
+    env={**devices.environment(), 'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=1'},
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert (done.returncode, done.stdout) == (expected, ''), done.stderr
+  assert ('error: x' in done.stderr) == (code == 'x')
+
+
 @pytest.mark.parametrize('limit', ['v 2000000', 'n 20'])
 def test_a_shell_that_lets_programs_have_too_little_is_told(limit):
   """A library waits for good where a thread of its own cannot start."""

@@ -15,6 +15,7 @@ import unicodedata
 import warnings
 
 import hypothesis
+import mutations
 import numpy as np
 import pytest
 import soundfile
@@ -295,7 +296,7 @@ def test_a_hundred_folders_end_in_clips_skips_or_a_sentence(case):
 
 
 @pytest.mark.slow
-@settings(1000)
+@settings(max(1000, mutations.NUM))
 @hypothesis.given(cases())
 def test_a_thousand_folders_end_in_clips_skips_or_a_sentence(case):
   check(case)
