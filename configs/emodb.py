@@ -19,6 +19,7 @@ def get_config(variant: str = 'gender') -> ml_collections.ConfigDict:
   Args:
     variant: 'gender', 'emotion' or 'speaker', with ',small' after it for the
       size a machine without an accelerator can train.
+      With ',disjoint' it is tested on speakers who are not in training.
   """
   config = paper.get_corpus_config('emodb', variant)
   config.training.batch_size = 20

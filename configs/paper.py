@@ -207,19 +207,23 @@ def get_corpus_config(name: str, variant: str) -> ml_collections.ConfigDict:
 
   Args:
     name: The corpus, as in `config.corpus.name`.
-    variant: The task, with ',small' after it for the size a machine without an
-      accelerator can train.
+    variant: The task; after it ',small' for the size a machine without an
+      accelerator can train, and ',disjoint' to test on speakers who are not
+      in training.
   """
-  task, _, size = variant.partition(',')
-  if size not in ('', 'small'):
-    raise ValueError(
-      f"the part after the comma must be 'small', got {size!r}; "
-      f'for example configs/{name}.py:{task},small'
-    )
+  task, *changes = variant.split(',')
+  for change in changes:
+    if change not in ('small', 'disjoint'):
+      raise ValueError(
+        f"the part after the comma must be 'small' or 'disjoint', got "
+        f'{change!r}; for example configs/{name}.py:{task},small'
+      )
   config = get_config()
   config.task = task
   config.corpus.name = name
-  if size == 'small':
+  if 'disjoint' in changes:
+    config.split.kind = 'speaker_disjoint'
+  if 'small' in changes:
     config.clip_s = 3.0
     config.model.features = 16
     config.model.input_pool = 2

@@ -31,6 +31,7 @@ def get_config(variant: str = 'gender') -> ml_collections.ConfigDict:
   Args:
     variant: 'gender', 'emotion', 'speaker', 'emotions' or 'calm_fearful', with
       ',small' after it for the size a machine without an accelerator can train.
+      With ',disjoint' it is tested on speakers who are not in training.
   """
   config = paper.get_corpus_config('ravdess', variant)
   if config.task in _CLASSES:
@@ -83,7 +84,7 @@ def get_config(variant: str = 'gender') -> ml_collections.ConfigDict:
   )
   sweep.iterative.epsilons = (0.0001, 0.0002, 0.0005)
   sweep.repair = True
-  if variant.endswith(',small'):
+  if 'small' in variant.split(','):
     sweep.num_clips = 72
     sweep.epsilons = (0.0, 0.00005, 0.0002, 0.0005, 0.001, 0.005, 0.02)
     sweep.attacks = ('fgsm', 'pgd', 'apgd_margin', 'square', 'universal')

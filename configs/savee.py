@@ -20,6 +20,7 @@ def get_config(variant: str = 'emotion') -> ml_collections.ConfigDict:
   Args:
     variant: 'emotion' or 'speaker', with ',small' after it for the
       size a machine without an accelerator can train.
+      With ',disjoint' it is tested on speakers who are not in training.
   """
   config = paper.get_corpus_config('savee', variant)
   if config.task == 'speaker':

@@ -80,8 +80,32 @@ def test_iemocap_is_the_papers_recipe_to_the_last_value():
 
 
 def test_an_unknown_size_says_what_there_is():
-  with pytest.raises(ValueError, match="must be 'small', got 'tiny'"):
-    ravdess.get_config('gender,tiny')
+  with pytest.raises(ValueError, match="'small' or 'disjoint', got 'tiny'"):
+    ravdess.get_config('gender,small,tiny')
+  with pytest.raises(ValueError, match="must be 'disjoint', got 'tiny'"):
+    quickstart.get_config('tiny')
+
+
+@pytest.mark.parametrize(
+  ('mixed', 'disjoint'),
+  [
+    (quickstart.get_config(), quickstart.get_config('disjoint')),
+    *(
+      (module.get_config(f'emotion{size}'), module.get_config(f'emotion{both}'))
+      for module in (ravdess, crema_d, iemocap)
+      for size, both in (
+        ('', ',disjoint'),
+        (',small', ',small,disjoint'),
+        (',small', ',disjoint,small'),
+      )
+    ),
+  ],
+)
+def test_a_disjoint_variant_differs_in_the_split_alone(mixed, disjoint):
+  experiment.validate(disjoint)
+  assert mixed.split.kind == 'stratified'
+  mixed.split.kind = 'speaker_disjoint'
+  assert disjoint.to_dict() == mixed.to_dict()
 
 
 def test_a_name_alone_is_no_list_of_names():
