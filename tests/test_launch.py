@@ -370,7 +370,7 @@ def test_a_wrong_argument_gets_one_sentence(server, tmp_path, arg, match):
       '--config.gradients.checkpoints must be a path',
     ),
     ('study', [], 'name a study, one of gradients, features, .*or your own'),
-    ('study', ['noise'], 'a study must be one of gradients, features, .*or your'),
+    ('study', ['noise'], 'a study must be one of gradients, .*or your own'),
     ('benchmark', ['--output=gs://b/x.json'], '--output must be a path'),
     (
       'local',
