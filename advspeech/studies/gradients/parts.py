@@ -87,6 +87,7 @@ def write(
   if parallel.agree(lambda: storage.exists(table)):
     return
   studied = input_pipeline.spread(split, settings['num_studied'])
+  classes = next(iter(classifiers.values())).metadata['classes']
   arrays = _arrays(
     folder,
     classifiers,
@@ -107,11 +108,7 @@ def write(
       (
         'fgsm',
         tables.fgsm_rows(
-          split,
-          arrays['fidelity'],
-          epsilons,
-          classifiers[0].metadata['classes'],
-          confidence,
+          split, arrays['fidelity'], epsilons, classes, confidence
         ),
       ),
       ('jacobians', tables.jacobian_rows(arrays['jacobians'])),

@@ -60,7 +60,10 @@ def classifiers():
     model = models.create_model(name, 2, **SIZES)
     init = functools.partial(model.init, train=False)
     variables = jax.jit(init)(jax.random.key(1), jnp.zeros((1, TIME)))
-    metadata = {'model': {'name': name, 'num_classes': 2, **SIZES}}
+    metadata = {
+      'model': {'name': name, 'num_classes': 2, **SIZES},
+      'classes': ['a', 'b'],
+    }
     result[f'{name}-seed0'] = checkpoint.Classifier(
       model, variables, metadata, 1
     )
