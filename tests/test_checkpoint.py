@@ -159,7 +159,7 @@ def test_a_checkpoint_from_another_model_is_refused(tmp_path):
     restore(checkpoints, 1, {'name': 'wavecnn', 'features': 8})
 
 
-def test_a_folder_without_checkpoints_is_told(tmp_path):
+def test_a_folder_without_checkpoints_is_reported(tmp_path):
   with pytest.raises(errors.InputError, match='holds no checkpoints; name'):
     checkpoint.load_classifier(str(tmp_path))
   with checkpoint.Checkpoints(str(tmp_path)):

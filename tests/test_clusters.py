@@ -145,7 +145,7 @@ def test_slurm_hands_arguments_to_python_as_they_are(tmp_path, args, received):
     (0, 'RUNNING', False),
   ],
 )
-def test_slurm_queues_again_what_was_told_to_stop(
+def test_slurm_queues_again_what_was_asked_to_stop(
   tmp_path, code, state, requeued
 ):
   # A pre-empting Slurm signals the shell of the job with the program.
@@ -564,7 +564,7 @@ def noted(submit_dir, number, *names):
   return all(path.exists() for path in paths)
 
 
-def test_slurm_job_told_to_stop_is_queued_again(slurm, submit_dir):
+def test_slurm_job_asked_to_stop_is_queued_again(slurm, submit_dir):
   number = slurm.submit(submit_dir, 'stand_in', 'stops', *NASTY)
   until(lambda: noted(submit_dir, number, 'began-0'))
   # What --signal=TERM@120 does two minutes before the time limit.

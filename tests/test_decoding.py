@@ -228,7 +228,9 @@ def test_floats_in_another_unit_are_refused(tmp_path, peak, subtype):
     audio.read(tmp_path / 'a.wav')
 
 
-def test_a_pointer_of_git_lfs_and_a_file_that_is_not_there_are_told(tmp_path):
+def test_a_pointer_of_git_lfs_and_a_file_that_is_not_there_are_reported(
+  tmp_path,
+):
   (tmp_path / 'a.wav').write_text(
     'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n'
   )

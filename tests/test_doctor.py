@@ -40,7 +40,7 @@ def test_a_machine_is_described(tmp_path, monkeypatch):
     ('', 'nobody: start the same command again'),
   ],
 )
-def test_who_starts_a_program_again_is_told(
+def test_who_starts_a_program_again_is_reported(
   tmp_path, monkeypatch, variable, told
 ):
   for name, _ in doctor._RESTARTS:

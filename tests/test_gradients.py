@@ -60,7 +60,7 @@ def test_zero_shares_are_exact():
   assert summarise(gradient)['zero_share'][0] == np.float32(0.25)
 
 
-def test_a_norm_whose_squares_underflow_is_told():
+def test_a_norm_whose_squares_underflow_is_reported():
   result = summarise(np.full((1, FRAME), 1e-30))
   np.testing.assert_allclose(result['l2'], 1e-30 * np.sqrt(FRAME), rtol=1e-5)
 
@@ -278,7 +278,7 @@ def test_norms_are_those_of_the_whole_jacobian():
       state = step(state, inputs[i])
 
 
-def test_norms_far_below_what_squares_can_hold_are_told():
+def test_norms_far_below_what_squares_can_hold_are_reported():
   inputs = jnp.zeros((100, 3))
   found = norms(lambda s, x: 0.5 * s + x, jnp.zeros(3), inputs, [0, 100])
   np.testing.assert_allclose(found, [0.5**100, 1], rtol=0.01)

@@ -253,6 +253,6 @@ def test_the_manifests_splits_are_taken_as_they_are():
     (['validation', 'train', 'test'], 'class 1 and 0 more have no clip to tr'),
   ],
 )
-def test_splits_of_a_manifest_that_cannot_be_are_told(names, message):
+def test_splits_of_a_manifest_that_cannot_be_are_reported(names, message):
   with pytest.raises(errors.InputError, match=message):
     holdout.given(['a', 'b', 'c'], [1, 0, 0], names)

@@ -546,7 +546,7 @@ def test_a_program_that_is_left_from_within_runs_no_destructors(code, expected):
 
 
 @pytest.mark.parametrize('limit', ['v 2000000', 'n 20'])
-def test_a_shell_that_lets_programs_have_too_little_is_told(limit):
+def test_a_shell_that_lets_programs_have_too_little_is_reported(limit):
   """A library waits for good where a thread of its own cannot start."""
   done = subprocess.run(
     [

@@ -245,7 +245,7 @@ def test_an_excess_that_few_voices_make_is_shown_and_not_confirmed(tmp_path):
   assert 'a bootstrap that draws these, the level of both shared out' in rule
 
 
-def test_a_change_of_answers_is_told_by_speaker(tmp_path):
+def test_a_change_of_answers_is_reported_by_speaker(tmp_path):
   flips, noisy = (0, 0.6, 0.8, 1.0), (0, 0.1, 0.1, 0.1)
   rows = runs.sweep(rates(wavecnn=flips, wavernn=flips, noise=noisy))
   for spread, verdict in ((0.05, claim.CONFIRMED), (0.45, claim.NOT_SHOWN)):
@@ -264,7 +264,9 @@ def test_a_change_of_answers_is_told_by_speaker(tmp_path):
   ],
 )
 @pytest.mark.usefixtures('undrawn_figures')
-def test_conditions_of_intervals_are_told_beside_them(tmp_path, number, words):
+def test_conditions_of_intervals_are_reported_beside_them(
+  tmp_path, number, words
+):
   rows = runs.by_speaker(runs.sweep(), 0.1, number)
   if number != 8:
     rows = [{**row, 'num_speakers': number} for row in runs.sweep()]
@@ -689,7 +691,9 @@ def test_no_model_of_another_task_tells_nothing_of_privacy(tmp_path):
   assert protection_claims.privacy(read(tmp_path)).verdict == claim.NOT_TESTED
 
 
-def test_the_smallest_perturbation_is_told_of_the_models_own_answer(tmp_path):
+def test_the_smallest_perturbation_is_reported_of_the_models_own_answer(
+  tmp_path,
+):
   found = sweep_claims.smallest(read(tmp_path))
   assert found.verdict == claim.REFUTED
   assert found.found[0] == (

@@ -76,7 +76,7 @@ def test_an_unknown_task_lists_the_legal_ones():
     select('age')
 
 
-def test_a_missing_class_is_told():
+def test_a_missing_class_is_reported():
   with pytest.raises(errors.InputError, match=r"needs 2 classes.*\['angry'\]"):
     tasks.select('emotion', speaker=['a'], sex=['male'], emotion=['angry'])
   with pytest.raises(errors.InputError, match='needs 4 classes'):

@@ -103,6 +103,7 @@ def _norm_and_pool_forward(x, scale, bias, rows, depth, axis):
   mean, var, num = _statistics(x, rows, depth, axis)
   spread = lax.rsqrt(var + NORM_EPSILON)
   first, second = pairs(x, depth)
+  # Pooled before it is normalised: half as much is left to be written.
   taken = takes_second(first, second, scale < 0)
   pooled = jnp.where(taken, second, first)
   out = _normalised(pooled, mean, scale * spread, bias).astype(x.dtype)

@@ -56,6 +56,8 @@ def pairs(x: jax.Array, depth: int) -> tuple[jax.Array, jax.Array]:
   if depth > 1:  # the even samples of a block lie before the odd ones
     half = x.shape[1] // 2
     return x[:, :half], x[:, half:]
+  # A last sample that stands alone is paired with itself: the first of a tie
+  # gets the gradient, and `from_pairs` drops the second.
   if x.shape[0] % 2:
     x = jnp.concatenate([x, x[-1:]])
   pairs = x.reshape(-1, 2, *x.shape[1:])

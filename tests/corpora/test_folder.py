@@ -245,14 +245,14 @@ def test_a_manifest_that_is_wrong_is_told_where(
     )
 
 
-def test_a_manifest_in_another_encoding_is_told(folder):
+def test_a_manifest_in_another_encoding_is_reported(folder):
   stand_ins.write(folder / 'é.wav', 'a')
   write_manifest(folder, 'path,label\né.wav,x\n', 'latin-1')
   with pytest.raises(errors.InputError, match='cannot be read as CSV in UTF-8'):
     utterances(folder)
 
 
-def test_names_in_other_scripts_are_kept_and_names_in_none_are_told(folder):
+def test_names_in_other_scripts_are_kept_and_names_in_none_are_reported(folder):
   for name in ('שלם-2', '\u200fשלם', 'Zoë', '日本'):
     stand_ins.write(folder / 'x' / f'{name}.wav', name)
   assert {u.id for u in utterances(folder)} == {
@@ -302,7 +302,7 @@ def clip(id_, digest, **columns):
 
 
 @pytest.mark.parametrize('number', [10, 11])
-def test_a_class_of_fewer_clips_than_a_split_needs_is_told(number):
+def test_a_class_of_fewer_clips_than_a_split_needs_is_reported(number):
   clips = [
     clip(str(i), str(i), **dict.fromkeys(records.COLUMNS, 'x'))
     for i in range(number)
@@ -406,7 +406,7 @@ def test_a_manifest_may_have_backslashes(folder):
     utterances(folder)
 
 
-def test_pointers_and_dangling_links_are_told(folder):
+def test_pointers_and_dangling_links_are_reported(folder):
   pointer = 'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n'
   (folder / 'x').mkdir(parents=True)
   (folder / 'x' / 'a.wav').write_text(pointer)
@@ -425,7 +425,7 @@ def test_pointers_and_dangling_links_are_told(folder):
     utterances(folder)
 
 
-def test_only_the_first_of_many_skips_are_told_and_all_are_recorded(
+def test_only_the_first_of_many_skips_are_reported_and_all_are_recorded(
   folder, tmp_path, caplog
 ):
   stand_ins.write(folder / 'x' / 'a.wav', 'a')

@@ -76,7 +76,7 @@ def test_songs_videos_and_hidden_files_are_passed_over(folder, tmp_path):
   assert len(prepare(folder, tmp_path).ids) == 3
 
 
-def test_no_folder_is_told(tmp_path):
+def test_no_folder_is_reported(tmp_path):
   with pytest.raises(errors.InputError, match=r'--config\.corpus\.folder='):
     prepare('', tmp_path)
   with pytest.raises(errors.InputError, match='nowhere is not a folder'):

@@ -225,7 +225,7 @@ def test_savee_in_one_folder_is_the_same_corpus(tmp_path):
 
 
 @pytest.mark.parametrize('name', ['crema_d', 'emodb', 'savee'])
-def test_a_file_of_another_name_is_told(name, tmp_path):
+def test_a_file_of_another_name_is_reported(name, tmp_path):
   RELEASES[name][1](tmp_path / 'r')
   below = {'crema_d': 'AudioWAV', 'emodb': 'wav', 'savee': 'AudioData/DC'}
   stand_ins.write(tmp_path / 'r' / below[name] / 'take-1.wav', 'take')

@@ -270,7 +270,7 @@ def test_every_attainable_clip_has_the_size_asked_for(attacked):
   assert checked > 3 * 2 * 3
 
 
-def test_what_the_conversion_exceeds_is_told_and_left_unperturbed(attacked):
+def test_what_the_conversion_exceeds_is_reported_and_left_unperturbed(attacked):
   lost = [
     found
     for found in attacked

@@ -29,6 +29,7 @@ def conv1d_space_to_depth(
     block: Samples that become channels.
   """
   length, _, rows = x.shape
+  # Zeros behind the map are what its padding is; the outputs at them are cut.
   x = jnp.pad(x, [(0, -length % block), (0, 0), (0, 0)])
   out = blocks_to_depth(x, kernel, precision, block, range(block))
   return out.reshape(-1, kernel.shape[2], rows)[:length]
