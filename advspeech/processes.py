@@ -23,9 +23,9 @@ _PATIENCE_S = 5
 # What the libraries that carry arrays and notices between processes say, in
 # whatever they raise, of one that does not answer.
 _OF_OTHERS = re.compile(
-  r'gloo|nccl|coordination.?service|heartbeat|barrier|UNAVAILABLE'
-  r'|connection (closed|reset)|socket closed|broken pipe',
-  re.IGNORECASE,
+  r'UNAVAILABLE: |(?i:gloo|nccl|coordination.?service|heartbeat)'
+  r'|(?i:barrier.{0,20}(timed out|failed)|connection (closed|reset))'
+  r'|(?i:socket closed|broken pipe)'
 )
 # Where only processes of this machine come from.
 _LOOPBACK = ('127.0.0.1', 'localhost', '[::1]')

@@ -87,6 +87,8 @@ def test_who_ends_by_itself_leaves_nothing(tmp_path, ending):
   [
     (ValueError('UNAVAILABLE: [Gloo] Connection closed by peer'), True),
     (RuntimeError('DEADLINE_EXCEEDED: Barrier timed out'), True),
+    (ValueError('this layer is unavailable on TPUs'), False),
+    (ValueError('the barrier loss must be positive'), False),
     (ValueError('operands could not be broadcast together'), False),
     (OSError('the disk of this machine is full'), False),
   ],
