@@ -55,7 +55,7 @@ class _Beats:
 
   def __init__(self, path):
     self._path = path
-    self._record = {**_program(), 'token': uuid.uuid4().hex}
+    self._record = {**this_program(), 'token': uuid.uuid4().hex}
     self._ended = threading.Event()
     self._thread = None
 
@@ -100,7 +100,7 @@ class _Beats:
       storage.remove(self._path)
 
 
-def _program() -> dict[str, Any]:
+def this_program() -> dict[str, Any]:
   """Returns what tells this program from others, here and elsewhere."""
   return {
     'host': socket.gethostname(),
@@ -174,7 +174,7 @@ def _await_death(path: str) -> None:
 
 def _lives(record):
   """Returns whether a process of this machine lives; None if it is not here."""
-  ours = _program()
+  ours = this_program()
   if record['pid_namespace'] is None or (
     record['pid_namespace'] != ours['pid_namespace']
   ):

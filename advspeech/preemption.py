@@ -42,7 +42,7 @@ class Stopped(BaseException):
     self.signal = number
 
 
-class _Signals:
+class Signals:
   """What came first, and who has work to save; signals are the process's."""
 
   def __init__(self):
@@ -50,19 +50,21 @@ class _Signals:
     self.patience_s = 0.0
     self.num_unsaved = 0
     self.lock = threading.Lock()  # of the number above
-    self.agreement: _Agreement | None = None
+    self.agreement: Agreement | None = None
     self.pipe: int | None = None
 
   def handle(self, number, frame):
+    """Notes a signal; what `signal.signal` calls."""
     del frame
     self.note(number)
 
   def note(self, number):
+    """Notes a signal, if it is the first."""
     if self.came is None:
       self.came = signal.Signals(number)
 
 
-_signals = _Signals()
+signals = Signals()
 
 
 def install(leave: Callable[[signal.Signals], Any]) -> None:
@@ -76,15 +78,15 @@ def install(leave: Callable[[signal.Signals], Any]) -> None:
   """
   read, write = os.pipe()
   os.set_blocking(write, False)
-  _signals.pipe = write
+  signals.pipe = write
   # Written to as the signal comes, whatever the main thread is busy with.
   signal.set_wakeup_fd(write, warn_on_full_buffer=False)
   threading.Thread(
-    target=_watch, args=(_signals, read, leave), name='signals', daemon=True
+    target=_watch, args=(signals, read, leave), name='signals', daemon=True
   ).start()
   for number in NUMBERS:
     if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
-      signal.signal(number, _signals.handle)
+      signal.signal(number, signals.handle)
   signal.pthread_sigmask(signal.SIG_UNBLOCK, NUMBERS)
 
 
@@ -107,7 +109,7 @@ def _watch(signals, pipe, leave):
 
 def loops_ask() -> None:
   """Gives loops `PATIENCE_S` to end the program themselves, from now on."""
-  _signals.patience_s = PATIENCE_S
+  signals.patience_s = PATIENCE_S
 
 
 def ignore() -> None:
@@ -127,18 +129,18 @@ def unsaved() -> Iterator[None]:
 
   For work that is saved when a loop has asked.
   """
-  with _signals.lock:
-    _signals.num_unsaved += 1
+  with signals.lock:
+    signals.num_unsaved += 1
   try:
     yield
   finally:
-    with _signals.lock:
-      _signals.num_unsaved -= 1
+    with signals.lock:
+      signals.num_unsaved -= 1
 
 
 def came() -> signal.Signals | None:
   """Returns the signal that came first, None if none did."""
-  return _signals.came
+  return signals.came
 
 
 def check() -> None:
@@ -147,10 +149,10 @@ def check() -> None:
   All processes have to call it equally often; what some of them do alone asks
   `check_alone`.
   """
-  if _signals.agreement is None:
+  if signals.agreement is None:
     check_alone()
-  elif _signals.agreement.reached():
-    raise Stopped(_signals.came)
+  elif signals.agreement.reached():
+    raise Stopped(signals.came)
 
 
 def check_alone() -> None:
@@ -158,8 +160,8 @@ def check_alone() -> None:
 
   The others end by themselves, where they wait for this one.
   """
-  if _signals.came:
-    raise Stopped(_signals.came)
+  if signals.came:
+    raise Stopped(signals.came)
 
 
 def sleep(seconds: float) -> None:
@@ -183,8 +185,8 @@ def agree_through(
     part: Closes the client; called where the interpreter exits by itself.
   """
   if num_processes > 1:
-    _signals.agreement = _Agreement(client, process_id)
-    listening = _signals.agreement.listen()
+    signals.agreement = Agreement(client, process_id)
+    listening = signals.agreement.listen()
 
     def leave():
       # A thread that comes back from C++ to an interpreter that is gone aborts
@@ -197,7 +199,7 @@ def agree_through(
     atexit.register(leave)
 
 
-class _Agreement:
+class Agreement:
   """The check at which all processes stop: the one after all they have made."""
 
   _NOTICE, _CHECKS = 'advspeech/stop', 'advspeech/checks'
@@ -207,7 +209,8 @@ class _Agreement:
     self._id = process_id
     self._lock = threading.Lock()
     self._num_checks = 0
-    self._last = None
+    # The last check that is passed; None before anything was agreed on.
+    self.last: int | None = None
 
   def notify(self, number):
     """Notifies all processes of a signal; the first one counts."""
@@ -234,18 +237,18 @@ class _Agreement:
     number = signal.Signals(int(notice))
     # No check is passed until all have reported where they are.
     with self._lock:
-      _signals.note(number)
+      signals.note(number)
       try:
         self._client.key_value_set(
           f'{self._CHECKS}/{self._id}', str(self._num_checks)
         )
         self._client.wait_at_barrier(self._CHECKS, _ANSWER_MS)
         found = self._client.key_value_dir_get(f'{self._CHECKS}/')
-        self._last = 1 + max(int(value) for _, value in found)
+        self.last = 1 + max(int(value) for _, value in found)
       except Exception:  # one is gone: there is nothing left to agree on
-        self._last = 0
-    if _signals.pipe is not None:
-      os.write(_signals.pipe, bytes([number]))
+        self.last = 0
+    if signals.pipe is not None:
+      os.write(signals.pipe, bytes([number]))
 
   def reached(self):
     """Counts a check; returns whether it is the last one."""
@@ -253,4 +256,4 @@ class _Agreement:
     # process has passed, and each comes to it by itself.
     with self._lock:
       self._num_checks += 1
-      return self._last is not None and self._num_checks >= self._last
+      return self.last is not None and self._num_checks >= self.last

@@ -18,8 +18,8 @@ logger = logging.getLogger(__name__)
 # 100 s and, at an exception, 300 s.
 _HEARTBEAT_TIMEOUT_S = 30
 # How long processes wait for each other at the start, and when they say so.
-_JOIN_TIMEOUT_S = 300
-_PATIENCE_S = 5
+JOIN_TIMEOUT_S = 300
+PATIENCE_S = 5
 # What the libraries that carry arrays and notices between processes say, in
 # whatever they raise, of one that does not answer.
 _OF_OTHERS = re.compile(
@@ -139,7 +139,7 @@ def _join(manual, required):
           *manual,
           **options,
           # It ends the process when it waited in vain; what is below is first.
-          initialization_timeout=2 * _JOIN_TIMEOUT_S,
+          initialization_timeout=2 * JOIN_TIMEOUT_S,
           heartbeat_timeout_seconds=_HEARTBEAT_TIMEOUT_S,
           shutdown_timeout_seconds=_HEARTBEAT_TIMEOUT_S,
         )
@@ -152,17 +152,17 @@ def _join(manual, required):
   while thread.is_alive():
     thread.join(0.05)
     waited_s = time.monotonic() - started
-    if waited_s > _PATIENCE_S and thread.is_alive() and not reported:
+    if waited_s > PATIENCE_S and thread.is_alive() and not reported:
       reported = True
       logger.info(
         '%s; waiting for the others, %d s at most',
         _whom(manual),
-        _JOIN_TIMEOUT_S,
+        JOIN_TIMEOUT_S,
       )
-    if waited_s > _JOIN_TIMEOUT_S:
+    if waited_s > JOIN_TIMEOUT_S:
       raise errors.InputError(
         f'{_whom(manual)}, and the others did not come within '
-        f'{_JOIN_TIMEOUT_S} s; start all of them, see that they reach that '
+        f'{JOIN_TIMEOUT_S} s; start all of them, see that they reach that '
         'address, or pass --distributed=off for one process alone'
       )
   if not failed:

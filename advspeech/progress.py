@@ -9,7 +9,7 @@ logger = logging.getLogger(__name__)
 Item = TypeVar('Item')
 
 # Between the lines of a log, as of Slurm, that no bar can be drawn in.
-_EVERY_S = 60.0
+EVERY_S = 60.0
 
 
 class Meter:
@@ -67,7 +67,7 @@ class Meter:
       self._bar.set_postfix_str(what, refresh=False)
     self._bar.update()
     now = time.monotonic()
-    if self._in_lines and now - self._logged >= _EVERY_S:
+    if self._in_lines and now - self._logged >= EVERY_S:
       self._logged = now
       rate = (now - self._began) / (self._done - self._before)
       logger.info(

@@ -12,7 +12,7 @@ from typing import Any
 from advspeech import parallel, storage
 
 FILE = 'provenance.json'
-_ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 _PACKAGES = ('jax', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'librosa')
 
 
@@ -60,7 +60,7 @@ def code() -> dict[str, Any]:
   """
   try:
     # Inside another repository, as in its .venv, git would tell of that one.
-    if os.path.realpath(_git('rev-parse', '--show-toplevel')) != _ROOT:
+    if os.path.realpath(_git('rev-parse', '--show-toplevel')) != ROOT:
       return {'commit': '', 'changed': False}
     return {
       'commit': _git('rev-parse', 'HEAD'),
@@ -86,7 +86,7 @@ def _git(*arguments):
     if not key.startswith('GIT_') or key.startswith('GIT_CONFIG_')
   }
   done = subprocess.run(
-    ['git', '-C', _ROOT, *arguments],
+    ['git', '-C', ROOT, *arguments],
     check=True,
     env=environment,
     stdout=subprocess.PIPE,

@@ -247,7 +247,7 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
       raise flags.Error('--config has no value; write --config=FILE')
     # A config that could not be loaded says so only when it is looked at.
     CONFIG.value.keys()
-    _expand_paths(CONFIG.value)
+    expand_paths(CONFIG.value)
   except (AttributeError, KeyError) as e:
     cause = e.args[0].args[0] if isinstance(e.args[0], KeyError) else str(e)
     console.fail(f'the config has no such key: {" ".join(cause.split())}')
@@ -266,7 +266,7 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
   return rest
 
 
-def _expand_paths(config) -> None:
+def expand_paths(config) -> None:
   """Puts the home folder into the config's paths, and checks their URLs.
 
   Raises:

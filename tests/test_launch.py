@@ -448,7 +448,7 @@ def test_paths_of_a_config_have_the_home_folder_in_them(monkeypatch):
     "--config.sweep.checkpoints=('~/a', 'b')",
     "--config.sweep.sources=('wavecnn', '~/a')",
   )
-  command._expand_paths(config)
+  command.expand_paths(config)
   assert config.data_dir == '/home/me/data'
   assert config.corpus.to_dict() == {
     **config_of().corpus.to_dict(),
@@ -459,7 +459,7 @@ def test_paths_of_a_config_have_the_home_folder_in_them(monkeypatch):
   assert config.sweep.sources == ('wavecnn', '/home/me/a')
   config.corpus.folder = '~nobody-of-that-name/x'
   with pytest.raises(errors.InputError, match='folder must be a path'):
-    command._expand_paths(config)
+    command.expand_paths(config)
 
 
 # Prints where a program ended up, and then finds the disk full.

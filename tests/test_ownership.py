@@ -153,7 +153,7 @@ def test_who_does_not_beat_is_dead(tmp_path, monkeypatch, caplog, left):
 
 
 def test_a_process_number_used_again_is_another_process(tmp_path):
-  record = {**ownership._program(), 'token': 'x', 'beat': 0}
+  record = {**ownership.this_program(), 'token': 'x', 'beat': 0}
   record['began'] -= 1
   (tmp_path / ownership.FILE).write_text(json.dumps(record))
   with ownership.owned(str(tmp_path)):

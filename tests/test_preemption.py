@@ -24,7 +24,7 @@ def left():
 
 @pytest.fixture(autouse=True)
 def handlers(monkeypatch, left):
-  monkeypatch.setattr(preemption, '_signals', preemption._Signals())
+  monkeypatch.setattr(preemption, 'signals', preemption.Signals())
   before = {n: signal.getsignal(n) for n in NUMBERS}
   called = threading.Event()
 
@@ -157,7 +157,7 @@ class Store:
 def test_processes_stop_at_the_same_check(notified):
   """However far one is ahead, and whoever is notified."""
   store = Store(3)
-  agreements = [preemption._Agreement(store, i) for i in range(3)]
+  agreements = [preemption.Agreement(store, i) for i in range(3)]
   for i, agreement in enumerate(agreements):
     for _ in range(5 * i):
       assert not agreement.reached()
@@ -165,10 +165,10 @@ def test_processes_stop_at_the_same_check(notified):
   agreements[notified].notify(signal.SIGTERM)
   agreements[notified].notify(signal.SIGINT)
   deadline = time.monotonic() + 60
-  while any(agreement._last is None for agreement in agreements):
+  while any(agreement.last is None for agreement in agreements):
     assert time.monotonic() < deadline
     time.sleep(0.01)
-  assert {agreement._last for agreement in agreements} == {11}
+  assert {agreement.last for agreement in agreements} == {11}
   for i, agreement in enumerate(agreements):
     answers = [agreement.reached() for _ in range(11 - 5 * i)]
     assert answers == [False] * (10 - 5 * i) + [True]

@@ -92,8 +92,8 @@ def waiting(joining):
 
 @pytest.mark.usefixtures('waiting')
 def test_what_is_waited_for_is_logged_and_given_up(monkeypatch, caplog):
-  monkeypatch.setattr(processes, '_PATIENCE_S', 0)
-  monkeypatch.setattr(processes, '_JOIN_TIMEOUT_S', 0)
+  monkeypatch.setattr(processes, 'PATIENCE_S', 0)
+  monkeypatch.setattr(processes, 'JOIN_TIMEOUT_S', 0)
   with (
     caplog.at_level(logging.INFO, 'advspeech'),
     pytest.raises(

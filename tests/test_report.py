@@ -1111,7 +1111,7 @@ def test_a_session_that_was_stopped_is_remembered_without_an_end(tmp_path):
 
 def test_code_that_is_no_checkout_has_no_commit(monkeypatch, tmp_path):
   assert len(provenance.code()['commit']) in (0, 40)
-  monkeypatch.setattr(provenance, '_ROOT', str(tmp_path))
+  monkeypatch.setattr(provenance, 'ROOT', str(tmp_path))
   assert provenance.code() == {'commit': '', 'changed': False}
 
 
@@ -1134,12 +1134,12 @@ def test_runs_are_compared_a_panel_each(tmp_path):
 def test_the_most_robust_models_count_in_the_comparison():
   broken = [(0.05, 0.001), (0.06, 0.002), (0.07, 0.003)]
   rows = [{'clean': c, 'halfway': h} for c, h in broken]
-  assert comparison._rank_correlation(rows)[0] == pytest.approx(1)
+  assert comparison.rank_correlation(rows)[0] == pytest.approx(1)
   rows += [{'clean': c, 'halfway': None} for c in (0.01, 0.02, 0.03)]
-  rho, p = comparison._rank_correlation(rows)
+  rho, p = comparison.rank_correlation(rows)
   assert rho < -0.6
   assert 0.05 < p < 0.3
-  assert comparison._rank_correlation(rows[3:]) is None
+  assert comparison.rank_correlation(rows[3:]) is None
 
 
 def test_runs_of_one_task_are_told_apart_by_their_folders(tmp_path):

@@ -25,6 +25,7 @@ from advspeech.models import create_model
 from advspeech.studies.gradients import analysis
 from advspeech.sweep import judging
 from advspeech.training import (
+  Steps,
   abstract_rate,
   augmentation,
   base_name,
@@ -104,7 +105,7 @@ def training(
       it evenly.
   """
   config, mesh = run.config, run.training_meshes[0]
-  steps = _steps(run, model_name, mesh)
+  steps = training_steps(run, model_name, mesh)
   asked = batch_size or config.training.batch_size
   num_clips = _shared_evenly(asked, mesh)
   state = parallel.abstract_replicated(steps.init, mesh, jax.random.key(0))
@@ -128,7 +129,7 @@ def training(
 def evaluation(run: Run, model_name: str) -> Program:
   """Returns a model's evaluation step, in the midst of a training."""
   config, mesh = run.config, run.training_meshes[0]
-  steps = _steps(run, model_name, mesh)
+  steps = training_steps(run, model_name, mesh)
   num_clips = _shared_evenly(config.training.batch_size, mesh)
   state = parallel.abstract_replicated(steps.init, mesh, jax.random.key(0))
   return Program(
@@ -210,7 +211,14 @@ def gradients(run: Run) -> Program:
   )
 
 
-def _steps(run, model_name, mesh):
+def training_steps(run: Run, model_name: str, mesh: sharding.Mesh) -> Steps:
+  """Returns a model's steps as a real training has them, uncompiled.
+
+  Args:
+    run: What is planned.
+    model_name: One of `config.models`.
+    mesh: Of one training.
+  """
   model = make_model(run.config.training, _described(run, model_name, seed=0))
   # How many steps there are is but a constant of the program.
   schedule = decay(run.config.training.decay_factor, num_steps=1)

@@ -58,7 +58,7 @@ def table(row: Mapping[str, Any], results: Mapping[str, Any]) -> str:
   """
   lines = [
     ('chips', f'{row["num_chips"]}'),
-    ('clips a step', _clips(row)),
+    ('clips a step', clips_a_step(row)),
     ('memory a chip', _memory(row['memory_bytes'], results['chip'])),
     ('collectives a step', _collectives(row['collectives'])),
   ]
@@ -97,7 +97,12 @@ def largest_batch(row: Mapping[str, Any], results: Mapping[str, Any]) -> str:
   )
 
 
-def _clips(row):
+def clips_a_step(row: Mapping[str, Any]) -> str:
+  """Returns in words how many clips a step takes, and why not those asked.
+
+  Args:
+    row: As `costs.cost` returns.
+  """
   clips = f'{row["num_clips"]:,}, {row["clips_a_chip"]:.4g} a chip'
   if row['num_clips'] != row['asked_clips']:
     clips += (

@@ -48,7 +48,7 @@ def compare(workdir: str, run_folders: Sequence[str]) -> str:
     curve=page.draw(curve, folder),
     in_short={title: sections.in_short(run) for title, run in runs.items()},
     fragility=rows,
-    correlation=_rank_correlation(rows),
+    correlation=rank_correlation(rows),
     accuracies={t: sections.accuracies(run) for t, run in runs.items()},
     links={
       title: storage.relative(run.path('report', 'index.html'), folder)
@@ -114,11 +114,16 @@ def _crossing(curve, level):
   return None
 
 
-def _rank_correlation(rows):
+def rank_correlation(
+  rows: Sequence[dict[str, Any]],
+) -> tuple[float, float] | None:
   """Returns that of clean error and halfway, and p by permutation.
 
   A model that does not come so far is more robust than any that does. None for
   too few values.
+
+  Args:
+    rows: Of `fragility`.
   """
   clean = [row['clean'] for row in rows]
   halfway = [

@@ -13,6 +13,7 @@ from advspeech.training.model import (
 )
 from advspeech.training.program import Program, augmentation, programs
 from advspeech.training.step import (
+  Steps,
   abstract_rate,
   decay,
   make_eval_step,
@@ -22,6 +23,7 @@ from advspeech.training.step import (
 __all__ = [
   'NAMES',
   'Program',
+  'Steps',
   'abstract_rate',
   'augmentation',
   'base_name',

@@ -23,7 +23,7 @@ from advspeech import (
   storage,
 )
 from advspeech.training import loop, side_by_side
-from advspeech.training.program import programs
+from advspeech.training.program import Program, programs
 
 if TYPE_CHECKING:
   import ml_collections
@@ -99,7 +99,7 @@ def search(
 
   def probe(rate, mesh):
     path = os.path.join(folder, f'{registry.short_name(model_name)}-{rate:g}')
-    metrics = _probe(config, path, rate, program_on(mesh), what)
+    metrics = train_probe(config, path, rate, program_on(mesh), what)
     logger.info(
       'learning rate %g: validation accuracy %.3f, loss %.3f %s',
       rate,
@@ -152,8 +152,22 @@ def _config_of(config, rate):
   return config
 
 
-def _probe(config, workdir, rate, program, what):
-  """Returns a row of the table, less who and when, for one rate."""
+def train_probe(
+  config: 'ml_collections.ConfigDict',
+  workdir: str,
+  rate: float,
+  program: Program,
+  what: Mapping[str, Any],
+) -> dict[str, Any]:
+  """Returns a row of the table, less who and when, for one rate.
+
+  Args:
+    config: See configs/paper.py.
+    workdir: Of this probe.
+    rate: Learning rate.
+    program: The steps, which all probes on a mesh share.
+    what: Model, splits and classes, as `loop.train` takes them.
+  """
   path = os.path.join(workdir, 'probe.json')
   if parallel.agree(lambda: storage.exists(path)):
     return storage.read_json(path, ('learning_rate', *checkpoint.RANKING))

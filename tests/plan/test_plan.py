@@ -39,7 +39,7 @@ def make_run(config, devices=None):
 def test_the_training_step_is_the_one_that_a_run_compiles():
   mesh = parallel.make_mesh()
   program = programs.training(make_run(make_config()), 'wavernn')
-  steps = programs._steps(make_run(make_config()), 'wavernn', mesh)
+  steps = programs.training_steps(make_run(make_config()), 'wavernn', mesh)
   state = steps.init(jax.random.key(0))
   batch = next(input_pipeline.batches(tiny.SPLITS['train'], 8, mesh))
   real = steps.train.lower(
@@ -69,7 +69,7 @@ def test_several_hosts_train_together_and_one_side_by_side():
 def test_a_batch_that_the_chips_cannot_share_is_filled_up_and_said():
   program = programs.training(make_run(make_config(batch_size=6)), 'wavernn')
   assert (program.num_clips, program.asked_clips) == (8, 6)
-  assert '8, 2 a chip (the config asks for 6' in text._clips(
+  assert '8, 2 a chip (the config asks for 6' in text.clips_a_step(
     {
       'num_clips': 8,
       'asked_clips': 6,

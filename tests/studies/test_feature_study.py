@@ -490,7 +490,7 @@ def test_random_signs_are_each_clips_own(study, attacked):
 def test_changes_of_features_stay_within_the_recording():
   mask = jnp.zeros(16_000).at[4000:9000].set(1)
   for i in range(20):
-    change, amplitude = norms._rectangle(
+    change, amplitude = norms.rectangle(
       jax.random.key(i), mask, shape=(100, 13)
     )
     frames, bins = np.nonzero(np.asarray(change))

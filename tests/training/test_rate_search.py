@@ -99,7 +99,7 @@ def test_ends_that_round_to_their_middle_are_tried_once(
     metrics = {'validation_accuracy': 0.5, 'validation_loss': 1.0}
     return {'learning_rate': rate, **metrics, 'best_epoch': 1, 'note': ''}
 
-  monkeypatch.setattr(rate_search, '_probe', probe)
+  monkeypatch.setattr(rate_search, 'train_probe', probe)
   (tmp_path / 'lr_search').mkdir()
   search(config, tmp_path)
   assert sorted(tried) == [1e-3, 1.0001e-3]

@@ -62,7 +62,7 @@ class Perturbing(NamedTuple):
     def perturb(number):
       draws = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
       change, amplitude = jax.vmap(
-        functools.partial(_rectangle, shape=features.shape[1:])
+        functools.partial(rectangle, shape=features.shape[1:])
       )(draws, rows['mask'])
       found = feature_level.rebuild(problem, blank, change)
       parts = {
@@ -85,7 +85,7 @@ class Perturbing(NamedTuple):
     return {name: x.T for name, x in found.items()}
 
 
-def _rectangle(key, mask, *, shape):
+def rectangle(key, mask, *, shape):
   """Returns a change of features within a recording, and its amplitude.
 
   Random signs on a rectangle of frames and coefficients.

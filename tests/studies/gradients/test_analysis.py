@@ -255,7 +255,7 @@ def test_the_recurrent_part_alone_is_the_models(classifiers, split):
 def test_the_whole_study_is_written_once_and_drawn(
   classifiers, split, tmp_path, monkeypatch, caplog
 ):
-  monkeypatch.setattr(progress, '_EVERY_S', 0)
+  monkeypatch.setattr(progress, 'EVERY_S', 0)
   caplog.set_level(logging.INFO, 'advspeech')
   monkeypatch.setattr(growth, 'EPSILONS', (1e-6, 1e-3))
   monkeypatch.setattr(recurrence, 'NUM_ITERATIONS', 3)
