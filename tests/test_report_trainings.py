@@ -87,6 +87,8 @@ def test_the_page_of_six_trainings_gives_their_means(tmp_path):
   assert 'Means over 6 trainings with 95 % intervals' in text
   assert text.count('<td class="text">WaveCNN</td><td>mean</td>') == 1
   assert [row['seed'] for row in sections.in_short(run)] == [None, None]
+  assert '<td>+39.0 [34.0, 44.0]</td><td>[34.0, 44.0]</td>' in text
+  assert 'exact test on the same clips' not in text.partition('id="figure6"')[0]
 
 
 def _page(run):

@@ -191,6 +191,8 @@ def epsilon_axis(panel: axes.Axes, rows: Rows) -> None:
     panel.set_xscale('symlog', linthresh=epsilons[0], linscale=0.3)
     panel.set_xticks([0, *decades], ['0', *(f'{d:g}' for d in decades)])
     panel.xaxis.set_minor_locator(ticker.NullLocator())
+  else:
+    panel.xaxis.set_major_locator(ticker.MaxNLocator(5))
   panel.set_xlim(left=0)
   snr_axis(panel, rows)
 
