@@ -5,6 +5,8 @@ import pathlib
 import subprocess
 import sys
 
+import pytest
+
 ROOT = pathlib.Path(__file__).parent.parent
 # A module may import those of lower levels, and its own package.
 LEVELS = [
@@ -114,12 +116,19 @@ def import_each(before, names):
   assert not done.returncode, done.stderr
 
 
-def test_every_module_imports_alone_and_without_tensorflow():
-  libraries = """
+LIBRARIES = """
 import flax.linen, jinja2, librosa, matplotlib.figure, ml_collections, optax
 import orbax.checkpoint, scipy.stats, tensorflow_datasets
 """
-  import_each(libraries, MODULES)
+
+
+def test_every_package_imports_alone_and_without_tensorflow():
+  import_each(LIBRARIES, sorted({'.'.join(m.split('.')[:2]) for m in MODULES}))
+
+
+@pytest.mark.slow
+def test_every_module_imports_alone_and_without_tensorflow():
+  import_each(LIBRARIES, MODULES)
 
 
 def test_models_training_and_attacks_need_only_jax_and_its_kin():
