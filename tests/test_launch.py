@@ -123,17 +123,18 @@ def test_studies_of_a_trained_run_become_part_of_its_page(tiny, tmp_path):
   run = tmp_path / 'run'
   shutil.copytree(tiny[0], run)
   args = (*tiny[1][:-1], f'--workdir={run}')
-  both = "--config.studies=('gradients', 'features')"
+  all_of_them = "--config.studies=('gradients', 'features', 'rounding')"
   settings = (
     '--config.gradients.num_studied=2',
     f'--config.gradients.checkpoints={run}/wavecnn-seed0',
     '--config.features.num_clips=2',
     '--config.features.num_scored=1',
+    '--config.rounding.num_orders=1',
   )
   for name, *more in (
-    ('study', 'gradients', 'features'),
-    # There is nothing to train, but from now on it is a run of both.
-    ('train', both),
+    ('study', 'gradients', 'features', 'rounding'),
+    # There is nothing to train, but from now on it is a run of all.
+    ('train', all_of_them),
     ('report',),
   ):
     done = launch(name, *args, *settings, *more, start=SHALLOW)
@@ -141,12 +142,14 @@ def test_studies_of_a_trained_run_become_part_of_its_page(tiny, tmp_path):
     assert 'Traceback' not in done.stderr
   # Nor to study.
   before = modified(run)
-  done = launch('reproduce', *args, *settings, both, start=SHALLOW)
+  done = launch('reproduce', *args, *settings, all_of_them, start=SHALLOW)
   assert done.returncode == 0, done.stderr
   assert modified(run) == before
   assert len(table(run / 'studies' / 'gradients' / 'clips.csv')) > 2
   budgets = table(run / 'studies' / 'features' / 'budgets.csv')
   assert {row['num_clips'] for row in budgets} == {'2'}
+  orders = table(run / 'studies' / 'rounding' / 'orders.csv')
+  assert {row['num_trainings'] for row in orders} == {'2'}
   page = (run / 'report' / 'index.html').read_text()
   assert 'was not run' not in page
   for name in ('gradients/accumulation', 'features/error_against_snr-seed0'):
