@@ -123,6 +123,7 @@ def test_what_is_there_is_not_trained_again(run, made, monkeypatch):
   assert (made / 'orders.csv').exists()
 
 
+@pytest.mark.usefixtures('undrawn_figures')
 def test_the_page_sets_orders_beside_seeds(tmp_path):
   workdir = tmp_path / 'run'
   runs.write(workdir)
