@@ -132,6 +132,7 @@ def command_of(pid):
 @pytest.mark.parametrize(
   ('number', 'code'), [(signal.SIGKILL, -9), (signal.SIGTERM, 75)]
 )
+@pytest.mark.slow
 def test_who_says_the_sentences_ends_with_the_program(number, code, tmp_path):
   if not pathlib.Path('/proc/self/task').exists():
     pytest.skip('no /proc')

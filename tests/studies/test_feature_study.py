@@ -244,6 +244,7 @@ def attacked(study):
   return attack(classifiers, split, settings)
 
 
+@pytest.mark.slow
 def test_every_attainable_clip_has_the_size_asked_for(attacked):
   checked = 0
   for found in attacked:

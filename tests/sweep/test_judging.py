@@ -197,6 +197,7 @@ def on_mfcc(members, split):
   return judge(make_planned('mfcc', epsilons=OF_FEATURES), members[:1], split)
 
 
+@pytest.mark.slow
 def test_attacks_on_features_equal_those_called_clip_by_clip(
   on_mfcc, members, split
 ):
