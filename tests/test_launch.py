@@ -603,25 +603,35 @@ def test_names_cannot_command_the_terminal(capsys):
   assert told.err == 'error: no happy\\x1b[2J\\x07\\nhere\n'
 
 
+def start_local(folder, num_processes, waits):
+  """Starts processes of a module, which says a line when it waits."""
+  (folder / 'waits.py').write_text(waits)
+  return subprocess.Popen(
+    [
+      *(sys.executable, '-m', 'launch.local'),
+      *(f'--num_processes={num_processes}', '--', 'waits'),
+    ],
+    cwd=ROOT,
+    env={**os.environ, 'PYTHONPATH': f'{folder}:{ROOT}'},
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+
+
 def test_what_stops_launch_local_stops_its_processes(tmp_path):
-  (tmp_path / 'waits.py').write_text(
+  process = start_local(
+    tmp_path,
+    1,
     'import signal, sys\n'
     'signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))\n'
     "print('ready', flush=True)\n"
-    'signal.pause()\n'
-  )
-  process = subprocess.Popen(
-    [sys.executable, '-m', 'launch.local', '--num_processes=1', '--', 'waits'],
-    cwd=ROOT,
-    env={**os.environ, 'PYTHONPATH': f'{tmp_path}:{ROOT}'},
-    stdout=subprocess.PIPE,
-    stderr=subprocess.DEVNULL,
-    text=True,
+    'signal.pause()\n',
   )
   assert process.stdout.readline() == 'ready\n'
   process.send_signal(signal.SIGHUP)
-  assert process.wait(60) == 75
-  process.stdout.close()
+  process.communicate(timeout=60)
+  assert process.returncode == 75
 
 
 @pytest.mark.parametrize(
@@ -630,39 +640,25 @@ def test_what_stops_launch_local_stops_its_processes(tmp_path):
 def test_launch_local_is_stopped_before_its_processes_heed_signals(
   tmp_path, number, code
 ):
-  (tmp_path / 'waits.py').write_text(
-    "import signal\nprint('ready', flush=True)\nsignal.pause()\n"
-  )
-  process = subprocess.Popen(
-    [sys.executable, '-m', 'launch.local', '--num_processes=2', '--', 'waits'],
-    cwd=ROOT,
-    env={**os.environ, 'PYTHONPATH': f'{tmp_path}:{ROOT}'},
-    stdout=subprocess.PIPE,
-    stderr=subprocess.DEVNULL,
-    text=True,
+  process = start_local(
+    tmp_path, 2, "import signal\nprint('ready', flush=True)\nsignal.pause()\n"
   )
   assert process.stdout.readline() == 'ready\n'
   process.send_signal(number)
-  assert process.wait(60) == code
-  process.stdout.close()
+  process.communicate(timeout=60)
+  assert process.returncode == code
 
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='Linux tells of it')
 def test_when_launch_local_is_killed_its_processes_stop(tmp_path):
-  (tmp_path / 'waits.py').write_text(
+  process = start_local(
+    tmp_path,
+    1,
     'import os, time\n'
     'from launch import ending\n'
     'ending.prepare()\n'
     "print('ready', os.getpid(), flush=True)\n"
-    'time.sleep(600)\n'
-  )
-  process = subprocess.Popen(
-    [sys.executable, '-m', 'launch.local', '--num_processes=1', '--', 'waits'],
-    cwd=ROOT,
-    env={**os.environ, 'PYTHONPATH': f'{tmp_path}:{ROOT}'},
-    stdout=subprocess.PIPE,
-    stderr=subprocess.PIPE,
-    text=True,
+    'time.sleep(600)\n',
   )
   pid = int(process.stdout.readline().split()[1])
   try:

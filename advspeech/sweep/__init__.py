@@ -31,7 +31,7 @@ from advspeech.sweep.settings import FORMATS, Settings, make_settings, variants
 from advspeech.sweep.tables import write as write_tables
 from advspeech.sweep.tables.columns import EPSILON as EPSILON_COLUMNS
 from advspeech.sweep.tables.columns import of_epsilon as epsilon_columns
-from advspeech.sweep.tables.points import STRONGEST
+from advspeech.sweep.tables.points import STRONGEST, point_rows
 from advspeech.sweep.tables.trainings import COLUMNS as TRAINING_COLUMNS
 from advspeech.sweep.tables.trainings import rows as training_rows
 from advspeech.sweep.validation import validate
@@ -64,6 +64,7 @@ __all__ = [
   'num_touched',
   'parse_epsilons',
   'plan',
+  'point_rows',
   'run',
   'signal_rms',
   'source_names',

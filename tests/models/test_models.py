@@ -135,6 +135,14 @@ def random_variables(model, seed, num_samples):
     ('wavecnn', {'norm': 'batch', 'input_pool': 2}),
     ('wavernn', {'norm': 'batch'}),
     ('wavernn', {'norm': 'none', 'center_input': False}),
+    pytest.param(
+      'wavecnn',
+      {'norm': 'none', 'center_input': False, 'input_pool': 2},
+      marks=pytest.mark.slow,
+    ),
+    pytest.param(
+      'wavernn', {'norm': 'batch', 'input_pool': 2}, marks=pytest.mark.slow
+    ),
   ],
   ids=str,
 )

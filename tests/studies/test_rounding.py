@@ -14,9 +14,11 @@ from advspeech import (
   experiment,
   input_pipeline,
   parallel,
+  preemption,
   report,
   storage,
   studies,
+  sweep,
   training,
 )
 
@@ -142,3 +144,25 @@ def test_an_impossible_number_of_orders_is_refused(tmp_path):
   config.rounding.num_orders = 0
   with pytest.raises(errors.InputError, match=r'rounding\.num_orders'):
     experiment.Run.open(config, str(tmp_path))
+
+
+def test_a_direction_is_learnt_on_training_clips(run, made, monkeypatch):
+  config = run.config.copy_and_resolve_references()
+  config.sweep.attacks = ('universal',)
+  config.sweep.universal.num_clips = 5
+  learns = types.SimpleNamespace(**{**vars(run), 'config': config})
+  seen = []
+
+  def judge(work):
+    seen.append(work)
+    raise preemption.Stopped(preemption.signal.SIGTERM)
+
+  monkeypatch.setattr(sweep, 'run', judge)
+  (made / 'orders.csv').unlink()
+  with pytest.raises(preemption.Stopped):
+    studies.resolve('rounding').run(learns, str(made))
+  (work,) = seen
+  ids = set(run.data.splits['train'].ids)
+  assert len(work.fitting) == 5
+  assert set(work.fitting.ids) <= ids
+  assert not ids & set(work.split.ids)

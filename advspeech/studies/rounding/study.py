@@ -1,11 +1,8 @@
 """The study of rounding, as a stage runs it."""
 
-import logging
 import os
 from collections.abc import Mapping
 from typing import Any
-
-import numpy as np
 
 from advspeech import (
   checkpoint,
@@ -18,7 +15,6 @@ from advspeech import (
 )
 from advspeech.studies.rounding import page
 
-logger = logging.getLogger(__name__)
 CURVE_COLUMNS = {
   'model': str,
   'order': int,
@@ -67,7 +63,7 @@ class RoundingStudy(studies.Study):
       for order in range(config.rounding.num_orders + 1):
         classifier = _classifier(run, folder, name, order)
         members.append(sweep.Member(name, order, classifier, split.labels))
-    work = _sweep(config, members, split, os.path.join(folder, 'attack'))
+    work = _sweep(run, members, split, os.path.join(folder, 'attack'))
     sweep.run(work)
     if parallel.is_lead():
       results = sweep.load_results(work, config.task, config.sweep.confidence)
@@ -104,9 +100,9 @@ def _classifier(run, folder, name, order):
   )
 
 
-def _sweep(config, members, split, folder):
+def _sweep(run, members, split, folder):
   """Returns the first attack on every member, as a sweep of its own."""
-  config = config.copy_and_resolve_references()
+  config = run.config.copy_and_resolve_references()
   config.sweep.attacks = config.sweep.attacks[:1]
   config.sweep.masks = config.sweep.masks[:1]
   config.sweep.transforms = ()
@@ -121,35 +117,26 @@ def _sweep(config, members, split, folder):
     split=split,
     attacks={attack: sweep.make_attack(config, attack)},
     settings=sweep.make_settings(config),
-    fitting=split,
-    num_passes=1,
+    fitting=input_pipeline.spread(
+      run.data.splits['train'], config.sweep.universal.num_clips
+    ),
+    num_passes=config.sweep.universal.num_passes,
   )
 
 
 def _write(results, folder, last):
   """Writes curves of every training, and means over them."""
-  members = results.sweep.members
-  curves = []
-  for planned in results.sweep.plan:
-    member = members[planned.source]
-    names = results.variants(planned)
-    for control in ('', sweep.control_of(planned.attack)):
-      answers = results.judged[planned].predictions[
-        :, names.index(control) if control else 0, planned.source
-      ]
-      for epsilon, said in zip(planned.epsilons, answers, strict=True):
-        where = sweep.epsilon_columns(epsilon, results.levels)
-        curves.append(
-          {
-            'model': member.name,
-            'order': member.seed,
-            'control': control,
-            'epsilon_given': where['epsilon_given'],
-            'epsilon': where['epsilon'],
-            'num_clips': len(said),
-            'error_rate': float(np.mean(said != member.labels)),
-          }
-        )
+  shown = ('', sweep.control_of(results.sweep.plan[0].attack))
+  curves = [
+    {
+      'model': row['target'],
+      'order': row['seed'],
+      **{key: row[key] for key in CURVE_COLUMNS if key in row},
+    }
+    for row in sweep.point_rows(results)
+    if (row['source'], row['seed']) == (row['target'], row['target_seed'])
+    and row['control'] in shown
+  ]
   means = [
     row
     for row in sweep.training_rows(results)
