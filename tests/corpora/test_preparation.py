@@ -21,6 +21,7 @@ import pytest
 import stand_ins
 from etils.epath import backend
 from fsspec.implementations import memory
+from fsspec.registry import known_implementations
 
 from advspeech import audio, corpora, errors
 from advspeech.corpora import builder, stored
@@ -323,10 +324,16 @@ def test_a_file_that_looks_like_a_left_over_is_left_alone(tmp_path, where):
 def test_a_bucket_without_its_package_is_told_which(
   folder, package, tmp_path, monkeypatch
 ):
-  monkeypatch.setitem(sys.modules, package, None)
+  # Not sys.modules: where the package is there and a test before has used it,
+  # fsspec has its class already.
+  def missing(protocol, **_):
+    raise ImportError(known_implementations[protocol]['err'])
+
+  monkeypatch.setattr(fsspec, 'filesystem', missing)
   backend.fsspec_backend._get_filesystem.cache_clear()
   with pytest.raises(
-    errors.InputError, match=rf'{folder} cannot be read .*nstall {package} '
+    errors.InputError,
+    match=rf'{folder} cannot be read without another package: .*nstall {package} ',
   ):
     corpora.prepare('folder', folder=folder, data_dir=str(tmp_path / 'data'))
 
