@@ -19,6 +19,7 @@ EPSILONS = (0.0, 0.005, 0.01, 0.02)
 NUM_CLIPS = 100
 TIME = 16_000
 RECORDED = 12_000
+_SEEDS = ('seed', 'target_seed')
 
 
 def curve(target, control):
@@ -245,21 +246,32 @@ def curves(rows, speakers=None):
     speakers = np.full(NUM_CLIPS, '')
   attacked = [row for row in rows if not row['control']]
   found = []
-  for _, points in storage.grouped(
-    attacked, tuple(tables.columns.ATTACK)
-  ).items():
-    points = sorted(points, key=lambda row: row['epsilon'])
-    wrong = [
-      np.arange(NUM_CLIPS) < round(row['error_rate'] * NUM_CLIPS)
-      for row in points
-    ]
-    epsilons = np.array([row['epsilon'] for row in points])
-    found.append(
-      {
-        **{key: points[0][key] for key in tables.columns.ATTACK},
-        **tables.curves.shape(np.array(wrong), epsilons, speakers),
-      }
-    )
+  # In rows of each training and, of those that judge themselves, of all.
+  by_seed = storage.grouped(attacked, tuple(tables.columns.ATTACK))
+  own = [row for row in attacked if row['seed'] == row['target_seed']]
+  together = storage.grouped(
+    own, [key for key in tables.columns.ATTACK if key not in _SEEDS]
+  )
+  for groups, seeds in ((by_seed, {}), (together, dict.fromkeys(_SEEDS, ''))):
+    for points in groups.values():
+      of_training = storage.grouped(points, ('seed',)).values()
+      if seeds and len(of_training) < trainings.FEWEST_TRAININGS:
+        continue
+      of_training = [
+        sorted(x, key=lambda row: row['epsilon']) for x in of_training
+      ]
+      wrong = [
+        [np.arange(NUM_CLIPS) < round(r['error_rate'] * NUM_CLIPS) for r in x]
+        for x in of_training
+      ]
+      epsilons = np.array([row['epsilon'] for row in of_training[0]])
+      found.append(
+        {
+          **{key: points[0][key] for key in tables.columns.ATTACK},
+          **seeds,
+          **tables.curves.shape(np.array(wrong), epsilons, speakers),
+        }
+      )
   return found
 
 

@@ -503,28 +503,27 @@ def test_a_jump_that_noise_makes_too_is_not_the_attacks(tmp_path):
   assert 'under noise it comes as far' in found.found[0]
 
 
-def test_falls_on_another_mask_are_not_of_the_papers_curve(tmp_path):
-  run = read(tmp_path)
-  for mask, verdict in (
-    ('padding', claim.NOT_SHOWN),
-    ('all', claim.IN_PART),
-  ):
-    finding = {
-      'name': 'non_monotone_curve',
-      'sentence': 'it falls',
-      'attack': 'fgsm',
-      'source': 'wavecnn',
-      'seed': 0,
-      'unit': None,
-      'mask': mask,
-      'target': 'wavernn',
-    }
-    other = {**finding, 'mask': 'all', 'target': 'wavernn_on_wavecnn'}
-    (tmp_path / 'run' / 'attack' / 'checks.json').write_text(
-      json.dumps([finding, other])
+@pytest.mark.parametrize(
+  ('mask', 'curve', 'verdict'),
+  [
+    ('all', (0.02, 0.5, 0.2, 0.6), claim.CONFIRMED),
+    ('all', (0.02, 0.5, 0.48, 0.6), claim.NOT_SHOWN),
+    ('padding', (0.02, 0.5, 0.2, 0.6), claim.NOT_SHOWN),
+  ],
+)
+def test_a_fall_is_of_the_papers_curve_and_beyond_chance(
+  tmp_path, mask, curve, verdict
+):
+  falling = runs.sweep(rates(wavecnn=NONE, wavernn=curve, noise=NONE))
+  rows = [{**row, 'mask': mask} for row in falling]
+  if mask != 'all':
+    rows += runs.sweep(rates(wavecnn=NONE, wavernn=NONE, noise=NONE))
+  found = shape_claims.fluctuates(read(tmp_path, rows=rows))
+  assert found.verdict == verdict
+  if verdict == claim.CONFIRMED:
+    assert found.found[0].startswith(
+      'seed 0: from 50.0 % at epsilon 0.005 to 20.0 % at 0.01, corrected p '
     )
-    run = reading.read(run.folder)
-    assert shape_claims.fluctuates(run).verdict == verdict
 
 
 def filtered():
@@ -709,6 +708,8 @@ def test_the_smallest_perturbation_is_reported_of_the_models_own_answer(
     ((0, 0.4, 0.8, 1.0), (0, 0.4, 0.8, 1.0), claim.NOT_SHOWN),  # as noise does
     ((0, 0.1, 0.2, 1.0), (0, 0.1, 0.1, 0.1), claim.REFUTED),  # at 10 dB only
     ((0, 0.1, 0.48, 1.0), (0, 0.1, 0.1, 0.1), claim.NOT_SHOWN),
+    # What a quieter one does by chance is not asked.
+    ((0, 0.8, 0.2, 1.0), (0, 0.1, 0.1, 0.1), claim.REFUTED),
   ],
 )
 def test_a_perturbation_is_small_if_it_is_quiet_and_noise_does_less(

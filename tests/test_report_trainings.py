@@ -12,6 +12,7 @@ from advspeech.report import (
   reading,
   run_curves,
   sections,
+  shape_claims,
   sweep_claims,
   transfer,
 )
@@ -51,6 +52,28 @@ def test_with_five_trainings_a_claim_is_about_the_next_one(tmp_path):
 def test_trainings_whose_interval_holds_zero_show_nothing(tmp_path):
   run = read(tmp_path, differing([0.24, 0.02, 0.02, 0.02, 0.02, 0.02]), SIX)
   assert sweep_claims.effective(run).verdict == claim.NOT_SHOWN
+
+
+def test_the_shape_of_a_curve_is_that_of_the_mean_of_trainings(tmp_path):
+  run = read(tmp_path, runs.sweep(seeds=SIX), SIX)
+  linear, jump = shape_claims.linear(run), shape_claims.flat_then_jump(run)
+  assert (linear.verdict, jump.verdict) == (claim.CONFIRMED,) * 2
+  for found in (linear, jump):
+    (words,) = found.found
+    assert words.startswith('mean of trainings: ')
+  assert shape_claims.fluctuates(run).verdict == claim.NOT_SHOWN
+
+
+def test_one_training_that_falls_does_not_make_the_mean_fall(tmp_path):
+  rows = []
+  for seed in SIX:
+    curve = (0.02, 0.5, 0.1, 0.6) if seed == 0 else (0.02, 0.1, 0.2, 0.6)
+    rows += runs.sweep(
+      lambda target, control, curve=curve: (0.02,) * 4 if control else curve,
+      seeds=(seed,),
+    )
+  found = shape_claims.fluctuates(read(tmp_path, rows, SIX))
+  assert (found.verdict, found.found) == (claim.NOT_SHOWN, ['No curve falls.'])
 
 
 def test_wavernn_is_attacked_directly_in_the_mean_of_trainings(tmp_path):

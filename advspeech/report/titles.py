@@ -9,8 +9,11 @@ def finding_title(finding: run_lib.Row) -> str:
   return sweep.finding_title(finding, figures.attack_title, figures.title)
 
 
+def training_title(seed: int | None) -> str:
+  """Returns 'seed 0', or 'mean of trainings'."""
+  return 'mean of trainings' if seed is None else f'seed {seed}'
+
+
 def member_title(name: str, seed: int | None) -> str:
   """Returns 'WaveCNN, seed 0', or 'WaveCNN, mean of trainings'."""
-  if seed is None:
-    return f'{figures.title(name)}, mean of trainings'
-  return f'{figures.title(name)}, seed {seed}'
+  return f'{figures.title(name)}, {training_title(seed)}'

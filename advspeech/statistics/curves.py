@@ -1,7 +1,8 @@
 """The shape of a curve of error rates of the same clips.
 
 All points are of the same clips, so that what is asked of a curve is asked of
-each clip's own part in it, clips of one voice together.
+each clip's own part in it, clips of one voice together; and of several
+trainings that are judged on them, of each training's.
 """
 
 from collections.abc import Sequence
@@ -9,13 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from advspeech.statistics import rates
+from advspeech.statistics import rates, trainings
 from advspeech.statistics.clusters import drawn_clusters
 
 # Resamples: what is asked of them is a share near 95 %.
 _NUM_RESAMPLES = 1999
-# What rounding leaves of a residual that is zero.
-_ROUNDING = 1e-9
 
 
 class Turn(NamedTuple):
@@ -38,35 +37,29 @@ def off_line_p(
 
   The line is of least squares, each point weighted by the width of its Wilson
   interval: a rate near 0 or 1 is known better than one near a half. A point's
-  distance from it is the mean of the clips' own, which are added up by cluster
-  and tested by Student's t, two-sided, for the number of clusters.
+  distance from it is the mean of what clips contribute in every training, and
+  tested as such (`trainings.mean_p`).
 
   Args:
-    wrong: [num_points, num_clips] whether each clip is judged wrong.
+    wrong: [num_trainings, num_points, num_clips] whether each clip is judged
+      wrong.
     x: [num_points] where, such as epsilons.
     cluster: [num_clips] what clips share; each its own where they are taken for
       independent.
   """
-  from scipy import stats
-
   wrong = np.asarray(wrong, np.float64)
-  num_clips = wrong.shape[1]
+  num_judged = wrong.shape[0] * wrong.shape[2]
   ends = [
-    rates.wilson_interval(int(errors), num_clips) for errors in wrong.sum(1)
+    rates.wilson_interval(int(errors), num_judged)
+    for errors in wrong.sum((0, 2))
   ]
   design = np.stack([np.ones(len(x)), np.asarray(x, np.float64)], 1)
   scale = 1 / np.ptp(ends, axis=1)
   hat = design @ np.linalg.pinv(design * scale[:, None]) * scale
   residuals = wrong - hat @ wrong
-  sums, sizes = _sums(residuals, cluster)
-  number, mean = len(sizes), residuals.mean(1)
-  spread = np.sum((sums - mean * sizes[:, None]) ** 2, 0)
-  error = np.sqrt(spread * number / (number - 1)) / num_clips
-  with np.errstate(divide='ignore', invalid='ignore'):
-    p = 2 * stats.t.sf(np.abs(mean) / error, number - 1)
-  constant = error < _ROUNDING
-  p[constant] = np.abs(mean[constant]) < _ROUNDING
-  return p
+  return np.array(
+    [trainings.mean_p(point, cluster) for point in residuals.swapaxes(0, 1)]
+  )
 
 
 def turn(
@@ -79,10 +72,12 @@ def turn(
   ratio: float,
   seed: int = 0,
 ) -> Turn:
-  """Returns in how many resamples of the clusters a curve rises at once.
+  """Returns in how many resamples a curve rises at once.
+
+  Resampled are the clusters and, independently, the trainings.
 
   Args:
-    wrong: [num_points, num_clips] as of `off_line_p`.
+    wrong: [num_trainings, num_points, num_clips] as of `off_line_p`.
     x: [num_points] ascending, from 0 on.
     cluster: [num_clips] as of `off_line_p`.
     begun: Share of the rise.
@@ -90,9 +85,13 @@ def turn(
     ratio: Of the abscissas at which these are reached; more is sudden.
     seed: Same seed, same shares.
   """
-  sums, sizes = _sums(np.asarray(wrong, np.float64), cluster)
-  drawn = drawn_clusters(len(sizes), _NUM_RESAMPLES, seed)
-  curves = (drawn @ sums) / (drawn @ sizes)[:, None]
+  place = np.unique(cluster, return_inverse=True)[1]
+  member = np.equal.outer(np.arange(place.max() + 1), place).astype(np.float64)
+  drawn = drawn_clusters(len(member), _NUM_RESAMPLES, seed) @ member
+  wrong = np.asarray(wrong, np.float64)
+  which = drawn_clusters(len(wrong), _NUM_RESAMPLES, seed + 1)
+  curves = np.einsum('rt,rc,tpc->rp', which, drawn, wrong, optimize=True)
+  curves /= which.sum(1)[:, None] * drawn.sum(1)[:, None]
   x, first = np.asarray(x, np.float64), curves[:, 0]
   rise = curves.max(1) - first
 
@@ -106,11 +105,3 @@ def turn(
     sudden=float(np.mean(rises & (begins[0] >= ratio * ends[1]))),
     gradual=float(np.mean(rises & (begins[1] <= ratio * ends[0]))),
   )
-
-
-def _sums(values, cluster):
-  """Returns sums by cluster, [num_clusters, num_points], and their clips."""
-  names, place = np.unique(cluster, return_inverse=True)
-  sums = np.zeros((len(names), len(values)))
-  np.add.at(sums, place, values.T)
-  return sums, np.bincount(place).astype(np.float64)

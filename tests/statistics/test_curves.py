@@ -26,9 +26,9 @@ def test_a_straight_curve_is_seldom_called_crooked():
   num_refuted = num_by_clip = 0
   for _ in range(200):
     wrong, voice = clips(rng, 0.1 + 20 * X, 240, 10, 0.4)
-    p = statistics.off_line_p(wrong, X, voice)
+    p = statistics.off_line_p(wrong[None], X, voice)
     num_refuted += p.min() * len(X) < 0.05
-    by_clip = statistics.off_line_p(wrong, X, np.arange(240))
+    by_clip = statistics.off_line_p(wrong[None], X, np.arange(240))
     num_by_clip += by_clip.min() * len(X) < 0.05
   assert num_refuted <= 20
   # Why clips of one voice are added up.
@@ -40,14 +40,14 @@ def test_a_bent_curve_is_called_crooked(num_voices):
   rng = np.random.default_rng(0)
   bent = np.minimum(0.1 + 60 * X, 0.7)
   wrong, voice = clips(rng, bent, 240, num_voices)
-  assert statistics.off_line_p(wrong, X, voice).min() * len(X) < 0.01
+  assert statistics.off_line_p(wrong[None], X, voice).min() * len(X) < 0.01
 
 
 def test_clips_that_are_all_alike_are_on_their_line_or_off_it():
   flat = np.zeros((4, 20), bool)
-  assert statistics.off_line_p(flat, range(4), range(20)).min() == 1
+  assert statistics.off_line_p(flat[None], range(4), range(20)).min() == 1
   step = np.array([0, 0, 1, 1], bool)[:, None].repeat(20, 1)
-  assert statistics.off_line_p(step, range(4), range(20)).max() == 0
+  assert statistics.off_line_p(step[None], range(4), range(20)).max() == 0
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_clips_that_are_all_alike_are_on_their_line_or_off_it():
 )
 def test_a_curve_rises_at_once_or_little_by_little(rates, sudden, gradual):
   wrong, voice = clips(np.random.default_rng(0), rates, 240, 10)
-  found = statistics.turn(wrong, X, voice, begun=0.1, done=0.9, ratio=0.5)
+  found = statistics.turn(wrong[None], X, voice, begun=0.1, done=0.9, ratio=0.5)
   assert found.sudden == pytest.approx(sudden, abs=0.02)
   assert found.gradual == pytest.approx(gradual, abs=0.02)
 
@@ -71,7 +71,44 @@ def test_what_few_voices_do_is_uncertain():
   wrong, voice = clips(rng, 0.02 + 2 * X, 240, 10)
   wrong[:, voice < 2] = (np.arange(8) > 3)[:, None]
   by_voice, by_clip = (
-    statistics.turn(wrong, X, c, begun=0.1, done=0.9, ratio=0.5)
+    statistics.turn(wrong[None], X, c, begun=0.1, done=0.9, ratio=0.5)
     for c in (voice, np.arange(240))
   )
   assert by_voice.sudden < 0.9 < 0.95 < by_clip.sudden
+
+
+def trained_clips(rng, rates, num_trainings, spread, num_clips=120):
+  """Returns verdicts of trainings that differ, on the same clips."""
+  from scipy import stats
+
+  own = rng.normal(size=num_clips)
+  # Each training finds all clips harder or easier, at all points alike.
+  latent = own + spread * rng.normal(size=(num_trainings, 1))
+  latent /= np.sqrt(1 + spread**2)
+  return stats.norm.cdf(latent)[:, None] < np.asarray(rates)[:, None]
+
+
+def test_a_line_of_the_mean_of_trainings_is_seldom_called_crooked():
+  rng = np.random.default_rng(0)
+  num_refuted = 0
+  for _ in range(200):
+    wrong = trained_clips(rng, 0.1 + 20 * X, 6, 0.5)
+    p = statistics.off_line_p(wrong, X, np.arange(wrong.shape[2]))
+    num_refuted += p.min() * len(X) < 0.05
+  assert num_refuted <= 16
+  bent = trained_clips(rng, np.minimum(0.1 + 60 * X, 0.7), 6, 0.5)
+  assert statistics.off_line_p(bent, X, range(120)).min() * len(X) < 0.05
+
+
+def test_what_few_trainings_do_is_uncertain():
+  """One training of six jumps late and steadies the mean of none."""
+  rng = np.random.default_rng(0)
+  wrong = trained_clips(rng, (0.0,) * 4 + (0.5,) * 4, 6, 0.2)
+  asked = {'begun': 0.1, 'done': 0.9, 'ratio': 0.5}
+  voices = np.arange(120) % 10
+  assert statistics.turn(wrong, X, voices, **asked).sudden > 0.95
+  wrong[:2] = trained_clips(rng, 0.02 + 15 * X, 2, 0.2)
+  found = statistics.turn(wrong, X, voices, **asked)
+  assert found.sudden < 0.95
+  alone = [statistics.turn(w[None], X, voices, **asked) for w in wrong]
+  assert [x.sudden > 0.95 for x in alone] == [False] * 2 + [True] * 4

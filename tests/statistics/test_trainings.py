@@ -158,3 +158,23 @@ def test_other_clips_are_refused():
     trainings.difference_interval(np.zeros((5, 9)), np.zeros((5, 8)))
   with pytest.raises(ValueError, match='got 1 and 9'):
     trainings.components(np.zeros((1, 9)))
+
+
+@pytest.mark.parametrize('cluster', [np.arange(60), np.arange(60) % 10])
+def test_a_mean_of_zero_is_seldom_another_than_zero(cluster):
+  """Trainings differ: the clips of one alone would say so in half of cases."""
+  rng = np.random.default_rng(0)
+  together = alone = 0
+  for _ in range(SIMULATIONS):
+    values = rng.normal(size=(6, 1)) * 0.5 + rng.normal(size=(6, 60))
+    together += trainings.mean_p(values, cluster) < 0.05
+    alone += trainings.mean_p(values[:1], cluster) < 0.05
+  assert together <= 0.1 * SIMULATIONS < 0.3 * SIMULATIONS < alone
+
+
+def test_the_p_of_one_training_is_that_of_its_clips():
+  values = np.random.default_rng(0).normal(0.2, 1, (1, 40))
+  expected = stats.ttest_1samp(values[0], 0).pvalue
+  assert trainings.mean_p(values, range(40)) == pytest.approx(expected)
+  assert trainings.mean_p(np.zeros((3, 4)), range(4)) == 1
+  assert trainings.mean_p(np.ones((3, 4)), range(4)) == 0

@@ -350,7 +350,7 @@ def test_an_attack_on_a_model_itself_is_paired_with_one_on_another(
   assert len(shapes) == 2 * len(members)
   wrong = results.judged[plan[0]].predictions[:, 0, 1] != split.labels
   expected = curves.shape(
-    wrong, np.array(sweep_subjects.EPSILONS), split.speakers
+    wrong[None], np.array(sweep_subjects.EPSILONS), split.speakers
   )
   assert set(shapes[1]) == set(curves.COLUMNS)
   assert {key: shapes[1][key] for key in expected} == expected

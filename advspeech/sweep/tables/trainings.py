@@ -57,7 +57,7 @@ COLUMNS: columns.Columns = {
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Family:
+class Family:
   """One attack on a model, seed by seed, and one of its judges.
 
   Attributes:
@@ -80,7 +80,7 @@ def rows(results: results_lib.Results) -> Iterator[dict[str, Any]]:
   above 0 (Bonferroni), by speaker where there are enough.
   """
   sweep = results.sweep
-  for family in _families(results):
+  for family in families(results):
     planned = family.attacks[0]
     names = results.variants(planned)
     known = sweep.members[family.targets[0]].labels >= 0
@@ -94,7 +94,7 @@ def rows(results: results_lib.Results) -> Iterator[dict[str, Any]]:
       c = names.index(control) if control else 0
       measured = planning.CONTROLS.index(control) + 1 if control else 0
       for e, epsilon in enumerate(planned.epsilons):
-        attacked, wrong = (_wrong(results, family, e, i) for i in (0, c))
+        attacked, wrong = (wrong_in(results, family, e, i) for i in (0, c))
         snr_db = [results.judged[x].snr_db[e, measured] for x in family.attacks]
         row = {
           **dict.fromkeys(COLUMNS, ''),
@@ -115,8 +115,14 @@ def rows(results: results_lib.Results) -> Iterator[dict[str, Any]]:
         yield row
 
 
-def _families(results):
-  """Yields attacks that were made on models of two seeds or more."""
+def families(results: results_lib.Results) -> Iterator[Family]:
+  """Yields attacks that were made on models of two seeds or more.
+
+  With every model's judges that have labels.
+
+  Args:
+    results: Of the sweep.
+  """
   members = results.sweep.members
   by_attack: dict[Any, list[planning.PlannedAttack]] = {}
   for planned in results.sweep.plan:
@@ -132,7 +138,7 @@ def _families(results):
       ]
       has_labels = pairs and (members[pairs[0][1]].labels >= 0).any()
       if len(pairs) > 1 and has_labels:
-        yield _Family(*(list(x) for x in zip(*pairs, strict=True)))
+        yield Family(*(list(x) for x in zip(*pairs, strict=True)))
 
 
 def _of_family(results, family):
@@ -142,8 +148,17 @@ def _of_family(results, family):
   return {name: row[name] for name in _SOURCE}
 
 
-def _wrong(results, family, e, variant):
-  """Returns who is judged wrong, [num_trainings, num_clips with a label]."""
+def wrong_in(
+  results: results_lib.Results, family: Family, e: int, variant: int = 0
+) -> np.ndarray:
+  """Returns who is judged wrong, [num_trainings, num_clips with a label].
+
+  Args:
+    results: Of the sweep.
+    family: Which attacks and judges.
+    e: Index of the epsilon.
+    variant: Index among `results.variants`; 0 is the attack itself.
+  """
   found = []
   for planned, t in zip(family.attacks, family.targets, strict=True):
     labels = results.sweep.members[t].labels
