@@ -9,6 +9,7 @@ from sweep_subjects import EPSILONS, make_planned, make_settings
 from advspeech import sweep
 from advspeech.statistics import trainings
 from advspeech.sweep import planning, results, settings
+from advspeech.sweep.tables import curves
 from advspeech.sweep.tables import trainings as table
 
 NUM_CLIPS = 60
@@ -110,3 +111,18 @@ def test_few_voices_have_no_interval_by_speaker():
 
 def test_one_training_has_no_row():
   assert not list(table.rows(make_results(1)))
+
+
+@pytest.mark.parametrize(('num_seeds', 'num_means'), [(4, 0), (5, 2)])
+def test_five_trainings_have_a_curve_of_their_own(num_seeds, num_means):
+  rates = {0.0: 0.1, 0.01: 0.9, 0.1: 0.2}
+  found = make_results(num_seeds, lambda a, b, c, d, e: rates[e])
+  rows = list(curves.rows(found))
+  means = [row for row in rows if row['seed'] == row['target_seed'] == '']
+  assert len(means) == num_means
+  assert len(rows) == num_means + num_seeds * 2 * num_seeds
+  for row in means:
+    assert row['num_trainings'] == num_seeds
+    assert (row['fall_from'], row['fall_to']) == (0.01, 0.1)
+    assert max(row['rise_p'], row['fall_p']) < 0.01
+  assert all(row['num_trainings'] == 1 for row in rows if row not in means)
