@@ -83,6 +83,9 @@ setuptools.setup(
     ],
     # PyTorch modules as victims; torchax 0.0.13 does not know torch 2.13.
     'torch': ['torch>=2.4,<2.13', 'torchax>=0.0.13'],
+    # Speaker verification's victim. Of the wheel the weights alone are read:
+    # `pip install --no-deps Resemblyzer==0.1.4` spares what else it wants.
+    'victims': ['Resemblyzer==0.1.4'],
     # Wheels are few: it compiles C. Its terms are those of ITU-T P.862.
     'quality': ['pesq>=0.0.4'],
     'cuda': ['jax[cuda12]>=0.10.2,<0.13'],

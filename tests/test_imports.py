@@ -20,7 +20,7 @@ LEVELS = [
   | {'provenance', 'ownership'}
   | {'transforms', 'quality', 'checks', 'torch_modules'},
   {'checkpoint', 'input_pipeline'},
-  {'over_clips', 'training'},
+  {'over_clips', 'training', 'embedders'},
   {'sweep'},
   {'figures'},
   {'recording_figure'},
