@@ -1,9 +1,10 @@
 """Intervals on rates and means, and tests on pairs of rates.
 
-Three kinds of chance, a module each: which clips were drawn (`rates`,
-`bootstrap`, `pairs`), whose voices they are (`clusters`), and which training of
-the network it was (`trainings`). SciPy is imported where it is called; it takes
-most of a second.
+Kinds of chance, a module each: which clips were drawn (`rates`,
+`bootstrap`, `pairs`), whose voices they are (`clusters`, and `trials`, which
+have a speaker on either side), and which training of the network it was
+(`trainings`). `verification` has the rates of a speaker verifier. SciPy is
+imported where it is called; it takes most of a second.
 """
 
 from advspeech.statistics.bootstrap import bootstrap_interval
