@@ -18,11 +18,9 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
-from tensorflow_datasets.core import writer
-from tensorflow_datasets.proto import tf_example_pb2
 
 from advspeech import audio, errors, preemption, progress
-from advspeech.corpora import clip_warnings, records
+from advspeech.corpora import clip_warnings, records, shards
 
 logger = logging.getLogger(__name__)
 
@@ -87,18 +85,16 @@ class SpeechBuilder(
       ),
     )
 
-  def _example_writer(self):
-    self._writer = _SameBytes(self.info.file_format)
-    return self._writer
-
-  def _download_and_prepare(self, *args, **kwargs):
-    super()._download_and_prepare(*args, **kwargs)
+  def _generate_splits(self, dl_manager, download_config):
+    del download_config
+    files = shards.Shards(
+      self.info.features, self._get_filename_template(split_name=SPLIT)
+    )
+    examples = self._split_generators(dl_manager)[SPLIT]
+    files.write(example for _, example in examples)
     # The folder has its other name yet: the index comes with the data.
-    index = {
-      name: np.array(values) for name, values in self._writer.index.items()
-    }
-    with (epath.Path(self.data_dir) / INDEX).open('wb') as file:
-      np.savez_compressed(file, **index)
+    files.write_index(epath.Path(self.data_dir) / INDEX)
+    return [files.split_info()]
 
   def _split_generators(self, dl_manager):
     del dl_manager
@@ -158,33 +154,3 @@ class SpeechBuilder(
         },
       },
     }
-
-
-class _SameBytes(writer.ExampleWriter):
-  """Writes an example as the same bytes in every process, and keeps an index.
-
-  Protocol buffers put a map's entries in an order that differs from process to
-  process unless they are asked to sort them; TFDS does not ask.
-
-  Attributes:
-    index: `id`, `num_samples` and each of `COLUMNS`, in the order written.
-  """
-
-  def __init__(self, file_format):
-    super().__init__(file_format)
-    self.index = {key: [] for key in ('id', 'num_samples', *records.COLUMNS)}
-
-  def write(self, path, examples):
-    """Writes (key, serialised example) pairs."""
-    return super().write(path, ((key, self._noted(x)) for key, x in examples))
-
-  def _noted(self, serialized):
-    example = tf_example_pb2.Example.FromString(serialized)
-    for key, feature in example.features.feature.items():
-      (value,) = feature.bytes_list.value
-      if key == 'pcm':
-        samples = len(value) // np.dtype(np.int16).itemsize
-        self.index['num_samples'].append(samples)
-      else:
-        self.index[key].append(value.decode())
-    return example.SerializeToString(deterministic=True)

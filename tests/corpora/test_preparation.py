@@ -22,9 +22,10 @@ import stand_ins
 from etils.epath import backend
 from fsspec.implementations import memory
 from fsspec.registry import known_implementations
+from tensorflow_datasets.core import shuffle
 
 from advspeech import audio, corpora, errors
-from advspeech.corpora import builder, stored
+from advspeech.corpora import builder, shards, stored
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 NUM_CLIPS = 40
@@ -206,6 +207,24 @@ def test_the_record_has_a_hash_of_the_ids(where):
   digest = hashlib.sha256('\n'.join(names).encode()).hexdigest()
   assert corpus.metadata['ids_sha256'] == digest
   assert corpus.metadata['num_clips'] == NUM_CLIPS
+
+
+def test_a_large_corpus_is_written_as_it_comes_in_several_files(
+  where, tmp_path, monkeypatch
+):
+  corpora.prepare('folder', **where)
+  expected = corpora.read('folder', num_samples=2000, **where)
+  # Four clips of 1,600 samples; TFDS's own writer holds so many bytes in
+  # memory and asks for TensorFlow where there are more.
+  monkeypatch.setattr(shards, 'FILE_BYTES', 12_000)
+  monkeypatch.setattr(shuffle, 'MAX_MEM_BUFFER_SIZE', 10_000)
+  where['data_dir'] = str(tmp_path / 'several')
+  path = pathlib.Path(corpora.prepare('folder', **where))
+  names = [f'folder-clips.array_record-{i:05d}-of-00010' for i in range(10)]
+  assert sorted(p.name for p in path.glob('*array_record*')) == names
+  found = corpora.read('folder', num_samples=2000, **where)
+  np.testing.assert_array_equal(found.ids, expected.ids)
+  np.testing.assert_array_equal(found.pcm, expected.pcm)
 
 
 def test_no_clip_is_read_from_disk_before_it_is_needed(
