@@ -97,8 +97,17 @@ def get_config() -> ml_collections.ConfigDict:
         # Zero padding is silence for the convolutions; False is (x + 1) / 2
         # as it comes, with which RAVDESS hardly trains (README, "Choices").
         'center_input': True,
+        # What the input is multiplied by then; 1 is the paper. Without a norm
+        # 1 / (RMS of the corpus) lets the networks train (README, "Choices").
+        'input_gain': 1.0,
         'norm': 'batch',
         'norm_momentum': 0.9,
+        # Of kernels in front of a ReLU: 'glorot' (Keras's) or 'he'.
+        'init': 'glorot',
+        # Of WaveRNN's gates at first: 'constant', the forget gate's below and
+        # zero, or 'chrono', memories from one frame to the clip's length
+        # (Tallec & Ollivier 2018).
+        'gate_init': 'constant',
         'forget_bias': 1.0,
       },
       # What your own are made with, by the class's name in lower case, such as

@@ -128,6 +128,8 @@ NOTHING = 'leaves nothing to attack'
     ('corpus.name', 'timit', r'config\.corpus\.name must be one of espeak'),
     ('split.kind', 'random', 'must be one of stratified, speaker_disjoint'),
     ('model.norm', 'layer', 'must be one of batch, none'),
+    ('model.init', 'lecun', 'must be one of glorot, he'),
+    ('model.gate_init', 'zero', 'must be one of constant, chrono'),
     ('models', ('wavenet',), 'must be one of wavecnn, wavernn'),
     ('source', 'wavenet', 'must be one of wavecnn, wavernn'),
     ('clip_s', 1.01, 'whole frames of 40 ms, got 1.01 s'),
@@ -213,6 +215,7 @@ NUMBERS = {
   'model.features': ((1, 65536), (0, -1, 1.5, 65537)),
   'model.hidden_features': ((1, 65536), (0, -1, 1.5, 65537)),
   'model.input_pool': ((1, 640), (0, -1, 2.0, 1280)),
+  'model.input_gain': ((1e-3, 64), (0, -1.0, 1e7)),
   'model.norm_momentum': ((0.0, 0.99), (-0.1, 1.0, 2)),
   'model.forget_bias': ((-100, 0, 1.0), (-101, 1e30)),
   'training.batch_size': ((1, 65536), (0, -8, 8.0, 65537)),
@@ -351,7 +354,8 @@ def test_no_key_of_the_recipe_goes_unchecked():
   epsilons = {'sweep.example_epsilon', 'sweep.feature_level.example_epsilon'}
   assert found[int] | found[float] == {*key_types.NUMBERS} | epsilons
   assert found[bool] == {*key_types.SWITCHES}
-  choices = {'task', 'source', 'corpus.name', 'split.kind', 'model.norm'}
+  choices = {'task', 'source', 'corpus.name', 'split.kind'}
+  choices |= {f'model.{key}' for key in ('norm', 'init', 'gate_init')}
   choices |= {f'clip.{key}' for key in ('pad', 'cut', 'normalize')}
   choices |= {'training.precision', 'sweep.precision'}
   assert found[str] == {*key_types.TEXTS} | choices

@@ -220,6 +220,7 @@ def _wavecnn(subject):
     def forward(self, clips):
       if model_config.center_input:
         clips = clips - audio.SILENCE
+      clips = clips * model_config.input_gain
       samples = frontend.FRAME_MS * audio.SAMPLE_RATE_HZ // 1000
       x = clips.reshape(-1, 1, samples)
       if model_config.input_pool > 1:

@@ -18,6 +18,7 @@ NUMBERS = {
   'model.features': 'whole [1, 65536]',
   'model.hidden_features': 'whole [1, 65536]',
   'model.input_pool': 'whole [1, 640]',
+  'model.input_gain': '(0, 1000000]',
   'model.norm_momentum': '[0, 1)',
   'model.forget_bias': '[-100, 100]',
   'training.batch_size': 'whole [1, 65536]',

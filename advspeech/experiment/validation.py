@@ -33,6 +33,8 @@ def validate(config: ml_collections.ConfigDict) -> None:
   check_choice('corpus.name', config.corpus.name, corpora.BUILDERS)
   check_choice('split.kind', config.split.kind, holdout.KINDS)
   check_choice('model.norm', config.model.norm, models.NORMS)
+  check_choice('model.init', config.model.init, models.INITS)
+  check_choice('model.gate_init', config.model.gate_init, models.GATE_INITS)
   check_choice('clip.pad', config.clip.pad, audio.PADS)
   check_choice('clip.cut', config.clip.cut, audio.CUTS)
   check_choice('clip.normalize', config.clip.normalize, audio.NORMALIZATIONS)

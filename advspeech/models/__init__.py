@@ -9,16 +9,20 @@ from jax import sharding
 
 from advspeech import errors, parallel, registry
 from advspeech.models import frontend, network, wavecnn, wavernn
+from advspeech.models.layers import INITS
 from advspeech.models.network import (
   activation_bytes,
   check,
   norms_over_the_mesh,
   takes_precision,
 )
+from advspeech.models.wavernn import GATE_INITS
 
 __all__ = [
   'ALL_NAMES',
   'ALL_PRECISIONS',
+  'GATE_INITS',
+  'INITS',
   'NAMES',
   'NORMS',
   'PRECISIONS',
@@ -109,9 +113,12 @@ def _paper_model(
   hidden_features=64,
   input_pool=1,
   center_input=True,
+  input_gain=1.0,
   norm='batch',
   norm_momentum=0.9,
+  init='glorot',
   forget_bias=1.0,
+  gate_init='constant',
   **arithmetic,
 ):
   """Returns a model of Table 1; the defaults are `configs/paper.py`'s.
@@ -124,25 +131,34 @@ def _paper_model(
     hidden_features: Width of WaveCNN's dense layer, units of WaveRNN's state.
     input_pool: Average pool before the first convolution (1: none).
     center_input: Subtract silence, 0.5, before the first convolution.
+    input_gain: What the input is multiplied by then.
     norm: One of `NORMS`; 'none' is Table 1 to the letter.
     norm_momentum: Decay of batch norm's running statistics.
+    init: One of `INITS`, of what is in front of a ReLU.
     forget_bias: Initial bias of the LSTM's forget gate.
+    gate_init: One of `GATE_INITS`.
     **arithmetic: What else the front end has.
   """
   _check_one_of('config.model.norm', norm, NORMS)
+  _check_one_of('config.model.init', init, INITS)
+  _check_one_of('config.model.gate_init', gate_init, GATE_INITS)
   front = frontend.FrontEnd(
     features=features,
     frame_samples=frame_samples,
     input_pool=input_pool,
     center_input=center_input,
+    input_gain=input_gain,
     norm=norm,
     norm_momentum=norm_momentum,
+    kernel_init=init,
     **arithmetic,
   )
   if name == 'wavecnn':
     return wavecnn.WaveCNN(num_classes, front, hidden_features)
   cell = 'tanh' if name == 'wavernn_tanh' else 'lstm'
-  return wavernn.WaveRNN(num_classes, front, hidden_features, forget_bias, cell)
+  return wavernn.WaveRNN(
+    num_classes, front, hidden_features, forget_bias, gate_init, cell
+  )
 
 
 def _check_one_of(what, value, choices):

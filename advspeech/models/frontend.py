@@ -25,8 +25,10 @@ class FrontEnd(nn.Module):
     center_input: Subtract silence, 0.5, so that zero padding pads with silence
       and not with full scale negative; the edge of every frame otherwise
       outweighs the speech in it by far.
+    input_gain: What the input is multiplied by then; 1 is the paper.
     norm: 'batch' or 'none'.
     norm_momentum: Decay of batch norm's running statistics.
+    kernel_init: See `layers.INITS`; of everything built on this.
     norm_axis: Mesh axis over which batch norm sums, in jax.shard_map.
     dtype: Type of the computation.
     precision: Of its products.
@@ -38,8 +40,10 @@ class FrontEnd(nn.Module):
   frame_samples: int
   input_pool: int
   center_input: bool
+  input_gain: float
   norm: str
   norm_momentum: float
+  kernel_init: str
   norm_axis: str | None = None
   dtype: Any = jnp.float32
   precision: jax.lax.Precision | None = None
@@ -61,6 +65,8 @@ class FrontEnd(nn.Module):
       )
     if self.center_input:
       audio = audio - SILENCE
+    if self.input_gain != 1:
+      audio = audio * self.input_gain
     x = audio.astype(self.dtype)
     train = train and not self.frozen
     if self.input_pool > 1:
@@ -77,6 +83,7 @@ class FrontEnd(nn.Module):
         self.norm_axis,
         self.dtype,
         self.precision,
+        self.kernel_init,
         name=f'layer_{i}',
       )(x, train, valid)
     x = x.reshape(*x.shape[:2], batch, frames)

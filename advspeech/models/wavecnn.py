@@ -46,15 +46,14 @@ class WaveCNN(frontend.OnFrontEnd, nn.Module):
         front.norm_axis,
         front.dtype,
         front.precision,
+        front.kernel_init,
         name=f'layer_{i}',
       )(x, train, valid)
     x = x.reshape(-1, batch).T
     dense = functools.partial(
-      nn.Dense,
-      kernel_init=nn.initializers.glorot_uniform(),
-      dtype=front.dtype,
-      precision=front.precision,
+      nn.Dense, dtype=front.dtype, precision=front.precision
     )
-    x = dense(self.hidden_features, name='hidden')(x)
-    x = dense(self.num_classes, name='logits')(nn.relu(x))
+    hidden, last = layers.INITS[front.kernel_init], layers.INITS['glorot']
+    x = dense(self.hidden_features, kernel_init=hidden, name='hidden')(x)
+    x = dense(self.num_classes, kernel_init=last, name='logits')(nn.relu(x))
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))

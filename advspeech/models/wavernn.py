@@ -9,6 +9,8 @@ import jax.numpy as jnp
 
 from advspeech.models import frontend
 
+GATE_INITS = ('constant', 'chrono')
+
 
 class LSTMCell(nn.Module):
   """One step of an LSTM whose input projection was made beforehand.
@@ -70,12 +72,31 @@ class TanhCell(nn.Module):
     return state, state
 
 
-def _gate_bias(forget_bias):
-  # The forget gate is the second of the four.
+def _constant_bias(forget_bias):
+  """Returns an initialiser of the gates' biases: zero but the forget gate's."""
+
   def init(key, shape, dtype=jnp.float32):
     del key
     gates = jnp.zeros((4, shape[0] // 4), dtype).at[1].set(forget_bias)
     return gates.reshape(shape)
+
+  return init
+
+
+def _chrono_bias(num_frames):
+  """Returns an initialiser that spreads what units remember over a clip.
+
+  A unit whose forget gate is 1 - 1/n on its own remembers for n frames: n is
+  drawn between 2 and the clip's, and the input gate's bias is the opposite one
+  (Tallec & Ollivier 2018, section 2.2).
+  """
+
+  def init(key, shape, dtype=jnp.float32):
+    units = shape[0] // 4
+    longest = max(num_frames - 1.0, 1.0)
+    memory = jax.random.uniform(key, (units,), dtype, 1.0, longest)
+    forget, zeros = jnp.log(memory), jnp.zeros(units, dtype)
+    return jnp.concatenate([-forget, forget, zeros, zeros])
 
   return init
 
@@ -88,6 +109,9 @@ class WaveRNN(frontend.OnFrontEnd, nn.Module):
     frontend: Unbound front end.
     hidden_features: Units.
     forget_bias: Initial bias of the forget gate; 1 in Keras, 0 in Flax.
+    gate_init: Of the gates' biases, one of `GATE_INITS`: 'constant' is
+      `forget_bias`, 'chrono' makes units remember from one frame to the clip
+      that the model is initialised on.
     cell: 'lstm', or 'tanh', the plain RNN of eq. 8.
   """
 
@@ -95,6 +119,7 @@ class WaveRNN(frontend.OnFrontEnd, nn.Module):
   frontend: frontend.FrontEnd
   hidden_features: int
   forget_bias: float
+  gate_init: str = 'constant'
   cell: str = 'lstm'
 
   @nn.compact
@@ -111,11 +136,16 @@ class WaveRNN(frontend.OnFrontEnd, nn.Module):
     x = self.frontend(audio, train=train, valid=valid)
     x = x.reshape(-1, *x.shape[2:]).transpose(1, 2, 0)
     lstm = self.cell == 'lstm'
+    bias_init = nn.initializers.zeros
+    if lstm and self.gate_init == 'chrono':
+      bias_init = _chrono_bias(x.shape[1])
+    elif lstm:
+      bias_init = _constant_bias(self.forget_bias)
     # Every frame's input projection at once; the scan is left with h's.
     projected = nn.Dense(
       self.hidden_features * (4 if lstm else 1),
       kernel_init=nn.initializers.glorot_uniform(),
-      bias_init=_gate_bias(self.forget_bias) if lstm else nn.initializers.zeros,
+      bias_init=bias_init,
       dtype=dtype,
       precision=precision,
       name='input',

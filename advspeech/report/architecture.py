@@ -43,6 +43,7 @@ def groups(summary: Mapping[str, Any]) -> list[Group]:
     Group(
       f'Split into frames of {frontend.FRAME_MS} ms'
       + (', silence subtracted' if model['center_input'] else '')
+      + (f', times {model["input_gain"]:g}' if model['input_gain'] != 1 else '')
       + (f', averaged by {pool}' if pool > 1 else ''),
       f'{frames} frames x {length} samples',
       0,
@@ -71,7 +72,7 @@ def groups(summary: Mapping[str, Any]) -> list[Group]:
     inputs = features * length_in_frame
     result.append(
       Group(
-        f'LSTM, forget bias {model["forget_bias"]:g}, last state'
+        f'LSTM, {_gates(model)}, last state'
         if lstm
         else 'tanh RNN, last state',
         f'{units}',
@@ -80,6 +81,13 @@ def groups(summary: Mapping[str, Any]) -> list[Group]:
     )
   result.append(Group('Dense, logits', f'{classes}', (units + 1) * classes))
   return result
+
+
+def _gates(model):
+  """Returns how the gates of an LSTM begin."""
+  if model['gate_init'] == 'chrono':
+    return 'chrono initialisation'
+  return f'forget bias {model["forget_bias"]:g}'
 
 
 def _own(model, num_parameters):

@@ -117,12 +117,20 @@ def lstm(x, params):
   return h, backward
 
 
-def run(audio, variables, *, recurrent, input_pool=1, center_input=True):
+def run(
+  audio,
+  variables,
+  *,
+  recurrent,
+  input_pool=1,
+  center_input=True,
+  input_gain=1.0,
+):
   """Returns logits and a function from their gradient to the audio's."""
   params, stats = variables['params'], variables.get('batch_stats', {})
   batch, time = audio.shape
   frames = time // FRAME_SAMPLES
-  x = audio - 0.5 if center_input else audio
+  x = (audio - 0.5 if center_input else audio) * input_gain
   x = x.reshape(batch * frames, -1, input_pool).mean(-1)[..., None]
   x, front_back = blocks(x, params['frontend'], stats.get('frontend', {}), 8)
   front_shape = x.shape
@@ -147,7 +155,8 @@ def run(audio, variables, *, recurrent, input_pool=1, center_input=True):
   def backward(dlogits):
     dx = middle_back(dlogits @ params['logits']['kernel'].T)
     dx = front_back(dx.reshape(front_shape))[..., 0]
-    return np.repeat(dx, input_pool, axis=1).reshape(batch, time) / input_pool
+    dx = np.repeat(dx, input_pool, axis=1).reshape(batch, time)
+    return dx * input_gain / input_pool
 
   return logits, backward
 

@@ -134,7 +134,7 @@ def random_variables(model, seed, num_samples):
     ('wavecnn', {'norm': 'none', 'center_input': False}),
     ('wavecnn', {'norm': 'batch', 'input_pool': 2}),
     ('wavernn', {'norm': 'batch'}),
-    ('wavernn', {'norm': 'none', 'center_input': False}),
+    ('wavernn', {'norm': 'none', 'center_input': False, 'input_gain': 3.0}),
     pytest.param(
       'wavecnn',
       {'norm': 'none', 'center_input': False, 'input_pool': 2},
@@ -162,8 +162,11 @@ def test_logits_and_input_gradients_equal_a_numpy_version(name, options):
     audio.astype(np.float64),
     as_float64,
     recurrent=name == 'wavernn',
-    input_pool=options.get('input_pool', 1),
-    center_input=options.get('center_input', True),
+    **{
+      key: options[key]
+      for key in ('input_pool', 'center_input', 'input_gain')
+      if key in options
+    },
   )
   expected_gradient = backward(
     reference.cross_entropy_gradient(expected, label)
@@ -226,6 +229,53 @@ def test_forget_bias_is_the_second_quarter_of_the_input_bias():
       initial_bias(model),
       [0] * 3 + [forget_bias] * 3 + [0] * 6,
     )
+
+
+def test_he_kernels_leave_the_variance_that_glorots_halve():
+  clip = np.random.default_rng(0).normal(0.5, 0.1, (1, 640)).astype(np.float32)
+
+  @functools.partial(jax.jit, static_argnums=0)
+  def initial(model):
+    return model.init(jax.random.key(0), clip, train=False)['params']
+
+  params = {
+    init: initial(
+      models.create_model(
+        'wavecnn', 2, features=8, hidden_features=64, norm='none', init=init
+      )
+    )
+    for init in models.INITS
+  }
+  for path in (('frontend', 'layer_3'), ('layer_5',)):
+    he, glorot = (
+      np.var(functools.reduce(dict.get, path, params[init])['kernel'])
+      for init in ('he', 'glorot')
+    )
+    assert float(he) == pytest.approx(2 * float(glorot), rel=0.15)
+    assert float(he) == pytest.approx(2 / (8 * 40), rel=0.1)
+  hidden = float(np.var(params['he']['hidden']['kernel']))
+  assert hidden == pytest.approx(2 / 8, rel=0.2)
+  logits = [params[init]['logits']['kernel'] for init in models.INITS]
+  np.testing.assert_array_equal(*logits)
+
+
+def test_chrono_gates_remember_from_one_frame_to_the_clip():
+  model = models.create_model(
+    'wavernn', 2, features=4, hidden_features=512, gate_init='chrono'
+  )
+
+  @jax.jit
+  def initial_bias(key):
+    variables = model.init(key, jnp.zeros((1, 10 * 640)), train=False)
+    return variables['params']['input']['bias']
+
+  i, f, g, o = np.split(initial_bias(jax.random.key(0)), 4)
+  np.testing.assert_array_equal(i, -f)
+  assert not np.any([g, o])
+  # A gate of sigmoid(bias) alone forgets at 1 - gate a frame.
+  memory = 1 / (1 - jax.nn.sigmoid(f))
+  assert 2 <= memory.min() < 2.2 < 9.8 < memory.max() <= 10
+  assert memory.mean() == pytest.approx(6, abs=0.3)
 
 
 def test_there_is_no_bias_before_a_batch_norm():

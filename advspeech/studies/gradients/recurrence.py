@@ -30,7 +30,8 @@ class Recurrent(NamedTuple):
   Attributes:
     cell: 'lstm' or 'tanh'.
     training: 'trained' or 'untrained'.
-    forget_bias: That it began with; None for a tanh cell.
+    forget_bias: That all units began with; None for a tanh cell, and where
+      each had its own.
     model: The module, in float32.
     variables: Its parameters and running statistics.
   """
@@ -59,7 +60,8 @@ def recurrent_models(
   for name, classifier in classifiers.items():
     model = in_precision(classifier, 'float32')
     if isinstance(model, wavernn.WaveRNN):
-      bias = model.forget_bias if model.cell == 'lstm' else None
+      alike = (model.cell, model.gate_init) == ('lstm', 'constant')
+      bias = model.forget_bias if alike else None
       found[name] = Recurrent(
         model.cell, 'trained', bias, model, classifier.variables
       )
@@ -73,7 +75,11 @@ def recurrent_models(
     ('wavernn', 1.0),
     ('wavernn_tanh', None),
   ):
-    changes = {'name': name} | ({} if bias is None else {'forget_bias': bias})
+    changes = {
+      'name': name,
+      'gate_init': 'constant',
+      'forget_bias': bias or 0.0,
+    }
     model = models.create_model(**{**options, **changes})
     label = 'untrained tanh' if bias is None else f'untrained bias {bias:g}'
     found[label] = Recurrent(
