@@ -13,13 +13,14 @@ def get_config() -> ml_collections.ConfigDict:
   """Returns the paper's recipe; the corpus is for other configs to name."""
   return ml_collections.ConfigDict(
     {
-      # What a corpus says of its clips that is told: 'gender', 'emotion',
-      # 'speaker', 'label', 'session', 'statement' or 'take'.
+      # The column of the corpus whose values are told apart: 'gender',
+      # 'emotion', 'speaker', 'label', 'session', 'statement' or 'take'.
       'task': 'gender',
       # Which values of it; () is female and male, angry and sad, the first two
       # speakers of each sex, or all there are of the others.
       'classes': (),
       'corpus': {
+        # Whose recordings: see the table of corpora.
         'name': 'espeak',
         # The recordings, for a corpus that is read from a folder; gs:// and
         # s3:// too where fsspec can open them.
@@ -33,6 +34,7 @@ def get_config() -> ml_collections.ConfigDict:
       },
       # Prepared data sets; '' is TFDS's default, ~/tensorflow_datasets.
       'data_dir': '',
+      # Length of every clip, in whole frames of 40 ms.
       'clip_s': 6.0,
       'clip': {
         # Silence is added to a clip that is short at its 'end' (paper),
@@ -43,24 +45,30 @@ def get_config() -> ml_collections.ConfigDict:
         # 'none' (paper), or 'peak': every recording is scaled to full scale.
         'normalize': 'none',
       },
-      # 75/5/20; kind 'stratified' (by label), 'speaker_disjoint', 'group' (no
-      # test clip shares with others what `by` names: 'speaker', 'statement',
-      # 'take', 'session', ...), 'leave_one_session_out' (tests on `session`,
-      # such as IEMOCAP's '5') or 'manifest' (the split column of corpus
-      # 'folder').
+      # Training 75, validation 5 and test 20 % of the clips.
       'split': {
+        # 'stratified' (by label, paper), 'speaker_disjoint', 'group' (no test
+        # clip shares with others what `by` names), 'leave_one_session_out'
+        # (tests on `session`) or 'manifest' (the split column of corpus
+        # 'folder').
         'kind': 'stratified',
+        # Another seed is another split; models of any seed share one.
         'seed': 0,
+        # Such as IEMOCAP's '5'.
         'session': '',
+        # 'speaker', 'statement', 'take', 'session', ...
         'by': 'speaker',
       },
-      # Of this machine: results do not depend on it. A corpus that takes more
-      # memory is read from disk during training; training clips, and validation
-      # clips beside them, are kept on every accelerator if they fit into the
-      # device's.
-      'input': {'memory_budget_mb': 8000, 'device_budget_mb': 2000},
-      # Those of Table 1, or your own as 'package.module:Class' (README, "Your
-      # own model").
+      # Of this machine: results do not depend on it.
+      'input': {
+        # A corpus that takes more is read from disk during training.
+        'memory_budget_mb': 8000,
+        # Training clips, and validation clips beside them, that take no more
+        # are kept on every accelerator.
+        'device_budget_mb': 2000,
+      },
+      # Those of Table 1, or your own as 'package.module:Class'
+      # (advspeech/README.md).
       'models': ('wavecnn', 'wavernn'),
       # The hypothetical model: attacks are made on it, tried on all.
       'source': 'wavecnn',
@@ -70,10 +78,10 @@ def get_config() -> ml_collections.ConfigDict:
       'studies': ('gradients',),
       'gradients': {
         # Clips that input gradients are studied on, evenly spread over the
-        # split (-1: all), and those of them whose state Jacobians and
-        # accumulation are taken, hundreds of gradients each; a mean of fewer
-        # than 12 gets no interval.
+        # split; -1: all.
         'num_clips': -1,
+        # Those of them whose state Jacobians and accumulation are taken,
+        # hundreds of gradients each; a mean of fewer than 12 has no interval.
         'num_studied': 32,
         # 'train', 'validation' or 'test'.
         'split': 'test',
@@ -82,40 +90,54 @@ def get_config() -> ml_collections.ConfigDict:
         # Folders of trained models, of this run or others; () is all of this.
         'checkpoints': (),
       },
-      # Clips of the test split, evenly spread over it (-1: all), and those of
-      # them that STOI and PESQ score, seconds a clip.
-      'features': {'num_clips': 96, 'num_scored': -1},
-      # Trainings of the first seed beside the run's own, with the rows of every
-      # batch in another order.
-      'rounding': {'num_orders': 4},
+      'features': {
+        # Clips of the test split, evenly spread over it; -1: all.
+        'num_clips': 96,
+        # Those of them that STOI and PESQ score, seconds a clip; -1: all.
+        'num_scored': -1,
+      },
+      'rounding': {
+        # Trainings of the first seed beside the run's own, with the rows of
+        # every batch in another order.
+        'num_orders': 4,
+      },
       # One pair of models a seed ("We perform the attack twice").
       'seeds': (0, 1),
       'model': {
+        # Feature maps of every convolution.
         'features': 32,
+        # Units of WaveCNN's dense layer, and of WaveRNN's LSTM.
         'hidden_features': 64,
+        # Samples averaged before the first convolution: 1 is the paper, 2 the
+        # authors' published code.
         'input_pool': 1,
         # Zero padding is silence for the convolutions; False is (x + 1) / 2
-        # as it comes, with which RAVDESS hardly trains (README, "Choices").
+        # as it comes, with which RAVDESS hardly trains.
         'center_input': True,
         # What the input is multiplied by then; 1 is the paper. Without a norm
-        # 1 / (RMS of the corpus) lets the networks train (README, "Choices").
+        # 1 / (RMS of the corpus) lets the networks train.
         'input_gain': 1.0,
+        # 'batch', or 'none', which is Table 1.
         'norm': 'batch',
+        # Of the running statistics, for each step.
         'norm_momentum': 0.9,
         # Of kernels in front of a ReLU: 'glorot' (Keras's) or 'he'.
         'init': 'glorot',
-        # Of WaveRNN's gates at first: 'constant', the forget gate's below and
-        # zero, or 'chrono', memories from one frame to the clip's length
-        # (Tallec & Ollivier 2018).
+        # Biases of the LSTM's gates at first: 'constant', or 'chrono', memories
+        # from one frame to the clip's length (Tallec & Ollivier 2018).
         'gate_init': 'constant',
+        # Of the forget gate, if they are constant; 1 is Keras's.
         'forget_bias': 1.0,
       },
       # What your own are made with, by the class's name in lower case, such as
       # {'myclass': {'width': 64}}.
       'model_options': {},
       'training': {
+        # Clips of a step, on all devices together.
         'batch_size': 100,
+        # All are trained; the best on validation is taken.
         'num_epochs': 200,
+        # Of Adam.
         'learning_rate': 1e-3,
         # The rate falls smoothly to this share of itself.
         'decay_factor': 0.1,
@@ -133,12 +155,16 @@ def get_config() -> ml_collections.ConfigDict:
         # seeds; False trains one after another, each on all devices.
         'side_by_side': True,
       },
-      # The paper's search of the rate; `enabled` makes training go by it.
+      # The paper's search of the rate.
       'lr_search': {
+        # Training goes by it.
         'enabled': False,
+        # The interval that is bisected.
         'low': 1e-5,
         'high': 1e-2,
+        # Of each short training.
         'num_epochs': 5,
+        # Each has two more trainings.
         'num_rounds': 3,
       },
       'sweep': {
@@ -176,35 +202,51 @@ def get_config() -> ml_collections.ConfigDict:
         # The same of functions from audio to logits that are no models of
         # ours, as 'package.module:function'.
         'victims': (),
-        # Of attacks with steps or queries; epsilons () are those above.
+        # Of attacks with steps or queries.
         'iterative': {
+          # () is those of the sweep.
           'epsilons': (),
+          # Of PGD and its kin, and of APGD.
           'num_steps': 20,
+          # Of PGD and APGD, from random points; the strongest counts.
           'num_restarts': 1,
+          # Of Square, for each clip.
           'num_queries': 500,
         },
-        # Of `mfcc` and `spectrogram`, whose epsilons are in units of a feature:
-        # MFCC, and dB of a bin's magnitude. 0 is the clip rebuilt.
+        # Of attacks on features (`mfcc`, `spectrogram`).
         'feature_level': {
+          # In units of a feature: MFCC, and dB of a bin's magnitude. 0 is the
+          # clip rebuilt.
           'epsilons': (0.0, 1.0, 2.0, 4.0, 8.0, 16.0),
+          # Of the clips written as sound.
           'example_epsilon': 4.0,
         },
-        # Clips of the training split that one is learnt on, how often each.
-        'universal': {'num_clips': 256, 'num_passes': 5},
-        # Judge 16-bit clips mended on the integer lattice too.
+        # Of the universal perturbation.
+        'universal': {
+          # Clips of the training split that it is learnt on.
+          'num_clips': 256,
+          # How often each.
+          'num_passes': 5,
+        },
+        # Judge 16-bit clips repaired on the integer lattice too.
         'repair': False,
+        # Perturbed samples stay in full scale.
         'clip_to_range': True,
+        # Of all intervals; one less the level of all tests.
         'confidence': 0.95,
+        # As that of training.
         'precision': 'float32',
+        # Clips in progress on a device, at most.
         'batch_size': 20,
         # What a device may use for clips in progress.
         'memory_mb': 2048,
         # Devices that share the epsilons; the others share the clips.
         'epsilon_devices': 1,
-        # Clips written as sound and judged again (-1: all), how strongly they
-        # are attacked, and clips whose STOI and PESQ are measured.
+        # Clips written as sound and judged again; -1: all.
         'num_examples': 2,
+        # How strongly these are attacked.
         'example_epsilon': 0.02,
+        # Clips whose STOI and PESQ are measured; -1: all.
         'num_quality_clips': 0,
       },
     }

@@ -9,7 +9,7 @@ two CPU cores: 3 s clips, 16 feature maps, input pooled by 2, batch 20, rate
 2e-3, few epochs, and the whole sweep on 72 test clips. `:gender,small` on two
 CPU cores (2026-11-24, JAX 0.10.2) took 44 minutes of training and 44 of the
 sweep with other work beside them; test accuracy 96 to 99 %, the table is in
-README.md.
+configs/README.md.
 """
 
 import ml_collections

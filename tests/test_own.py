@@ -1,4 +1,4 @@
-"""The README's own things, run as they stand: trained, swept, on the page."""
+"""The guide's own things, run as they stand: trained, swept, on the page."""
 
 import importlib
 import json
@@ -12,11 +12,24 @@ import pytest
 from advspeech import corpora, experiment, storage, tasks
 from configs import folder as folder_config
 
-README = pathlib.Path(__file__).parent.parent / 'README.md'
-SECTION = README.read_text(encoding='utf-8').split('## Your own\n')[1]
-SECTION = re.split('\n##+ ', SECTION)[0]
-*MINE, CONFIG = re.findall(r'```python\n(.*?)```', SECTION, re.DOTALL)
-# Frames of 25 ms that attend to each other, beside what the README shows.
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+def section(path):
+  """Returns a guide's section 'Your own'."""
+  text = path.read_text(encoding='utf-8').split('## Your own\n')[1]
+  return re.split('\n##+ ', text)[0]
+
+
+def examples(text):
+  """Returns the Python in it."""
+  return re.findall(r'```python\n(.*?)```', text, re.DOTALL)
+
+
+SECTION = section(ROOT / 'advspeech' / 'README.md')
+ATTACK = examples(section(ROOT / 'README.md'))
+*MINE, CONFIG = examples(SECTION)
+# Frames of 25 ms that attend to each other, beside what the guides show.
 TRANSFORMER = """
 class Transformer(nn.Module):
   num_classes: int
@@ -47,7 +60,7 @@ MODELS = ('mine:LogMelCNN', 'mine:Transformer')
 def folder(tmp_path_factory):
   """The folder of a user, who works there, with rank promotion as it comes."""
   path = tmp_path_factory.mktemp('user')
-  (path / 'mine.py').write_text('\n'.join([*MINE, TRANSFORMER]))
+  (path / 'mine.py').write_text('\n'.join([*ATTACK, *MINE, TRANSFORMER]))
   with pytest.MonkeyPatch.context() as patch:
     patch.chdir(path)
     patch.setattr(sys, 'path', [str(path), *sys.path])
@@ -140,7 +153,7 @@ def test_the_study_of_gradients_takes_models_of_ones_own(run, config):
   assert 'Transformer of frames, seed 0: exponent' in page
 
 
-def test_the_manifest_of_the_readme_gives_its_task(folder, tmp_path):
+def test_the_manifest_of_the_guide_gives_its_task(folder, tmp_path):
   (text,) = re.findall(r'```\n(path,.*?)```', SECTION, re.DOTALL)
   recordings = tmp_path / 'recordings'
   soundfile = importlib.import_module('soundfile')

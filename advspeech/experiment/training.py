@@ -145,7 +145,8 @@ def train(
 def _order_of(missing, meshes):
   """Returns in words what is trained at a time.
 
-  Several seeds in one program, by vmap, would not be faster: see the README.
+  Several seeds in one program, by vmap, would not be faster: see "Many
+  trainings" in configs/README.md.
   """
   size = meshes[0].size
   on = f'{size} device{"s" if size > 1 else ""}'

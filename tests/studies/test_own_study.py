@@ -1,4 +1,4 @@
-"""A study of the user's own, as the README shows it, from table to page."""
+"""A study of the user's own, as the guide shows it, from table to page."""
 
 import pathlib
 import re
@@ -18,9 +18,9 @@ NAME = 'loudness:STUDY'
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-  """Where the README's `loudness.py` lies, as the current folder."""
-  readme = (ROOT / 'README.md').read_text(encoding='utf-8')
-  examples = re.findall(r'```python\n(.*?)```', readme, re.DOTALL)
+  """Where the guide's `loudness.py` lies, as the current folder."""
+  guide = (ROOT / 'advspeech' / 'README.md').read_text(encoding='utf-8')
+  examples = re.findall(r'```python\n(.*?)```', guide, re.DOTALL)
   (code,) = (code for code in examples if 'studies.Study' in code)
   (tmp_path / 'loudness.py').write_text(code)
   monkeypatch.chdir(tmp_path)
