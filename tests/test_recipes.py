@@ -703,6 +703,38 @@ def test_every_recipe_is_in_the_readme_and_what_that_names_exists():
       assert re.search(rf'\blaunch[/.]{folder.name}\b', readme), folder.name
 
 
+@pytest.mark.parametrize('recipe', [GKE, KUBEFLOW])
+@pytest.mark.parametrize(
+  'launched',
+  [
+    ('launch.train', '--workdir=gs://b/runs/a'),
+    ('launch.attack', '--workdir', 's3://b/runs/a'),
+    ('launch.doctor',),
+  ],
+)
+def test_a_run_in_a_bucket_needs_no_claim_but_leave(recipe, launched):
+  validate = pytest.importorskip('kubernetes_validate')
+  flags = ('--name=on', '--image=i', '--service_account=w', '--dry_run')
+  done = run(recipe, *flags, '--', *launched)
+  assert done.returncode == 0, done.stderr
+
+  def pods(tree):
+    if isinstance(tree, dict):
+      if 'containers' in tree:
+        yield tree
+      tree = list(tree.values())
+    for part in tree if isinstance(tree, list) else ():
+      yield from pods(part)
+
+  (pod,) = pods(yaml.safe_load(done.stdout))
+  assert pod['serviceAccountName'] == 'w'
+  assert {'name': 'shared', 'emptyDir': {}} in pod['volumes']
+  if recipe == KUBEFLOW:  # whose image is said elsewhere
+    pod['containers'][0]['image'] = 'i'
+  manifest = {'apiVersion': 'v1', 'kind': 'Pod', 'metadata': {'name': 'on'}}
+  validate.validate({**manifest, 'spec': pod}, '1.31', strict=True)
+
+
 TPU = ('--tpu=tpu-v5p-slice', '--topology=2x2x4')
 LAUNCHED = ('--', 'launch.train')
 
@@ -722,6 +754,8 @@ LAUNCHED = ('--', 'launch.train')
     ((KUBEFLOW, '--name=A', *LAUNCHED), "--name must be.*got 'A'"),
     ((KUBEFLOW, '--name=n', *LAUNCHED), '--image is missing'),
     ((KUBEFLOW, '--name=n', '--image=i', *LAUNCHED), '--claim is missing'),
+    ((KUBEFLOW, *KUBEFLOW_FLAGS, '--service_account=A', *LAUNCHED), "got 'A'"),
+    ((GKE, *GKE_FLAGS, '--service_account=A b', *LAUNCHED), "got 'A b'"),
     ((KUBEFLOW, *KUBEFLOW_FLAGS, '--nodes=0', *LAUNCHED), '--nodes must be 1'),
     ((KUBEFLOW, *KUBEFLOW_FLAGS, '--gpus=x', *LAUNCHED), "--gpus .* got 'x'"),
     ((KUBEFLOW, *KUBEFLOW_FLAGS, '--queue=A', *LAUNCHED), '--queue must be'),

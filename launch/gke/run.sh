@@ -18,7 +18,9 @@
 #   --chips         of a TPU node; 4 if it is not given, or all of a smaller
 #                   slice; a 2x4 on one node needs --chips=8
 #   --queue         of Kueue, a LocalQueue to wait in; none if it is not given
-#   --claim         a PersistentVolumeClaim that all nodes can write to
+#   --claim         a PersistentVolumeClaim that all nodes can write to; none if
+#                   --workdir and the data lie in buckets
+#   --service_account  that may use the buckets; the namespace's if not given
 #   --mount         where the pods see it; /mnt/shared if it is not given
 #   --python        of the image; python if it is not given
 #   --max_restarts  after failures that are the program's own; 3 if not given
@@ -34,7 +36,7 @@ fail() {
   exit 2
 }
 
-name='' image='' claim='' queue='' dry_run=''
+name='' image='' claim='' account='' queue='' dry_run=''
 nodes='' gpus='' tpu='' topology='' chips=''
 mount=/mnt/shared
 python=python
@@ -50,6 +52,7 @@ while [[ $# -gt 0 && $1 != -- ]]; do
     --chips=*) chips=${1#*=} ;;
     --queue=*) queue=${1#*=} ;;
     --claim=*) claim=${1#*=} ;;
+    --service_account=*) account=${1#*=} ;;
     --mount=*) mount=${1#*=} ;;
     --python=*) python=${1#*=} ;;
     --max_restarts=*) max_restarts=${1#*=} ;;
@@ -61,7 +64,6 @@ done
 [[ $name =~ ^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$ ]] ||
   fail "--name must be a-z, 0-9 and -, from a letter on, at most 40, got '$name'"
 [[ $image ]] || fail '--image is missing: which container image?'
-[[ $claim ]] || fail '--claim is missing: which PersistentVolumeClaim?'
 [[ $max_restarts =~ ^[0-9]+$ ]] ||
   fail "--max_restarts must be a whole number, got '$max_restarts'"
 label='^[a-z0-9]([-.a-z0-9]{0,61}[a-z0-9])?$'
@@ -85,7 +87,13 @@ else
   [[ $gpus =~ ^[0-9]+$ ]] || fail "--gpus must be a whole number, got '$gpus'"
 fi
 [[ ${2-} && $2 != -* ]] || fail 'name a module behind --, as in: -- launch.train'
+[[ ! $account || $account =~ $label ]] ||
+  fail "--service_account must be of a-z, 0-9, - and ., got '$account'"
 shift
+[[ $claim || $1 =~ ^launch\.(doctor|plan|benchmark)$ ||
+  " $* " =~ ' --'(workdir|config.data_dir)[=' '](gs|s3):// ]] ||
+  fail "--claim is missing: which PersistentVolumeClaim? None is needed \
+where --workdir and the data lie in buckets, gs:// or s3://"
 
 # Returns $1 as a YAML string.
 yaml() {
@@ -110,7 +118,7 @@ if [[ $tpu ]]; then
   resource="google.com/tpu: $chips"
   # libtpu's, and that on which JAX looks for process 0 of a TPU.
   ports=('- containerPort: 8471' '- containerPort: 8482')
-  selector=('nodeSelector:'
+  pod=('nodeSelector:'
     "  cloud.google.com/gke-tpu-accelerator: '$tpu'"
     "  cloud.google.com/gke-tpu-topology: '$topology'")
   place=("--distributed=$( ((nodes > 1)) && echo on || echo off)")
@@ -120,7 +128,7 @@ if [[ $tpu ]]; then
 else
   resource="nvidia.com/gpu: $gpus"
   ports=('- containerPort: 8476')
-  selector=()
+  pod=()
   place=(
     "--coordinator_address=$name-worker-0-0.$name:8476"
     "--num_processes=$nodes"
@@ -130,6 +138,14 @@ else
 fi
 if [[ $queue ]]; then
   metadata+=('labels:' "  kueue.x-k8s.io/queue-name: '$queue'")
+fi
+
+if [[ $account ]]; then
+  pod+=("serviceAccountName: '$account'")
+fi
+shared='emptyDir: {}'
+if [[ $claim ]]; then
+  shared=$(lines 14 'persistentVolumeClaim:' "  claimName: $(yaml "$claim")")
 fi
 
 # In a container's command $(X) is a variable and $$ is $.
@@ -144,11 +160,11 @@ manifest=${manifest//@NAME@/"$name"}
 manifest=${manifest//@NODES@/"$nodes"}
 manifest=${manifest//@MAX_RESTARTS@/"$max_restarts"}
 manifest=${manifest//@METADATA@/"$(lines 2 "${metadata[@]}")"}
-manifest=${manifest//@NODE_SELECTOR@/"$(lines 12 "${selector[@]}")"}
+manifest=${manifest//@POD@/"$(lines 12 "${pod[@]}")"}
 manifest=${manifest//@RESOURCE@/"$resource"}
 manifest=${manifest//@PORTS@/"$(lines 14 "${ports[@]}")"}
 manifest=${manifest//@IMAGE@/"$(yaml "$image")"}
-manifest=${manifest//@CLAIM@/"$(yaml "$claim")"}
+manifest=${manifest//@SHARED@/"$shared"}
 manifest=${manifest//@MOUNT@/"$(yaml "$mount")"}
 manifest=${manifest//@COMMAND@/"$(lines 14 "${command[@]}")"}
 

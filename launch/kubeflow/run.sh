@@ -10,7 +10,9 @@
 #               '.[cuda]': launch/docker/Dockerfile
 #   --nodes     how many; 1 if it is not given
 #   --gpus      on each of them, all of which go to the process; 1 if not given
-#   --claim     a PersistentVolumeClaim that all nodes can write to
+#   --claim     a PersistentVolumeClaim that all nodes can write to; none if
+#               --workdir and the data lie in buckets
+#   --service_account  that may use the buckets; the namespace's if not given
 #   --mount     where the nodes see it; /mnt/shared if it is not given
 #   --python    of the image; python if it is not given
 #   --runtime   a ClusterTrainingRuntime for JAX whose job and container are
@@ -33,7 +35,7 @@ fail() {
   exit 2
 }
 
-name='' image='' claim='' queue='' dry_run=''
+name='' image='' claim='' account='' queue='' dry_run=''
 nodes=1
 gpus=1
 mount=/mnt/shared
@@ -46,6 +48,7 @@ while [[ $# -gt 0 && $1 != -- ]]; do
     --nodes=*) nodes=${1#*=} ;;
     --gpus=*) gpus=${1#*=} ;;
     --claim=*) claim=${1#*=} ;;
+    --service_account=*) account=${1#*=} ;;
     --mount=*) mount=${1#*=} ;;
     --python=*) python=${1#*=} ;;
     --runtime=*) runtime=${1#*=} ;;
@@ -58,7 +61,6 @@ done
 [[ $name =~ ^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$ ]] ||
   fail "--name must be a-z, 0-9 and -, from a letter on, at most 40, got '$name'"
 [[ $image ]] || fail '--image is missing: which container image?'
-[[ $claim ]] || fail '--claim is missing: which PersistentVolumeClaim?'
 [[ $nodes =~ ^[1-9][0-9]*$ ]] || fail "--nodes must be 1 or more, got '$nodes'"
 [[ $gpus =~ ^[0-9]+$ ]] || fail "--gpus must be a whole number, got '$gpus'"
 label='^[a-z0-9]([-.a-z0-9]{0,61}[a-z0-9])?$'
@@ -67,7 +69,13 @@ label='^[a-z0-9]([-.a-z0-9]{0,61}[a-z0-9])?$'
 [[ ! $queue || $queue =~ $label ]] ||
   fail "--queue must be a LocalQueue's name, of a-z, 0-9, - and ., got '$queue'"
 [[ ${2-} && $2 != -* ]] || fail 'name a module behind --, as in: -- launch.train'
+[[ ! $account || $account =~ $label ]] ||
+  fail "--service_account must be of a-z, 0-9, - and ., got '$account'"
 shift
+[[ $claim || $1 =~ ^launch\.(doctor|plan|benchmark)$ ||
+  " $* " =~ ' --'(workdir|config.data_dir)[=' '](gs|s3):// ]] ||
+  fail "--claim is missing: which PersistentVolumeClaim? None is needed \
+where --workdir and the data lie in buckets, gs:// or s3://"
 
 # Returns $1 as a YAML string.
 yaml() {
@@ -80,6 +88,12 @@ command=''
 for word in "$python" -m "$@"; do
   command+="${command:+$'\n'    }- $(yaml "${word//\$/\$\$}")"
 done
+pod=${account:+"serviceAccountName: '$account'"}
+shared='emptyDir: {}'
+if [[ $claim ]]; then
+  shared=$'persistentVolumeClaim:\n'
+  shared+="                        claimName: $(yaml "$claim")"
+fi
 metadata=${queue:+$'labels:\n    kueue.x-k8s.io/queue-name: '"'$queue'"}
 
 manifest=$(<"$(dirname "$0")/trainjob.yaml")
@@ -89,7 +103,8 @@ manifest=${manifest//@RUNTIME@/"$runtime"}
 manifest=${manifest//@NODES@/"$nodes"}
 manifest=${manifest//@GPUS@/"$gpus"}
 manifest=${manifest//@IMAGE@/"$(yaml "$image")"}
-manifest=${manifest//@CLAIM@/"$(yaml "$claim")"}
+manifest=${manifest//@SHARED@/"$shared"}
+manifest=${manifest//@POD@/"$pod"}
 manifest=${manifest//@MOUNT@/"$(yaml "$mount")"}
 manifest=${manifest//@COMMAND@/"$command"}
 
