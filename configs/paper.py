@@ -185,7 +185,7 @@ def get_config() -> ml_collections.ConfigDict:
         ),
         # The paper's is the first; see `advspeech.attacks.names()`.
         'attacks': ('fgsm',),
-        # Models that attacks are made on; () is `source` alone. All judge.
+        # Models that attacks are made on; () is all of `models`. All judge.
         'sources': (),
         # Test clips attacked, evenly spread over the split; -1: all.
         'num_clips': -1,

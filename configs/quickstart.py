@@ -38,6 +38,7 @@ def get_config(variant: str = '') -> ml_collections.ConfigDict:
   config.training.num_epochs = 7
   config.training.learning_rate = 2e-3
   config.sweep.batch_size = 48
+  config.sweep.num_clips = 144
   config.gradients.num_clips = 48
   config.gradients.num_studied = 16
   return config

@@ -17,8 +17,9 @@ EXIT_INTERRUPTED = 130
 # Names the process without which this one is to stop; Linux sends a signal.
 PARENT = 'ADVSPEECH_PARENT'
 _PR_SET_PDEATHSIG = 1
-# How long processes wait for each other at the end.
-_FAREWELL_S, _FAREWELL_STOPPED_S = 40.0, 4.0
+# How long processes wait for each other at the end. JAX aborts those that are
+# still at work when the first of them, which they meet at, is gone.
+_FAREWELL_S, _FAREWELL_STOPPED_S, _FAREWELL_OF_FIRST_S = 40.0, 4.0, 8.0
 _one_end = threading.Lock()
 _is_prepared: list[bool] = []
 _cleanups: list[Callable[[], None]] = []
@@ -89,7 +90,7 @@ def stop(number: signal.Signals) -> NoReturn:
   _only_one()
   if _report:
     print(f'{preemption.Stopped(number)}; {_report[0]}', file=sys.stderr)
-  _farewell(_FAREWELL_STOPPED_S)
+  _farewell(_FAREWELL_STOPPED_S, _FAREWELL_OF_FIRST_S)
   interrupted = number == signal.SIGINT
   _exit(EXIT_INTERRUPTED if interrupted else EXIT_STOPPED)
 
@@ -110,7 +111,7 @@ def finish(sentence: str) -> NoReturn:
   _only_one()
   if sentence:
     print(sentence, file=sys.stderr)
-  _farewell(_FAREWELL_S)
+  _farewell(_FAREWELL_S, _FAREWELL_S)
   _exit(0)
 
 
@@ -119,7 +120,7 @@ def _only_one():
   _one_end.acquire()
 
 
-def _farewell(limit_s):
+def _farewell(limit_s, limit_of_first_s):
   """Takes leave of other processes, which would think that this one failed."""
   distributed = sys.modules.get('jax._src.distributed')
   if distributed is None or distributed.global_state.client is None:
@@ -131,7 +132,8 @@ def _farewell(limit_s):
 
   leaving = threading.Thread(target=leave, daemon=True)
   leaving.start()
-  leaving.join(limit_s)
+  is_first = distributed.global_state.service is not None
+  leaving.join(limit_of_first_s if is_first else limit_s)
 
 
 def _exit(code):

@@ -260,6 +260,24 @@ def test_when_one_is_killed_the_other_ends_with_a_reason_and_both_resume(
   assert end(pair, 60) == [75, 75]
 
 
+# Stopped at once, but the second of two has something else to do meanwhile.
+SLOW_TO_LEAVE = """
+import signal, sys, time
+from advspeech import processes
+from launch import ending
+number = int(sys.argv[3].partition('=')[2])
+processes.start('on', sys.argv[1].partition('=')[2], 2, number)
+time.sleep(6 * number)
+ending.stop(signal.SIGTERM)
+"""
+
+
+@pytest.mark.slow
+def test_the_first_to_leave_waits_for_who_would_be_aborted(tmp_path):
+  pair = start_pair((), tmp_path, SLOW_TO_LEAVE)
+  assert end(pair, 60) == [75, 75], pair[1][1].read_text()
+
+
 @pytest.mark.slow
 def test_when_one_raises_the_other_ends_with_a_reason(espeak_dir, tmp_path):
   args = (

@@ -448,6 +448,17 @@ def test_a_source_of_another_task_needs_a_label_for_every_clip():
       attacking.check_sources(config, plan, members, ['female', 'male'])
 
 
+@pytest.mark.parametrize(
+  ('named', 'attacked'), [((), [0, 1]), (('wavernn',), [1])]
+)
+def test_every_model_is_attacked_unless_some_are_named(named, attacked):
+  config = paper.get_config()
+  config.sweep.sources = named
+  members = [sweep.Member(name, 0, None, None) for name in config.models]
+  plan = sweep.plan(config, members)
+  assert [planned.source for planned in plan] == attacked
+
+
 def test_epsilons_of_features_are_for_attacks_on_features():
   config = paper.get_config()
   config.sweep.attacks = ('fgsm', 'mfcc', 'spectrogram_pgd-targeted')

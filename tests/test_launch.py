@@ -41,6 +41,8 @@ TINY = (
   '--config.training.batch_size=64',
   '--config.sweep.batch_size=64',
   '--config.sweep.epsilons=(0.0, 0.02)',
+  "--config.sweep.sources=('wavecnn',)",
+  '--config.sweep.num_clips=-1',
   '--config.studies=()',
 )
 # Whose models these start with; the rest is as a user types it.

@@ -133,8 +133,12 @@ class PlannedAttack:
 
 
 def source_names(config: 'ml_collections.ConfigDict') -> tuple[str, ...]:
-  """Returns the models that a sweep's attacks are made on."""
-  return tuple(config.sweep.sources) or (config.source,)
+  """Returns the models that a sweep's attacks are made on.
+
+  All, unless the config names some: whether a model resists its own attack is
+  asked of each.
+  """
+  return tuple(config.sweep.sources) or tuple(config.models)
 
 
 def plan(
