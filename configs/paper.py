@@ -61,7 +61,7 @@ def get_config() -> ml_collections.ConfigDict:
       },
       # Of this machine: results do not depend on it.
       'input': {
-        # A corpus that takes more is read from disk during training.
+        # A task's clips that take more are read from disk during training.
         'memory_budget_mb': 8000,
         # Training clips, and validation clips beside them, that take no more
         # are kept on every accelerator.

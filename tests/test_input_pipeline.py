@@ -276,7 +276,9 @@ def test_splits_know_who_speaks_and_keep_a_group_together():
     statement=np.array([f'{i // 12}' for i in range(number)]),
     num_samples=np.full(number, 1),
     starts=np.zeros(number, np.int32),
-    pcm_of=lambda rows: np.zeros((len(rows), 1), np.int16),
+    pcm=types.SimpleNamespace(
+      subset=lambda rows: np.zeros((len(rows), 1), np.int16)
+    ),
   )
   task = tasks.Task(
     'label', ('a', 'b'), np.arange(number), np.arange(number) % 2

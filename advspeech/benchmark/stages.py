@@ -147,16 +147,11 @@ def _stored_splits(config, folder, num_clips):
     'data_dir': os.path.join(folder, 'data'),
   }
   corpora.prepare('folder', **where)
-  for budget_bytes in (float('inf'), 0):
-    corpus = corpora.read(
-      'folder',
-      num_samples=num_samples,
-      memory_budget_bytes=budget_bytes,
-      **where,
-    )
+  corpus = corpora.read('folder', num_samples=num_samples, **where)
+  for pcm in (corpus.pcm[:], corpus.pcm):
     yield input_pipeline.Split(
       ids=corpus.ids,
-      pcm=corpus.pcm,
+      pcm=pcm,
       num_samples=corpus.num_samples,
       labels=(corpus.label == 'b').astype(np.int32),
     )

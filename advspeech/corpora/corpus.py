@@ -18,8 +18,8 @@ class Corpus:
   Attributes:
     name: Which corpus.
     ids: [num_clips] stable utterance ids.
-    pcm: [num_clips, time] int16 at 16 kHz, zeros where there is no recording;
-      a `stored.StoredClips` where they are read when they are needed.
+    pcm: [num_clips, time] int16 at 16 kHz, zeros where there is no recording,
+      read from disk when they are needed.
     starts: [num_clips] first recorded sample of each clip.
     num_samples: [num_clips] recorded samples of each clip, at most `time`.
     speaker: [num_clips] speaker names, '' where unknown, as all that follow.
@@ -35,7 +35,7 @@ class Corpus:
 
   name: str
   ids: np.ndarray
-  pcm: 'np.ndarray | stored.StoredClips'
+  pcm: stored.StoredClips
   starts: np.ndarray
   num_samples: np.ndarray
   speaker: np.ndarray
@@ -48,12 +48,6 @@ class Corpus:
   take: np.ndarray
   metadata: dict[str, Any]
 
-  def pcm_of(self, rows: np.ndarray) -> 'np.ndarray | stored.StoredClips':
-    """Returns some of the clips; those on disk stay there."""
-    if isinstance(self.pcm, stored.StoredClips):
-      return self.pcm.subset(rows)
-    return self.pcm[rows]
-
 
 def read(
   name: str,
@@ -62,13 +56,11 @@ def read(
   pad: str = 'end',
   cut: str = 'start',
   normalize: str = 'none',
-  memory_budget_bytes: float = float('inf'),
   **where: str,
 ) -> Corpus:
   """Returns a prepared corpus, every clip of one length.
 
-  A process reads the index, and where the clips fit its memory all of them;
-  where they do not, none: those that it needs are read when it needs them.
+  The index is read, and no clip: which of them a task needs is known later.
 
   Args:
     name: A key of `BUILDERS`.
@@ -76,8 +68,6 @@ def read(
     pad: Where silence goes on a clip that is short, one of `audio.PADS`.
     cut: What is kept of one that is long, one of `audio.CUTS`.
     normalize: One of `audio.NORMALIZATIONS`.
-    memory_budget_bytes: Clips that take more are left on disk, to be read when
-      they are needed.
     **where: `folder` and so on; see `Source`. Without a folder the data set
       may have been made from any.
 
@@ -108,13 +98,12 @@ def read(
   ids = index.pop('id')
   order = np.argsort(ids)
   examples = dataset.as_data_source(builder.SPLIT)
-  clips = stored.StoredClips(examples, shape, order, str(dataset.data_path))
   spans = [shape.span(length) for length in index.pop('num_samples')[order]]
   starts, num_samples = np.array(spans, np.int32).T
   return Corpus(
     name=source.name,
     ids=ids[order],
-    pcm=clips[:] if clips.nbytes <= memory_budget_bytes else clips,
+    pcm=stored.StoredClips(examples, shape, order, str(dataset.data_path)),
     starts=starts,
     num_samples=num_samples,
     metadata=record,

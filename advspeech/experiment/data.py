@@ -95,7 +95,6 @@ def read(
     config.corpus.name,
     num_samples=clip_samples(config),
     **config.clip,
-    memory_budget_bytes=config.input.memory_budget_mb * 1e6,
     **_where(config),
   )
   columns = {key: getattr(corpus, key) for key in tasks.GROUPS}
@@ -108,7 +107,8 @@ def read(
     config.split.session,
     config.split.by,
   )
-  return corpus, task, splits
+  budget_bytes = config.input.memory_budget_mb * 1e6
+  return corpus, task, input_pipeline.read(splits, budget_bytes)
 
 
 def audit(

@@ -105,7 +105,7 @@ def make_splits(
   session: str = '',
   by: str = 'speaker',
 ) -> dict[str, Split]:
-  """Returns the task's training, validation and test clips.
+  """Returns the task's training, validation and test clips, on disk.
 
   Args:
     corpus: The clips.
@@ -135,13 +135,29 @@ def make_splits(
   return {
     name: Split(
       ids=ids[part],
-      pcm=corpus.pcm_of(rows[part]),
+      pcm=corpus.pcm.subset(rows[part]),
       num_samples=corpus.num_samples[rows[part]],
       labels=labels[part],
       starts=corpus.starts[rows[part]],
       speakers=corpus.speaker[rows[part]],
     )
     for name, part in parts.items()
+  }
+
+
+def read(splits: Mapping[str, Split], budget_bytes: float) -> dict[str, Split]:
+  """Returns the splits with their clips in memory, unless that is too much.
+
+  Args:
+    splits: Clips on disk.
+    budget_bytes: What all of them together may take; if they need more all are
+      left on disk, to be read when they are needed.
+  """
+  if sum(split.pcm.nbytes for split in splits.values()) > budget_bytes:
+    return dict(splits)
+  return {
+    name: dataclasses.replace(split, pcm=split.pcm[:])
+    for name, split in splits.items()
   }
 
 

@@ -24,7 +24,7 @@ from fsspec.implementations import memory
 from fsspec.registry import known_implementations
 from tensorflow_datasets.core import shuffle
 
-from advspeech import audio, corpora, errors
+from advspeech import audio, corpora, errors, input_pipeline, tasks
 from advspeech.corpora import builder, shards, stored
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
@@ -160,7 +160,7 @@ def test_a_replaced_recording_of_the_same_size_is_read_anew(
   corpora.prepare('folder', **where)
   corpus = corpora.read('folder', num_samples=1600, **where)
   (row,) = np.flatnonzero(corpus.ids == 'a__0')
-  np.testing.assert_array_equal(corpus.pcm[row], stand_ins.tone('another'))
+  np.testing.assert_array_equal(corpus.pcm[[row]][0], stand_ins.tone('another'))
   other = {**where, 'data_dir': str(tmp_path / 'other')}
   corpora.prepare('folder', **other)
   assert contents(tmp_path / 'data') == contents(tmp_path / 'other')
@@ -224,37 +224,52 @@ def test_a_large_corpus_is_written_as_it_comes_in_several_files(
   assert sorted(p.name for p in path.glob('*array_record*')) == names
   found = corpora.read('folder', num_samples=2000, **where)
   np.testing.assert_array_equal(found.ids, expected.ids)
-  np.testing.assert_array_equal(found.pcm, expected.pcm)
+  np.testing.assert_array_equal(found.pcm[:], expected.pcm[:])
 
 
-def test_no_clip_is_read_from_disk_before_it_is_needed(
-  folder, where, monkeypatch
-):
-  stand_ins.write(folder / 'a' / 'long.wav', 'long', num_samples=5000)
-  corpora.prepare('folder', **where)
-  in_memory = corpora.read('folder', num_samples=2000, pad='front', **where)
+@pytest.fixture
+def rows_read(where, monkeypatch):
+  """Rows of the data set that were read, as they are read."""
   source = type(
     corpora.Source('folder', **where).builder().as_data_source(builder.SPLIT)
   )
-  read, get = [], source.__getitem__
+  rows, get = [], source.__getitem__
 
   def noted(self, row):
-    read.append(row)
+    rows.append(row)
     return get(self, row)
 
   monkeypatch.setattr(source, '__getitem__', noted)
-  on_disk = corpora.read(
-    'folder', num_samples=2000, pad='front', memory_budget_bytes=0, **where
-  )
-  for column in ('ids', 'starts', 'num_samples', 'label', 'speaker'):
-    np.testing.assert_array_equal(
-      getattr(on_disk, column), getattr(in_memory, column)
-    )
-  assert set(on_disk.num_samples) == {1600, 2000}
-  assert not read
-  rows = np.array([7, 3])
-  np.testing.assert_array_equal(on_disk.pcm[rows], in_memory.pcm[rows])
-  assert len(read) == 2
+  return rows
+
+
+def test_no_clip_is_read_but_those_of_the_task(folder, where, request):
+  for i in range(NUM_CLIPS):
+    stand_ins.write(folder / 'c' / f'{i}.wav', f'c/{i}')
+  stand_ins.write(folder / 'a' / 'long.wav', 'long', num_samples=5000)
+  corpora.prepare('folder', **where)
+  rows = request.getfixturevalue('rows_read')
+  corpus = corpora.read('folder', num_samples=2000, pad='front', **where)
+  assert set(corpus.num_samples) == {1600, 2000}
+  columns = {key: getattr(corpus, key) for key in tasks.GROUPS}
+  task = tasks.select('label', ('a', 'b'), **columns)
+  splits = input_pipeline.make_splits(corpus, task, 'stratified', 0)
+  num_bytes = (NUM_CLIPS + 1) * 2000 * 2
+  on_disk = input_pipeline.read(splits, num_bytes - 1)
+  assert not rows
+  in_memory = input_pipeline.read(splits, num_bytes)
+  assert len(rows) == len(set(rows)) == NUM_CLIPS + 1
+  for name, split in in_memory.items():
+    assert isinstance(split.pcm, np.ndarray)
+    assert isinstance(on_disk[name].pcm, stored.StoredClips)
+    assert on_disk[name].pcm.nbytes == split.pcm.nbytes
+    np.testing.assert_array_equal(on_disk[name].pcm[:], split.pcm)
+    for id_, pcm, start in zip(split.ids, split.pcm, split.starts, strict=True):
+      if id_ != 'a__long':
+        assert start == 400
+        np.testing.assert_array_equal(
+          pcm[400:], stand_ins.tone(id_.replace('__', '/'))
+        )
 
 
 @pytest.mark.parametrize(
@@ -277,7 +292,7 @@ def test_a_damaged_data_set_is_named_and_can_be_made_again(
   with pytest.raises(
     errors.InputError, match=rf'the data set {path} is damaged .*; remove it'
   ):
-    corpora.read('folder', num_samples=10, **where)
+    corpora.read('folder', num_samples=10, **where).pcm[:]
   shutil.rmtree(path)
   corpora.prepare('folder', **where)
   assert (path / name).read_bytes() == data
@@ -385,7 +400,7 @@ def test_recordings_are_read_from_a_bucket(bucket, folder, tmp_path):
   corpus = corpora.read('folder', num_samples=1600, **where)
   assert corpus.metadata['folder'] == 's3://speech'
   assert len(corpus.ids) == NUM_CLIPS
-  for id_, pcm in zip(corpus.ids, corpus.pcm, strict=True):
+  for id_, pcm in zip(corpus.ids, corpus.pcm[:], strict=True):
     np.testing.assert_array_equal(pcm, stand_ins.tone(id_.replace('__', '/')))
 
 
@@ -434,18 +449,3 @@ def test_clips_are_read_as_asked_in_memory_and_from_disk(
     ],
     clips[[1, 3, 1]],
   )
-
-
-def test_memory_and_disk_hold_the_same_clips(folder, tmp_path):
-  where = {'folder': str(folder), 'data_dir': str(tmp_path / 'data')}
-  corpora.prepare('folder', **where)
-  in_memory = corpora.read('folder', num_samples=2000, pad='front', **where)
-  on_disk = corpora.read(
-    'folder', num_samples=2000, pad='front', memory_budget_bytes=0, **where
-  )
-  assert isinstance(on_disk.pcm, stored.StoredClips)
-  assert on_disk.pcm.nbytes == in_memory.pcm.nbytes
-  np.testing.assert_array_equal(on_disk.pcm[:], in_memory.pcm)
-  np.testing.assert_array_equal(on_disk.ids, in_memory.ids)
-  np.testing.assert_array_equal(on_disk.starts, in_memory.starts)
-  assert set(in_memory.starts) == {400}

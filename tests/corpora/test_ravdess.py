@@ -64,7 +64,7 @@ def test_48_khz_stereo_and_16_khz_flac_end_at_16_khz(folder, tmp_path):
   path = folder / 'Actor_01' / '03-01-08-01-01-01-01.flac'
   row = list(corpus.ids).index(path.stem)
   np.testing.assert_array_equal(
-    corpus.pcm[row, :3200], soundfile.read(path, dtype='int16')[0]
+    corpus.pcm[[row]][0, :3200], soundfile.read(path, dtype='int16')[0]
   )
 
 
