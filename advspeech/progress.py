@@ -71,13 +71,24 @@ class Meter:
       self._logged = now
       rate = (now - self._began) / (self._done - self._before)
       logger.info(
-        '%s: %d of %d %s, %.0f s left',
+        '%s: %d of %d %s, %s left',
         self._name,
         self._done,
         self._total,
         _plural(self._unit),
-        rate * (self._total - self._done),
+        duration(rate * (self._total - self._done)),
       )
+
+
+def duration(seconds: float) -> str:
+  """Returns a time in the unit that a reader would take: s, min, h or days."""
+  if seconds < 600:
+    return f'{seconds:.0f} s'
+  if seconds < 2 * 3600:
+    return f'{seconds / 60:.0f} min'
+  if seconds < 48 * 3600:
+    return f'{seconds / 3600:.1f} h'
+  return f'{seconds / 86_400:.1f} days'
 
 
 def _plural(unit):

@@ -37,6 +37,20 @@ def test_what_was_done_before_does_not_count_as_fast(said):
   assert said() == ['attacking: 96 of 100 parts, 40 s left']
 
 
+def test_what_takes_days_is_not_estimated_in_seconds(said):
+  with progress.Meter('training', 50_000, 'step') as meter:
+    for _ in range(6):
+      meter.update()
+  assert said() == ['training: 6 of 50000 steps, 5.8 days left']
+  assert [progress.duration(s) for s in (599, 600, 7199, 7200, 172_799)] == [
+    '599 s',
+    '10 min',
+    '120 min',
+    '2.0 h',
+    '48.0 h',
+  ]
+
+
 def test_one_of_several_processes_speaks(said):
   for _ in progress.track(range(20), 'reading', 20, 'clip', shown=False):
     pass

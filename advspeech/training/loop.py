@@ -265,7 +265,7 @@ def _log_epoch(name, metrics, num_epochs):
     f'loss {metrics["loss"]:.3f}, accuracy {metrics["accuracy"]:.3f}, '
     f'validation accuracy {metrics["validation_accuracy"]:.3f}, '
     f'{metrics["clips_per_s"]:.0f} clips/s, '
-    f'{metrics["seconds_left"]:.0f} s left'
+    f'{progress.duration(metrics["seconds_left"])} left'
   )
 
 

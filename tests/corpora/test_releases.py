@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import stand_ins
 
-from advspeech import corpora, errors, holdout, tasks
+from advspeech import corpora, errors, experiment, holdout, tasks
 from advspeech.corpora import crema_d, emodb, iemocap, savee
+from advspeech.experiment import data
+from configs import iemocap as iemocap_config
 
 RELEASES = {
   'iemocap': (iemocap.Iemocap, stand_ins.iemocap),
@@ -129,6 +131,45 @@ def test_the_papers_counts_are_set_beside_what_was_found(
     'speakers of session 1: 6 and 6, in the paper 873 and 946: differs'
     in caplog.messages
   )
+
+
+@pytest.mark.slow
+def test_a_release_of_the_true_size_has_the_papers_tasks(tmp_path, caplog):
+  # A twentieth as long as IEMOCAP's utterances, so that this takes a minute.
+  expected = stand_ins.iemocap(
+    tmp_path / 'release',
+    stand_ins.iemocap_of_true_size(),
+    lambda id_: round(800 * stand_ins.iemocap_seconds(id_)),
+  )
+  config = iemocap_config.get_config()
+  config.clip_s = 0.32
+  config.corpus.folder = str(tmp_path / 'release')
+  config.data_dir = str(tmp_path / 'data')
+  with caplog.at_level(logging.INFO, 'advspeech'):
+    experiment.prepare(config)
+  beside = [line for line in caplog.messages if ', in the paper ' in line]
+  assert len(beside) == len(iemocap.PAPER)
+  assert not any('differs' in line for line in beside)
+  assert all(r.levelno == logging.INFO for r in caplog.records)
+  for name, classes, sizes in (
+    ('gender', {'female': 4800, 'male': 5239}, [7529, 502, 2008]),
+    ('emotion', {'angry': 1103, 'sad': 1084}, [1640, 109, 438]),
+    (
+      'speaker',
+      {'Ses01F': 873, 'Ses02F': 859, 'Ses01M': 946, 'Ses02M': 952},
+      [2722, 182, 726],
+    ),
+  ):
+    config.task = iemocap_config.get_config(name).task
+    corpus, task, splits = data.read(config)
+    columns = (corpus.speaker, corpus.sex, corpus.emotion, corpus.session)
+    found = zip(*columns, strict=True)
+    assert dict(zip(corpus.ids, found, strict=True)) == expected
+    counts = np.bincount(task.labels)
+    assert dict(zip(task.classes, counts, strict=True)) == classes
+    assert [len(split) for split in splits.values()] == sizes
+    for split, share in zip(splits.values(), holdout.FRACTIONS, strict=True):
+      assert np.abs(np.bincount(split.labels) - share * counts).max() <= 1
 
 
 def test_the_papers_counts_add_up():
