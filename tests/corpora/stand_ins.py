@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import soundfile
+from scipy.io import wavfile
 
 RATE_HZ = 16_000
 IEMOCAP_HEADER = '% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n\n'
@@ -81,7 +82,8 @@ def write(path: pathlib.Path, name: str, channels: int = 1, **kwargs) -> None:
   path.parent.mkdir(parents=True, exist_ok=True)
   samples = tone(name, **kwargs)
   both = [samples, *[samples // 2] * (channels - 1)]
-  soundfile.write(path, np.stack(both, 1), RATE_HZ, subtype='PCM_16')
+  # Not by soundfile, which waits for the disk after each.
+  wavfile.write(path, RATE_HZ, np.stack(both, 1))
 
 
 def iemocap(
@@ -135,8 +137,8 @@ def iemocap(
           IEMOCAP_EMOTIONS[label],
           session,
         )
-        # What Mac OS leaves on other file systems.
-        wav.with_name(f'._{wav.name}').write_bytes(b'\0\5\x16\7Mac OS X')
+        if turns.total() == 1:  # What Mac OS leaves on other file systems.
+          wav.with_name(f'._{wav.name}').write_bytes(b'\0\5\x16\7Mac OS X')
       if session == '3':
         text = text.replace('\n', '\r\n')
       (tables / f'{dialog}.txt').write_bytes(text.encode())
