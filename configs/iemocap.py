@@ -5,12 +5,12 @@
 
 `:gender`, `:emotion` and `:speaker` are the paper's three tasks, at its size,
 for an accelerator; `:gender,small` (and so on) fits two CPU cores. The folder
-is the one that holds Session1 ... Session5. Preparing tells every count that
+is the one that holds Session1 ... Session5. Preparing logs every count that
 the paper states beside what was found. To test on a session never heard:
 `--config.split.kind=leave_one_session_out --config.split.session=5`.
 
-Not run on the release itself, which needs a licence: the reader is tested on a
-stand-in of the same layout.
+Not run on the release itself, which needs a licence, but on a stand-in of the
+same layout, counts and size: configs/README.md says what that took.
 """
 
 import ml_collections
