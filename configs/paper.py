@@ -144,6 +144,23 @@ def get_config() -> ml_collections.ConfigDict:
         # What is done to clips in every step, drawn anew: a transform's name,
         # such as 'noise20db', or your own as 'package.module:function'.
         'augmentation': '',
+        # What training clips are perturbed by.
+        'defence': {
+          # 'none', 'noise' (random signs), 'gaussian', 'fgsm_rs', 'n_fgsm',
+          # 'pgd', 'trades', or your own as 'package.module:function', of a
+          # problem and radii, as an attack.
+          'name': 'none',
+          # In any unit that the sweep takes, such as '20dbsnr'.
+          'epsilon': '0.002',
+          # Share of clips that are left clean, drawn anew in every step.
+          'clean_share': 0.0,
+          # Share of the steps over which epsilon grows from 0.
+          'warmup_share': 0.2,
+          # Of 'pgd' and 'trades'.
+          'num_steps': 7,
+          # Weight of the divergence between clean and perturbed answers.
+          'trades_beta': 6.0,
+        },
         # Of its computation: 'float32', 'tf32' or 'bfloat16'; parameters and
         # loss are float32 in all.
         'precision': 'float32',

@@ -18,6 +18,7 @@ from advspeech.checkpoint.classifier import (
   variables_sha256,
 )
 from advspeech.checkpoint.manager import (
+  ATTACKED_ACCURACY,
   RANKING,
   Checkpoints,
   check_path,
@@ -25,6 +26,7 @@ from advspeech.checkpoint.manager import (
 )
 
 __all__ = [
+  'ATTACKED_ACCURACY',
   'RANKING',
   'Checkpoints',
   'Classifier',

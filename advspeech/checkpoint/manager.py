@@ -20,6 +20,8 @@ from advspeech.checkpoint import damage
 # Latest two, so that a damaged one leaves one to go back to.
 _NUM_LATEST = 2
 RANKING = ('validation_accuracy', 'validation_loss')
+# Of a defended training, by which it is ranked first.
+ATTACKED_ACCURACY = 'validation_attacked_accuracy'
 # Of a state that was not validated; Orbax complains at each without metrics.
 UNRANKED = {'validation_accuracy': -1.0, 'validation_loss': 0.0}
 # In a path Orbax reads the first four as a pattern, for which it finds nothing
@@ -40,10 +42,13 @@ def check_path(workdir: str) -> None:
     )
 
 
-def rank(metrics: Mapping[str, float]) -> tuple[float, float]:
-  """Returns the order of checkpoints: by accuracy, at a tie by lower loss."""
-  accuracy, loss = RANKING
-  return metrics[accuracy], -metrics[loss]
+def rank(metrics: Mapping[str, float]) -> tuple[float, float, float]:
+  """Returns the order of checkpoints: by accuracy, at a tie by lower loss.
+
+  Those of a defended training by accuracy under attack before.
+  """
+  accuracy, minus_loss = metrics[RANKING[0]], -metrics[RANKING[1]]
+  return metrics.get(ATTACKED_ACCURACY, accuracy), accuracy, minus_loss
 
 
 # Saves of one process tell each other of their folders through numbers that
@@ -127,7 +132,7 @@ class Checkpoints:
         kept until the new one is whole.
       metadata: JSON-like description; `model` says what the arrays belong to.
       progress: JSON-like state of training that is in no array.
-      metrics: The two of `RANKING`; None if this state was not validated.
+      metrics: What `rank` takes; None if this state was not validated.
       **trees: Named trees of arrays.
     """
     self.wait()
@@ -198,10 +203,10 @@ class Checkpoints:
     return best
 
   @property
-  def best_rank(self) -> tuple[float, float] | None:
-    """The `rank` of the best step, None if there is none."""
+  def best_metrics(self) -> dict[str, float] | None:
+    """What the best step was saved with, None if there is none."""
     best = self.best_step
-    return None if best is None else rank(self._manager.metrics(best))
+    return None if best is None else dict(self._manager.metrics(best))
 
   def progress(self, step: int) -> dict[str, Any]:
     """Returns the `progress` saved with `step`."""

@@ -51,6 +51,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
   _check_models(config)
   if config.training.augmentation:
     transforms.make(config.training.augmentation)
+  training.defence.make(config.training.defence, num_steps=1)
   check_choice('source', config.source, config.models)
   for seed in config.seeds:
     if type(seed) is not int or not 0 <= seed < 2**32:

@@ -30,6 +30,7 @@ from advspeech.training import (
   augmentation,
   base_name,
   decay,
+  defence,
   describe,
   make_model,
   make_steps,
@@ -229,6 +230,7 @@ def training_steps(run: Run, model_name: str, mesh: sharding.Mesh) -> Steps:
     mesh,
     schedule,
     augmentation(run.config.training),
+    defence.make(run.config.training.defence, num_steps=1),
   )
 
 

@@ -1,5 +1,6 @@
 """Training of classifiers: the loop, its step, the search of its rate."""
 
+from advspeech.training import defence
 from advspeech.training.loop import train, train_and_evaluate
 from advspeech.training.metrics import evaluate
 from advspeech.training.model import (
@@ -29,6 +30,7 @@ __all__ = [
   'base_name',
   'check_frontend',
   'decay',
+  'defence',
   'describe',
   'evaluate',
   'frontend_of',

@@ -13,7 +13,12 @@ from jax import sharding
 
 from advspeech import checkpoint, input_pipeline, parallel, preemption, progress
 from advspeech.training import log
-from advspeech.training.metrics import EpochSums, check_finite, evaluate
+from advspeech.training.metrics import (
+  EpochSums,
+  check_finite,
+  evaluate,
+  evaluate_attacked,
+)
 from advspeech.training.model import (
   check_frontend,
   check_given,
@@ -111,7 +116,7 @@ def train(
   Takes and raises what `train_and_evaluate` does.
 
   Returns:
-    `validation_accuracy` and `validation_loss` of the best epoch, `best_epoch`.
+    How the best epoch was validated (`checkpoint.rank`), and `best_epoch`.
   """
   settings = config.training
   parallel.check_batch_size(
@@ -195,6 +200,7 @@ class _Training:
           self.sums.read()
           validation = self.validate(step, state)
           metrics = self.end_epoch(step, validation)
+          self.warn_of_overfitting(metrics)
           # Recorded first: on resuming, what the checkpoint lacks is dropped.
           record(metrics)
           self.saves.save_epoch(step, state, validation, step == num_steps)
@@ -228,17 +234,21 @@ class _Training:
       yield input_pipeline.step_arrays(batch)
 
   def validate(self, step, state):
-    """Returns `checkpoint.RANKING` of the state after so many steps."""
-    found = evaluate(
-      self.program.compiled.evaluate,
-      state.variables,
-      self.splits['validation'],
-      self.settings.batch_size,
-      self.program.mesh,
-    )
+    """Returns how the state after so many steps does on validation clips."""
+    steps = self.program.compiled
+    clips = self.splits['validation'], self.settings.batch_size
+    mesh = self.program.mesh
+    found = evaluate(steps.evaluate, state.variables, *clips, mesh)
     rate = self.program.rate_at(self.settings.learning_rate, step - 1)
     check_finite(found['loss'], step - 1, rate)
-    return {f'validation_{key}': found[key] for key in ('accuracy', 'loss')}
+    ranking = {f'validation_{key}': found[key] for key in ('accuracy', 'loss')}
+    if steps.evaluate_attacked:
+      attacked = evaluate_attacked(
+        steps.evaluate_attacked, state.variables, *clips, mesh
+      )
+      ranking[checkpoint.ATTACKED_ACCURACY] = attacked['accuracy']
+      ranking['validation_alignment'] = attacked['alignment']
+    return ranking
 
   def end_epoch(self, step, validation):
     """Returns the metrics of an epoch that was validated, and counts it."""
@@ -258,13 +268,40 @@ class _Training:
       'seconds_left': steps_left * self.saves.step_s(step),
     }
 
+  def warn_of_overfitting(self, metrics):
+    """Warns where the training attack is resisted and a stronger one is not.
+
+    Catastrophic overfitting (Wong et al. 2020): from one epoch to the next
+    clips under PGD are judged wrong, and those of training are not.
+    """
+    attacked, best = metrics.get(checkpoint.ATTACKED_ACCURACY), self.saves.best
+    if attacked is None or not best:
+      return
+    before = best[checkpoint.ATTACKED_ACCURACY]
+    if attacked < before / 2 and metrics['accuracy'] > before:
+      logger.warning(
+        '%s: catastrophic overfitting in epoch %d: accuracy under PGD is %.3f '
+        'where it was %.3f in epoch %d, which is kept; gradients at a clip and '
+        'near it agree to %.2f; train with more steps, n_fgsm, or a smaller '
+        'epsilon',
+        self.name,
+        metrics['epoch'],
+        attacked,
+        before,
+        best['best_epoch'],
+        metrics['validation_alignment'],
+      )
+
 
 def _log_epoch(name, metrics, num_epochs):
+  attacked = ''
+  if checkpoint.ATTACKED_ACCURACY in metrics:
+    attacked = f'under PGD {metrics[checkpoint.ATTACKED_ACCURACY]:.3f}, '
   logger.info(
     f'{name}: epoch {metrics["epoch"]}/{num_epochs}, '
     f'loss {metrics["loss"]:.3f}, accuracy {metrics["accuracy"]:.3f}, '
     f'validation accuracy {metrics["validation_accuracy"]:.3f}, '
-    f'{metrics["clips_per_s"]:.0f} clips/s, '
+    f'{attacked}{metrics["clips_per_s"]:.0f} clips/s, '
     f'{progress.duration(metrics["seconds_left"])} left'
   )
 

@@ -35,6 +35,29 @@ def evaluate(
   return {**means, 'answers': answers}
 
 
+def evaluate_attacked(
+  evaluate_step: Callable[..., dict[str, jax.Array]],
+  variables: dict[str, Any],
+  split: input_pipeline.Split,
+  batch_size: int,
+  mesh: sharding.Mesh,
+) -> dict[str, float]:
+  """Returns `accuracy` and `alignment` over a whole split under attack.
+
+  Takes what `evaluate` does, of a defended training's steps.
+  """
+  sums = []
+  for batch in input_pipeline.batches(split, batch_size, mesh):
+    preemption.check()
+    sums.append(evaluate_step(variables, input_pipeline.step_arrays(batch)))
+  sums = jax.device_get(sums)
+  total = {key: sum(float(s[key]) for s in sums) for key in sums[0]}
+  return {
+    'accuracy': total['num_correct'] / total['num_clips'],
+    'alignment': total['alignment'] / total['num_clips'],
+  }
+
+
 def _means(total):
   return {
     'loss': total['loss'] / total['num_clips'],

@@ -11,6 +11,7 @@ import optax
 from jax import sharding
 
 from advspeech import input_pipeline, parallel, transforms
+from advspeech.training import defence
 from advspeech.training.model import describe, make_model
 from advspeech.training.step import Steps, abstract_rate, decay, make_steps
 
@@ -70,6 +71,7 @@ class Program:
       mesh,
       self._schedule,
       augmentation(settings),
+      defence.make(settings['defence'], self.num_steps),
     )
     self.init = self._steps.init
 
@@ -87,11 +89,14 @@ class Program:
     batch = input_pipeline.abstract_batch(
       self._batch_size, self._clip_samples, self.mesh
     )
-    train, evaluate = self._steps.train, self._steps.evaluate
+    train, *evaluations = self._steps[1:]
     return Steps(
       self.init,
       train.lower(state, batch, rate).compile(),
-      evaluate.lower(state.variables, batch).compile(),
+      *(
+        step and step.lower(state.variables, batch).compile()
+        for step in evaluations
+      ),
     )
 
   def place_rate(self, learning_rate: float) -> jax.Array:

@@ -39,6 +39,7 @@ COLUMNS = (
   'learning_rate',
   'validation_accuracy',
   'validation_loss',
+  checkpoint.ATTACKED_ACCURACY,
   'best_epoch',
   'num_clips',
   'note',
@@ -46,7 +47,7 @@ COLUMNS = (
 
 
 def next_rates(
-  tried: Mapping[float, tuple[float, float]], low: float, high: float
+  tried: Mapping[float, tuple[float, ...]], low: float, high: float
 ) -> list[float]:
   """Returns the rates of the next round, ascending.
 
@@ -126,6 +127,7 @@ def search(
           'seed': config.seeds[0],
           'round': number,
           'num_clips': len(splits['validation']),
+          checkpoint.ATTACKED_ACCURACY: '',
           **metrics,
         }
       )

@@ -80,12 +80,12 @@ class Saves:
 
   def _go_by_the_best_left(self, last_epoch):
     """Makes the best checkpoint that is left the one to surpass."""
-    step, rank, epoch = self._checkpoints.best_step, None, 0
+    step, best, epoch = self._checkpoints.best_step, None, 0
     if step is not None:
-      rank = list(self._checkpoints.best_rank)
+      best = self._checkpoints.best_metrics
       epoch = self._checkpoints.progress(step)['num_epochs']
-    if rank != self._best:
-      if rank:
+    if best != self._best:
+      if best:
         successor = f'epoch {epoch}, the best one left,'
       elif self.num_epochs < last_epoch:
         successor = 'the best one from here on'
@@ -97,19 +97,14 @@ class Saves:
         self.best_epoch,
         successor,
       )
-    self._best, self.best_epoch = rank, epoch
+    self._best, self.best_epoch = best, epoch
 
   @property
   def best(self) -> dict[str, float] | None:
-    """`checkpoint.RANKING` of the best epoch, and `best_epoch`; None before."""
+    """How the best epoch was validated, and `best_epoch`; None before."""
     if self._best is None:
       return None
-    accuracy, minus_loss = self._best
-    return {
-      'validation_accuracy': accuracy,
-      'validation_loss': -minus_loss,
-      'best_epoch': self.best_epoch,
-    }
+    return {**self._best, 'best_epoch': self.best_epoch}
 
   def begin(self, step: int, save_every_s: float, num_steps: int) -> None:
     """Starts the clock that says when a save is due.
@@ -155,11 +150,11 @@ class Saves:
     Args:
       step: Steps done.
       state: After them.
-      ranking: `checkpoint.RANKING` of a new best epoch. What else is saved
-        depends on the clock, and is not ranked.
+      ranking: What `checkpoint.rank` takes, of a new best epoch. What else is
+        saved depends on the clock, and is not ranked.
     """
     if ranking:
-      self._best = list(checkpoint.rank(ranking))
+      self._best = dict(ranking)
       self.best_epoch = self.num_epochs
     self._sums.read()
     self._checkpoints.save(
@@ -189,10 +184,11 @@ class Saves:
     Args:
       step: Steps done.
       state: After them.
-      ranking: `checkpoint.RANKING` of this epoch.
+      ranking: What `checkpoint.rank` takes, of this epoch.
       is_last: Whether the training ends with it.
     """
-    if self._best is None or list(checkpoint.rank(ranking)) > self._best:
+    rank = checkpoint.rank
+    if self._best is None or rank(ranking) > rank(self._best):
       self.save(step, state, ranking)
     elif is_last or step - self._saved_step >= self._save_every:
       self.save(step, state)

@@ -12,6 +12,7 @@ from jax import sharding
 
 from advspeech import audio, models, parallel, randomness, transforms
 from advspeech.attacks import losses
+from advspeech.training import defence as defences
 
 
 class TrainState(NamedTuple):
@@ -39,11 +40,15 @@ class Steps(NamedTuple):
     train: Maps (state, batch, learning_rate) to (state, sums over valid rows);
       the rate is the one that training begins with, a float32 scalar.
     evaluate: Maps (variables, batch) to sums over valid rows.
+    evaluate_attacked: The same under the attack that a defended training's
+      epochs are judged by, with `alignment` (`defence.attacked`); None of one
+      without a defence.
   """
 
   init: Callable[..., TrainState]
   train: Callable[..., tuple[TrainState, dict[str, jax.Array]]]
   evaluate: Callable[..., dict[str, jax.Array]]
+  evaluate_attacked: Callable[..., dict[str, jax.Array]] | None = None
 
 
 def decay(factor: float, num_steps: int) -> optax.Schedule:
@@ -61,6 +66,7 @@ def make_steps(
   mesh: sharding.Mesh,
   schedule: optax.Schedule | None = None,
   augment: transforms.Apply | None = None,
+  defence: defences.Defence | None = None,
 ) -> Steps:
   """Returns init, train and evaluate steps, compiled for the mesh.
 
@@ -69,8 +75,8 @@ def make_steps(
   partitioner, the gradient of the LSTM's kernel is summed over devices at
   every frame of the backward loop. Batch norm's statistics are those of the
   global batch. Dropout draws from (seed, step, device), augmentation from
-  (seed, utterance id, step): both are the same after a restart, and the latter
-  on any number of devices.
+  (seed, utterance id, step), and so does a defence: all are the same after a
+  restart, and the latter on any number of devices.
 
   Args:
     model: Unbound, as `models.create_model` makes it for norm_axis 'data'.
@@ -82,6 +88,7 @@ def make_steps(
       it at every step if None.
     augment: Maps audio [batch, time], keys [batch] and mask [batch, time] to
       what is trained on; None for the clips as they are.
+    defence: How they are perturbed then; None for not at all.
   """
   copies, rows = parallel.replicated(mesh), parallel.sharded(mesh)
   train = jax.shard_map(
@@ -91,6 +98,7 @@ def make_steps(
       tx,
       schedule or (lambda step: 1.0),
       augment,
+      defence,
     ),
     mesh=mesh,
     in_specs=(copies.spec, rows.spec, copies.spec),
@@ -109,6 +117,7 @@ def make_steps(
       donate_argnums=0,
     ),
     evaluate=make_eval_step(model, mesh),
+    evaluate_attacked=make_eval_step(model, mesh, defence) if defence else None,
   )
 
 
@@ -118,12 +127,22 @@ def abstract_rate(mesh: sharding.Mesh) -> jax.ShapeDtypeStruct:
 
 
 def make_eval_step(
-  model: nn.Module, mesh: sharding.Mesh
+  model: nn.Module,
+  mesh: sharding.Mesh,
+  defence: defences.Defence | None = None,
 ) -> Callable[..., dict[str, jax.Array]]:
-  """Returns the evaluation step alone; see `Steps`."""
+  """Returns the evaluation step alone; see `Steps`.
+
+  Args:
+    model: Unbound.
+    mesh: Where to run.
+    defence: At whose radius clips are attacked; None for clean ones.
+  """
   copies, rows = parallel.replicated(mesh), parallel.sharded(mesh)
   evaluate = jax.shard_map(
-    functools.partial(_eval_step, model),
+    functools.partial(_eval_step, model)
+    if defence is None
+    else functools.partial(_attacked_eval_step, model, defence),
     mesh=mesh,
     in_specs=(copies.spec, rows.spec),
     out_specs=copies.spec,
@@ -140,16 +159,31 @@ def _init(model, tx, clip_samples, key):
   return TrainState(jnp.zeros((), jnp.int32), variables, opt_state, rng)
 
 
-def _train_step(model, tx, schedule, augment, state, batch, learning_rate):
+def _train_step(
+  model, tx, schedule, augment, defence, state, batch, learning_rate
+):
   """Returns the next state and the sums, for one device's rows."""
-  valid = batch['valid']
+  clips, valid = batch['audio'], batch['valid']
   key = jax.random.wrap_key_data(state.rng)
-  of_dropout, of_clips = (jax.random.fold_in(key, i) for i in range(2))
-  clips = batch['audio']
+  of_dropout, of_clips, of_defence = (
+    jax.random.fold_in(key, i) for i in range(3)
+  )
+
+  def keys_of(key):
+    keys = randomness.clip_keys(key, batch['id_words'])
+    return jax.vmap(jax.random.fold_in, (0, None))(keys, state.step)
+
   if augment:
-    keys = randomness.clip_keys(of_clips, batch['id_words'])
-    keys = jax.vmap(jax.random.fold_in, (0, None))(keys, state.step)
-    clips = augment(clips, keys, batch['mask'])
+    clips = augment(clips, keys_of(of_clips), batch['mask'])
+  beta = 0.0
+  if defence:
+    beta = defence.beta
+    found = _perturbed(
+      model, defence, state, {**batch, 'audio': clips}, keys_of(of_defence)
+    )
+    # Clean clips beside them share the pass, and batch norm's statistics.
+    clips = jnp.concatenate([clips, found]) if beta else found
+    valid = jnp.concatenate([valid, valid]) if beta else valid
   others = [name for name in state.variables if name != 'params']
 
   def loss_fn(params):
@@ -161,8 +195,11 @@ def _train_step(model, tx, schedule, augment, state, batch, learning_rate):
       rngs={'dropout': _device_key(of_dropout, state.step)},
       mutable=others,
     )
-    loss = losses.cross_entropy(logits, batch['label'])
-    return jnp.sum(loss * valid), (logits, updates)
+    answers = logits[: len(batch['valid'])]
+    loss = losses.cross_entropy(answers, batch['label'])
+    if beta:
+      loss += beta * defences.divergence(answers, logits[len(answers) :])
+    return jnp.sum(loss * batch['valid']), (answers, updates)
 
   grads, (logits, updates) = jax.grad(loss_fn, has_aux=True)(
     state.variables['params']
@@ -182,6 +219,18 @@ def _train_step(model, tx, schedule, augment, state, batch, learning_rate):
     state.rng,
   )
   return state, {**sums, 'grad_norm': optax.tree.norm(grads)}
+
+
+def _perturbed(model, defence, state, batch, keys):
+  """Returns what a defended step trains on in the place of its clips."""
+
+  def of_rows(rows, keys):
+    logits_fn = functools.partial(model.apply, state.variables, train=False)
+    problem = defences.pose(logits_fn, rows, keys)
+    return defences.perturbed(defence, problem, rows['mask'], state.step)
+
+  at_once = models.clips_at_once(model, *batch['audio'].shape)
+  return parallel.map_rows(of_rows, at_once, batch, keys)
 
 
 def _device_key(key, step):
@@ -215,6 +264,26 @@ def _eval_step(model, variables, batch):
   # Whole numbers, in whatever precision; a class has few clips a batch.
   answers = jnp.sum(true[:, :, None] * predicted[:, None], 0)
   return jax.lax.psum(_sums(logits, batch) | {'answers': answers}, 'data')
+
+
+def _attacked_eval_step(model, defence, variables, batch):
+  """Returns the sums over all devices under attack, from one device's rows."""
+
+  def of_rows(rows):
+    logits_fn = functools.partial(model.apply, variables, train=False)
+    # The same for every epoch: their errors are compared.
+    keys = randomness.clip_keys(jax.random.key(0), rows['id_words'])
+    problem = defences.pose(logits_fn, rows, keys)
+    attacked, alignment = defences.attacked(defence, problem, rows['mask'])
+    return logits_fn(attacked), alignment
+
+  clips = batch['audio']
+  logits, alignment = parallel.map_rows(
+    of_rows, models.clips_at_once(model, *clips.shape), batch
+  )
+  sums = _sums(logits, batch)
+  sums['alignment'] = jnp.sum(alignment * batch['valid'])
+  return jax.lax.psum(sums, 'data')
 
 
 def _sums(logits, batch):

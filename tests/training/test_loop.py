@@ -35,29 +35,8 @@ from advspeech.training import summary as summary_lib
 pytestmark = pytest.mark.usefixtures('shallow_networks')
 
 
-@pytest.fixture
-def config():
-  return tiny.get_config()
-
-
 # Of plain gradient descent the step is then the gradient.
 RATE, STILL = np.float32(1.0), np.float32(0.0)
-
-
-@pytest.fixture
-def stop_at(monkeypatch):
-  """Returns a function: training stops at the n-th check of signals."""
-
-  def set_to(number):
-    calls = iter(range(1, 10**6))
-
-    def check():
-      if next(calls) == number:
-        raise preemption.Stopped(signal.SIGTERM)
-
-    monkeypatch.setattr(preemption, 'check', check)
-
-  return set_to
 
 
 @pytest.mark.parametrize(
