@@ -136,7 +136,7 @@ def search(
       functools.partial(storage.write_table, path, COLUMNS, rows),
       f'round {number} of {path} is written',
     )
-  if not any(math.isfinite(loss) for _, loss in tried.values()):
+  if not any(math.isfinite(rank[-1]) for rank in tried.values()):
     raise errors.InputError(
       f'{model_name}: the loss stopped being finite at every rate tried, '
       f'{sorted(tried)}; lower config.lr_search.low'
