@@ -12,6 +12,9 @@ DEMO = ['espeakng-loader>=0.2.4']
 # Clients of gs:// and s3://.
 BUCKETS = ['gcsfs>=2025.2', 's3fs>=2025.2']
 
+# Builds the reference of functions from their docstrings.
+DOCS = ['pdoc>=15']
+
 # The TPU's library; its compiler runs on any machine.
 TPU = ['jax[tpu]>=0.10.2,<0.13']
 
@@ -58,6 +61,7 @@ setuptools.setup(
   extras_require={
     'demo': DEMO,
     'buckets': BUCKETS,
+    'docs': DOCS,
     'test': [
       *DEMO,
       *BUCKETS,
@@ -66,6 +70,7 @@ setuptools.setup(
       'hypothesis>=6.100',
       'kubernetes-validate>=1.29',
       'moto[server]>=5',
+      *DOCS,
       'pytest>=8',
       'pytest-xdist>=3.6',
       'ruff>=0.12',
