@@ -81,6 +81,7 @@ def examine(
   for topic, folder in (('--workdir', workdir), ('data', data_dir)):
     rows.append((topic, _examine_folder(folder)))
   rows += [
+    ('corpus', experiment.describe_corpus(config)),
     ('compiled', _compilation_cache()),
     ('huge pages', _huge_pages()),
     ('sound files', ', '.join(_sound_formats())),

@@ -29,6 +29,7 @@ def test_a_machine_is_described(tmp_path, monkeypatch):
   )
   assert found['compiled'] == 'programs are kept in /cache'
   assert 'FLAC' in found['sound files']
+  assert found['corpus'] == 'espeak: not prepared yet, synthesised then'
   assert list(tmp_path.iterdir()) == []  # nothing is left behind
 
 
@@ -67,6 +68,26 @@ def test_what_would_fail_a_run_is_refused(tmp_path, monkeypatch):
     errors.InputError, match=r'process 1 does not see what process 0 writes to'
   ):
     doctor.examine(config, str(tmp_path / 'run'))
+
+
+def test_recordings_that_are_not_there_are_missed_before_a_run(tmp_path):
+  config = config_of(tmp_path)
+  config.corpus.name = 'ravdess'
+  with pytest.raises(errors.InputError, match='say where it is with --config'):
+    doctor.examine(config, str(tmp_path / 'run'))
+  config.corpus.folder = str(tmp_path / 'recordings')
+  with pytest.raises(errors.InputError, match='recordings is not a folder'):
+    doctor.examine(config, str(tmp_path / 'run'))
+  (tmp_path / 'recordings').mkdir()
+  found = dict(doctor.examine(config, str(tmp_path / 'run')))
+  assert found['corpus'].startswith('ravdess: not prepared yet, from ')
+
+
+def test_a_prepared_corpus_needs_no_recordings(tmp_path, espeak_dir):
+  config = config_of(tmp_path)
+  config.data_dir = str(espeak_dir)
+  found = dict(doctor.examine(config, str(tmp_path / 'run')))
+  assert found['corpus'].startswith('espeak: prepared, ')
 
 
 @pytest.mark.slow

@@ -88,6 +88,26 @@ def is_prepared(name: str, **where: str) -> bool:
   return is_there(source.builder(), source)
 
 
+def describe(name: str, **where: str) -> str:
+  """Returns where a corpus' data set lies, or what it will be made from.
+
+  Args:
+    name: A key of `BUILDERS`.
+    **where: `folder` and so on; see `Source`.
+
+  Raises:
+    errors.InputError: If it is not prepared and its recordings are not there.
+  """
+  source = Source(name, **where)
+  dataset = source.builder()
+  if is_there(dataset, source):
+    return f'{name}: prepared, {source.place(dataset)}'
+  if name in SYNTHESISED:
+    return f'{name}: not prepared yet, synthesised then'
+  dataset.check_folder()
+  return f'{name}: not prepared yet, from {dataset.folder} then'
+
+
 def _discard(dataset, source):
   """Removes a data set, which is never half there under its name."""
   path = dataset.data_path

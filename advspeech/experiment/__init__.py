@@ -12,7 +12,12 @@ import ml_collections
 from advspeech import parallel, report
 from advspeech.experiment import stages
 from advspeech.experiment.attacking import attack
-from advspeech.experiment.data import count_clips, is_prepared, prepare
+from advspeech.experiment.data import (
+  count_clips,
+  describe_corpus,
+  is_prepared,
+  prepare,
+)
 from advspeech.experiment.run import Run
 from advspeech.experiment.stages import Stage, write_page
 from advspeech.experiment.studying import study
@@ -26,6 +31,7 @@ __all__ = [
   'check_devices',
   'compare',
   'count_clips',
+  'describe_corpus',
   'is_prepared',
   'prepare',
   'reproduce',

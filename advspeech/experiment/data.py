@@ -57,6 +57,15 @@ def is_prepared(config: ml_collections.ConfigDict) -> bool:
   return corpora.is_prepared(config.corpus.name, **_where(config))
 
 
+def describe_corpus(config: ml_collections.ConfigDict) -> str:
+  """Returns where the config's corpus is, or what it will be made from.
+
+  Raises:
+    errors.InputError: If it is not prepared and its recordings are not there.
+  """
+  return corpora.describe(config.corpus.name, **_where(config))
+
+
 def count_clips(
   config: ml_collections.ConfigDict,
 ) -> tuple[int, dict[str, int]]:
