@@ -245,3 +245,20 @@ def test_logits_that_depend_on_the_batch_are_found():
     'error',
   )
   assert checks.batch_dependent_logits(lambda x: x @ weights, audio) == []
+
+
+def test_an_attack_without_gradients_that_breaks_more_is_found():
+  own = {'fgsm': wrong(20), 'pgd': wrong(40)}
+  other = {'square': wrong(60), 'pgd on b seed 0': wrong(10)}
+  finding = only(
+    checks.masked_gradients(own, other, 0.01), 'masked_gradients', 'warning'
+  )
+  assert (finding.values['own'], finding.values['other']) == ('pgd', 'square')
+  assert 'errs on 60.0%' in finding.sentence
+  for unmasked in ({'square': wrong(40)}, {'square': wrong(44)}, {}):
+    assert checks.masked_gradients(own, unmasked, 0.01) == []
+  assert checks.masked_gradients({}, other, 0.01) == []
+  # Six more would do for one attack, not for the strongest of ten.
+  close = {str(i): wrong(46) for i in range(10)}
+  assert checks.masked_gradients(own, {'square': close['0']}, 0.01)
+  assert checks.masked_gradients(own, close, 0.01) == []

@@ -23,6 +23,7 @@ from advspeech.checks.curve import (
 from advspeech.checks.finding import (
   Finding,
 )
+from advspeech.checks.masking import masked_gradients
 from advspeech.checks.outputs import (
   GradientShares,
   batch_dependent_logits,
@@ -42,6 +43,7 @@ __all__ = [
   'gradient_findings',
   'gradient_shares',
   'logits_look_like_softmax',
+  'masked_gradients',
   'most_given',
   'non_monotone_curve',
   'one_answer',

@@ -320,6 +320,36 @@ def test_a_falling_curve_of_features_is_reported_in_their_unit(work, results):
   )
 
 
+def test_a_model_that_queries_break_and_gradients_do_not_is_named(
+  work, results
+):
+  judged = results.judged[PLAN[0]]
+  member = dataclasses.replace(
+    work.members[0], labels=np.zeros(NUM_CLIPS, np.int32)
+  )
+  plan = (make_planned('fgsm'), make_planned('square'))
+  right = np.zeros_like(judged.predictions)
+  found = {}
+  for broken in (0, 1):
+    predictions = [right.copy(), right.copy()]
+    predictions[broken][1:, 0] = 1
+    one = dataclasses.replace(
+      results,
+      sweep=dataclasses.replace(work, plan=plan, members=[member]),
+      judged={
+        planned: judged._replace(predictions=x)
+        for planned, x in zip(plan, predictions, strict=True)
+      },
+    )
+    found[broken] = [
+      f for f in sweep.findings(one) if f['name'] == 'masked_gradients'
+    ]
+  assert found[0] == []  # the gradient breaks more, as it should
+  (finding,) = found[1]
+  assert (finding['source'], finding['attack']) == ('wavecnn', None)
+  assert finding['values']['other'] == 'square'
+
+
 def test_an_attack_on_a_model_itself_is_paired_with_one_on_another(
   members, split, tmp_path
 ):
