@@ -73,8 +73,9 @@ def get_config() -> ml_collections.ConfigDict:
       # The hypothetical model: attacks are made on it, tried on all.
       'source': 'wavecnn',
       # Beside the sweep: 'gradients' (Figure 5, equations 3 to 5 and 8 to 12),
-      # 'features' (equations 6 and 7) and 'rounding' (what training the same
-      # seed again moves, where sums round otherwise).
+      # 'features' (equations 6 and 7), 'rounding' (what training the same seed
+      # again moves, where sums round otherwise) and 'verification' (Figure 1:
+      # an impostor is accepted).
       'studies': ('gradients',),
       'gradients': {
         # Clips that input gradients are studied on, evenly spread over the
@@ -100,6 +101,27 @@ def get_config() -> ml_collections.ConfigDict:
         # Trainings of the first seed beside the run's own, with the rows of
         # every batch in another order.
         'num_orders': 4,
+      },
+      # Half of the corpus' speakers set thresholds, the other half is judged.
+      'verification': {
+        # All are attacked, all judge: 'resemblyzer' (its weights: pip install
+        # --no-deps Resemblyzer==0.1.4), models of this run by what their last
+        # layer is given, or your own as 'package.module:function'.
+        'embedders': ('resemblyzer', 'wavecnn'),
+        # Of each kind: targets, impostors of the same and the other sex.
+        'num_trials': 200,
+        # The same of the speakers who set thresholds.
+        'num_validation': 1000,
+        # Clips of a claimed speaker, and as many others that an attack sees.
+        'num_enrolled': 3,
+        # A file of lines 'label enrol test' in place of trials drawn.
+        'trials': '',
+        # On the waveform, not targeted; see `advspeech.attacks.names()`.
+        'attacks': ('fgsm', 'pgd'),
+        # In any unit, as those of the sweep.
+        'epsilons': ('50dbsnr', '40dbsnr', '30dbsnr', '20dbsnr'),
+        # Of impostors, at which the smaller of the two thresholds is fixed.
+        'far': 0.01,
       },
       # One pair of models a seed ("We perform the attack twice").
       'seeds': (0, 1),

@@ -10,6 +10,8 @@ from advspeech.studies.features import norm_tables, norms
 from advspeech.studies.features import tables as feature_tables
 from advspeech.studies.gradients import summary as summary_lib
 from advspeech.studies.gradients import tables as gradient_tables
+from advspeech.studies.verification import attacked
+from advspeech.studies.verification import tables as verification_tables
 from advspeech.sweep import tables
 from advspeech.sweep.findings import FIELDS
 from configs import quickstart
@@ -488,6 +490,63 @@ def write_everything_else(folder, classes=CLASSES):
   write_gradients(folder / 'studies' / 'gradients')
   write_features(folder / 'studies' / 'features')
   write_rounding(folder)
+  write_verification(folder / 'studies' / 'verification')
+
+
+def write_verification(folder):
+  """Writes tables of one embedder under FGSM, of 12 speakers."""
+  folder.mkdir(parents=True)
+  scores = np.linspace(-0.2, 1, 20)
+  ends = {'': 0.0, '_low': -0.1, '_high': 0.1}
+  tables_of = {
+    'scores': [
+      {
+        'embedder': 'resemblyzer',
+        'part': part,
+        'trial': f'trial-{i}',
+        'kind': 'target' if i % 3 else 'cross_sex',
+        'score': score,
+      }
+      for part in ('validation', 'test')
+      for i, score in enumerate(scores)
+    ],
+    'clean': [
+      {
+        **dict.fromkeys(verification_tables.CLEAN_COLUMNS, 0.25),
+        'embedder': 'resemblyzer',
+        'operating': operating,
+        'num_speakers': 12,
+        'num_heard': 0,
+      }
+      for operating in ('eer', 'far')
+    ],
+    'attacked': [
+      {
+        **dict.fromkeys(attacked.COLUMNS, 0.5),
+        'source': 'resemblyzer',
+        'embedder': 'resemblyzer',
+        'attack': 'fgsm',
+        'norm': 'linf',
+        'control': control,
+        'format': 'int16' if control == 'int16' else 'memory',
+        **{'epsilon_given': '20dbsnr', 'epsilon': 0.01, 'epsilon_unit': ''},
+        'mean_snr_db': 20.0,
+        'kind': kind,
+        'operating': 'far',
+        **{'num_trials': 40, 'num_speakers': 12, 'known_rate': ''},
+        **{f'clean_rate{end}': 0.2 + x for end, x in ends.items()},
+        **{
+          f'rate{end}': 0.3 + 0.5 * (not control) + x for end, x in ends.items()
+        },
+        **{f'more{end}': 0.5 + x for end, x in ends.items()},
+      }
+      | ({'control': ''} if control == 'int16' else {})
+      for kind in ('target', 'same_sex', 'cross_sex', 'impostor')
+      for control in ('', 'int16', 'random_sign', 'gaussian', 'shuffled')
+    ],
+  }
+  for name, rows in tables_of.items():
+    storage.write_table(folder / f'{name}.csv', tuple(rows[0]), rows)
 
 
 def write_rounding(run):

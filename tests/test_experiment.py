@@ -183,7 +183,7 @@ NOTHING = 'leaves nothing to attack'
     ('sweep.masks', ('3-1s',), "a mask must be all, .*got '3-1s'"),
     ('sweep.transforms', ('echo',), "a transform must be one of .*got 'echo'"),
     ('sweep.sources', ('wavenet',), "must be among config.models.*'wavenet'"),
-    ('studies', ('gradient',), "features, rounding, or .*'gradient'"),
+    ('studies', ('gradient',), "rounding, verification, or .*'gradient'"),
     ('gradients.split', 'dev', "one of train, validation, test, got 'dev'"),
     ('gradients.examples', ('a', 'a'), f'gradients.examples {TWICE}'),
     ('gradients.checkpoints', ('a/b', 'a/b/'), f'checkpoints {TWICE}'),
@@ -246,6 +246,10 @@ NUMBERS = {
   'features.num_clips': ((1, -1), (0, -2, 4.0)),
   'features.num_scored': ((0, 5, -1), (-2, 4.0)),
   'rounding.num_orders': ((1, 8), (0, -1, 2.0)),
+  'verification.num_trials': ((1, 500), (0, -1, 4.0)),
+  'verification.num_validation': ((1, 500), (0, -1, 4.0)),
+  'verification.num_enrolled': ((1, 9), (0, -1, 4.0)),
+  'verification.far': ((0.001, 0.5), (0.0, -0.1, 1.0)),
 }
 NO_NUMBERS = (float('nan'), float('inf'), -float('inf'), True, '1', None)
 

@@ -125,16 +125,22 @@ def test_studies_of_a_trained_run_become_part_of_its_page(tiny, tmp_path):
   run = tmp_path / 'run'
   shutil.copytree(tiny[0], run)
   args = (*tiny[1][:-1], f'--workdir={run}')
-  all_of_them = "--config.studies=('gradients', 'features', 'rounding')"
+  names = ('gradients', 'features', 'rounding', 'verification')
+  all_of_them = f'--config.studies={names}'
   settings = (
     '--config.gradients.num_studied=2',
     f'--config.gradients.checkpoints={run}/wavecnn-seed0',
     '--config.features.num_clips=2',
     '--config.features.num_scored=1',
     '--config.rounding.num_orders=1',
+    "--config.verification.embedders=('wavecnn',)",
+    "--config.verification.attacks=('fgsm',)",
+    "--config.verification.epsilons=('20dbsnr',)",
+    '--config.verification.num_trials=4',
+    '--config.verification.num_enrolled=1',
   )
   for name, *more in (
-    ('study', 'gradients', 'features', 'rounding'),
+    ('study', *names),
     # There is nothing to train, but from now on it is a run of all.
     ('train', all_of_them),
     ('report',),
@@ -152,6 +158,8 @@ def test_studies_of_a_trained_run_become_part_of_its_page(tiny, tmp_path):
   assert {row['num_clips'] for row in budgets} == {'2'}
   orders = table(run / 'studies' / 'rounding' / 'orders.csv')
   assert {row['num_trainings'] for row in orders} == {'2'}
+  judged = table(run / 'studies' / 'verification' / 'attacked.csv')
+  assert {row['num_trials'] for row in judged} == {'4', '8'}
   page = (run / 'report' / 'index.html').read_text()
   assert 'was not run' not in page
   for name in ('gradients/accumulation', 'features/error_against_snr-seed0'):

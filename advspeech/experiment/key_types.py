@@ -72,6 +72,8 @@ NAME_LISTS = (
   'sweep.sources',
   'sweep.transforms',
   'sweep.victims',
+  'verification.attacks',
+  'verification.embedders',
 )
 TEXTS = (
   'corpus.folder',
@@ -84,6 +86,7 @@ TEXTS = (
   'training.defence.name',
   'split.by',
   'gradients.split',
+  'verification.trials',
 )
 
 

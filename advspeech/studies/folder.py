@@ -1,4 +1,4 @@
-"""Whose a study's folder is: of which models, clips and settings.
+"""A study's folder: of which models, clips and settings it is, and its arrays.
 
 `experiment.folder` holds a run to its config. A study may also be run from
 Python, and the config does not say which models its paths lead to, how many
@@ -7,10 +7,14 @@ epochs they were trained, or which clips a data set holds.
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from advspeech import errors, storage
+from flax import traverse_util
+
+from advspeech import errors, parallel, storage
+
+Tree = dict[str, Any]
 
 
 def claim(folder: str, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,3 +53,16 @@ def claim(folder: str, settings: Mapping[str, Any]) -> dict[str, Any]:
   storage.make_folder(folder)
   storage.write_json(path, settings)
   return settings
+
+
+def cached(path: str, make: Callable[[], Tree]) -> Tree:
+  """Returns a tree of arrays from an .npz file, computed if it is missing."""
+  if not parallel.agree(lambda: storage.exists(path)):
+    tree = make()
+    parallel.on_lead(
+      lambda: storage.write_arrays(
+        path, traverse_util.flatten_dict(tree, sep='/')
+      ),
+      f'{path} is written',
+    )
+  return traverse_util.unflatten_dict(storage.read_arrays(path), sep='/')

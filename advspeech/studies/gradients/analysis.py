@@ -13,7 +13,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import traverse_util
 
 from advspeech import (
   attacks,
@@ -24,7 +23,6 @@ from advspeech import (
   models,
   over_clips,
   parallel,
-  storage,
 )
 from advspeech.models import frontend
 
@@ -209,16 +207,3 @@ def cast(tree: Any, dtype: Any) -> Any:
     lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x,
     tree,
   )
-
-
-def cached(path: str, make: Callable[[], Tree]) -> Tree:
-  """Returns a tree of arrays from an .npz file, computed if it is missing."""
-  if not parallel.agree(lambda: storage.exists(path)):
-    tree = make()
-    parallel.on_lead(
-      lambda: storage.write_arrays(
-        path, traverse_util.flatten_dict(tree, sep='/')
-      ),
-      f'{path} is written',
-    )
-  return traverse_util.unflatten_dict(storage.read_arrays(path), sep='/')

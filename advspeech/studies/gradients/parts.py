@@ -15,7 +15,7 @@ from advspeech import (
   progress,
   storage,
 )
-from advspeech.studies.folder import claim as claim_folder
+from advspeech.studies import folder as folder_lib
 from advspeech.studies.gradients import (
   analysis,
   growth,
@@ -80,7 +80,7 @@ def write(
     'confidence': confidence,
   }
   parallel.on_lead(
-    lambda: claim_folder(folder, settings),
+    lambda: folder_lib.claim(folder, settings),
     f'{folder} belongs to this study',
   )
   table = os.path.join(folder, 'summary.csv')
@@ -143,7 +143,7 @@ def _arrays(
   )
 
   def cached(name, make):
-    arrays = analysis.cached(os.path.join(folder, f'{name}.npz'), make)
+    arrays = folder_lib.cached(os.path.join(folder, f'{name}.npz'), make)
     meter.update(name)
     return arrays
 

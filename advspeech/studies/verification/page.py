@@ -1,0 +1,72 @@
+"""What the study shows on the page."""
+
+import importlib.resources
+from typing import Any
+
+from advspeech import section
+from advspeech.studies.verification import figures, parts
+
+
+def figure_list(results: section.Results) -> list[section.Figure]:
+  """Returns the figures."""
+  return [
+    section.Figure(
+      'rates',
+      lambda: figures.rates(results),
+      'Impostors accepted and targets rejected against signal-to-noise ratio, '
+      'a panel for each pair of embedder attacked and embedder that judges, '
+      'beside noise of equal size.',
+      'Figure 1 of the paper in numbers: impostors accepted (FAR) and targets '
+      'rejected (FRR) at the threshold fixed on clean trials of other '
+      'speakers. Broad and pale: the most harmful noise of the same size.',
+    ),
+    section.Figure(
+      'det',
+      lambda: figures.det(results),
+      'Targets rejected against impostors accepted, on probit axes, a curve '
+      'an embedder for the speakers who set thresholds and those judged.',
+      'Clean trials: FRR against FAR over all thresholds. Dots: those that '
+      'were fixed. Dotted: the speakers they were fixed on.',
+    ),
+  ]
+
+
+def make(results: section.Results) -> section.Section:
+  """Returns the section."""
+  package = importlib.resources.files('advspeech.studies.verification')
+  return section.Section(
+    package.joinpath('section.html.j2').read_text(encoding='utf-8'),
+    {
+      'clean': results.table('clean'),
+      'attacked': attacked(results),
+      'embedder_title': figures.title,
+      'kind_titles': {
+        'target': 'targets rejected',
+        'same_sex': 'impostors of the same sex accepted',
+        'cross_sex': 'impostors of the other sex accepted',
+        'impostor': 'impostors accepted',
+      },
+    },
+  )
+
+
+def attacked(results: section.Results) -> list[dict[str, Any]]:
+  """Returns rates at the threshold for a small FAR, a row an attack and kind.
+
+  With the row of the control that harms most (`noise`), and what is left of the
+  attack in a 16-bit file (`int16`).
+  """
+  rows = [
+    row for row in results.table('attacked') if row['operating'] == parts.FAR
+  ]
+  keys = ('source', 'embedder', 'attack', 'epsilon_given', 'kind')
+  beside: dict[Any, list[Any]] = {}
+  for row in rows:
+    beside.setdefault(tuple(row[key] for key in keys), []).append(row)
+  found = []
+  for group in beside.values():
+    (made,) = (r for r in group if not r['control'] and r['format'] == 'memory')
+    (saved,) = (r for r in group if r['format'] == 'int16')
+    noise = max((r for r in group if r['control']), key=lambda row: row['rate'])
+    found.append({**made, 'noise': noise, 'int16': saved})
+  return found

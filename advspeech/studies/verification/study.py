@@ -1,0 +1,99 @@
+"""The study of speaker verification, as a stage runs it."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from advspeech import (
+  embedders,
+  errors,
+  parallel,
+  registry,
+  storage,
+  studies,
+  sweep,
+)
+from advspeech.studies.verification import claims, page, parts, tables
+
+
+class VerificationStudy(studies.Study):
+  """Impostors who are accepted and targets who are not: Figure 1."""
+
+  name = 'verification'
+  title = 'Speaker verification under attack'
+  table = tables.LAST
+  figures = staticmethod(page.figure_list)
+  claims = staticmethod(claims.of_study)
+  section = staticmethod(page.make)
+  numbers: Mapping[str, str] = {
+    'num_trials': 'whole [1, 1000000]',
+    'num_validation': 'whole [1, 1000000]',
+    'num_enrolled': 'whole [1, 1000]',
+    'far': '(0, 1)',
+  }
+
+  def check(self, config: Any) -> None:
+    """Raises errors.InputError at settings that cannot be run."""
+    settings = config.verification
+    for key in ('embedders', 'attacks', 'epsilons'):
+      if not settings[key]:
+        raise errors.InputError(
+          f'config.verification.{key} must name at least one, got '
+          f'{settings[key]!r}'
+        )
+    for key in ('embedders', 'attacks'):
+      registry.check_short_names(f'config.verification.{key}', settings[key])
+      errors.check_distinct(f'config.verification.{key}', settings[key])
+    for epsilon in sweep.parse_epsilons(settings.epsilons):
+      if epsilon.unit != 'dbsnr' and not epsilon.radii(1.0) <= 1:
+        raise errors.InputError(
+          'an epsilon of config.verification.epsilons must be at most 1 (audio '
+          f'lies in [0, 1]), got {epsilon.text}'
+        )
+    for name in settings.attacks:
+      attack = sweep.make_attack(config, name)
+      if attack.targeted or attack.fitted or attack.unit:
+        raise errors.InputError(
+          'config.verification.attacks must be on the waveform of one clip, '
+          f'towards or away from a speaker by themselves, got {name!r}; use '
+          'fgsm, pgd, apgd_margin or their like'
+        )
+    if self.name in config.studies:
+      check_embedders(config)
+
+  def run(self, run: Any, folder: str) -> None:
+    """Attacks every embedder; all judge.
+
+    Args:
+      run: An `experiment.Run`.
+      folder: Of the tables.
+
+    Raises:
+      errors.InputError: If trials or embedders do not fit, or a model is not
+        trained.
+    """
+    check_embedders(run.config)
+    last = os.path.join(folder, self.table)
+    if parallel.agree(lambda: storage.exists(last)):
+      return
+    results = parts.make(run, folder)
+    parallel.on_lead(
+      lambda: tables.write(folder, results, run.config.sweep.confidence),
+      f'{last} is written',
+    )
+
+
+STUDY = VerificationStudy()
+
+
+def check_embedders(config: Any) -> None:
+  """Raises errors.InputError at a name that is no embedder's."""
+  for name in config.verification.embedders:
+    if name in config.models or name in embedders.NAMES:
+      continue
+    if not registry.is_own(name):
+      raise errors.InputError(
+        'config.verification.embedders must be among '
+        f'{", ".join((*embedders.NAMES, *config.models))}, or your own as '
+        f'package.module:function, got {name!r}'
+      )

@@ -1,0 +1,338 @@
+"""Embedders are attacked as trials say, and what comes out is on the page."""
+
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import report_runs as runs
+import tiny
+import voices
+
+from advspeech import (
+  audio,
+  checkpoint,
+  embedders,
+  errors,
+  experiment,
+  models,
+  over_clips,
+  report,
+  section,
+  storage,
+  studies,
+)
+from advspeech.statistics import verification
+from advspeech.studies.verification import claims, figures, parts, scoring
+
+BANDS = 'voices:bands'
+EPSILONS = ('0.0', '20dbsnr', '0dbsnr')
+
+
+def tiny_classifier(seed=0):
+  model = models.create_model(tiny.MODEL, 2, width=12)
+  variables = jax.jit(
+    lambda x: model.init(jax.random.key(seed), x, train=False)
+  )(jnp.zeros((1, voices.TIME)))
+  return checkpoint.Classifier(
+    model, variables, {'clip_samples': voices.TIME, 'classes': ['a', 'b']}, 1
+  )
+
+
+@pytest.fixture(scope='module')
+def run():
+  """A run with one model, as far as the study asks of one."""
+  config = tiny.get_config()
+  config.models, config.source = (tiny.MODEL,), tiny.MODEL
+  config.seeds = (0,)
+  settings = config.verification
+  settings.embedders = (BANDS, tiny.MODEL)
+  settings.num_trials, settings.num_validation = 12, 60
+  settings.num_enrolled = 2
+  settings.attacks, settings.epsilons = ('fgm',), EPSILONS
+  corpus, classifier = voices.corpus(), tiny_classifier()
+  heard = types.SimpleNamespace(speakers=np.array(['s00', 's01', 's00']))
+  return types.SimpleNamespace(
+    config=config,
+    classes=('a', 'b'),
+    classifier=lambda name, seed: classifier,
+    data=types.SimpleNamespace(corpus=corpus, splits={'train': heard}),
+  )
+
+
+@pytest.fixture(scope='module')
+def folder(run, tmp_path_factory):
+  folder = tmp_path_factory.mktemp('verification')
+  studies.resolve('verification').run(run, str(folder))
+  return folder
+
+
+@pytest.fixture(scope='module')
+def table(folder):
+  return storage.read_table(folder / 'attacked.csv')
+
+
+def pick(rows, **values):
+  return [r for r in rows if all(r[k] == v for k, v in values.items())]
+
+
+def test_thresholds_come_from_the_other_speakers(run, folder):
+  scores = storage.read_table(folder / 'scores.csv')
+  trials = storage.read_table(folder / 'trials.csv')
+  sides = {
+    part: {
+      r[key] for r in pick(trials, part=part) for key in ('claimed', 'speaking')
+    }
+    for part in ('validation', 'test')
+  }
+  assert not sides['validation'] & sides['test']
+  for row in storage.read_table(folder / 'clean.csv'):
+    own = {
+      part: pick(scores, embedder=row['embedder'], part=part)
+      for part in ('validation', 'test')
+    }
+    points = {
+      part: verification.points(
+        [r['score'] for r in rows], [r['kind'] == 'target' for r in rows]
+      )
+      for part, rows in own.items()
+    }
+    eer, at_equal = verification.equal_error_rate(points['validation'])
+    expected = {
+      'eer': at_equal,
+      'far': verification.threshold_at_far(points['validation'], 0.01),
+    }[row['operating']]
+    assert row['threshold'] == pytest.approx(expected, rel=1e-5)
+    assert row['validation_eer'] == pytest.approx(eer, rel=1e-5)
+    assert row['eer'] == pytest.approx(
+      verification.equal_error_rate(points['test'])[0], rel=1e-5
+    )
+    assert row['eer_low'] <= row['eer'] <= row['eer_high']
+    # Models of this run have heard some of those judged; a stranger, none.
+    assert row['num_heard'] == (
+      len({'s00', 's01'} & sides['test'])
+      if row['embedder'] == tiny.MODEL
+      else 0
+    )
+
+
+def test_scores_are_cosines_of_mean_embeddings(run, folder, table):
+  corpus = run.data.corpus
+  embedder = embedders.load(BANDS, voices.TIME)
+  mask = np.arange(voices.TIME)[None] < corpus.num_samples[:, None]
+  vectors = scoring.unit(
+    np.asarray(
+      embedder(audio.from_pcm(corpus.pcm), jnp.asarray(mask, jnp.float32))
+    )
+  )
+  of = dict(zip(map(str, corpus.ids), vectors, strict=True))
+  trials = pick(storage.read_table(folder / 'trials.csv'), part='test')
+
+  def cosines(key):
+    """To the clips enrolled, or to those that an attack sees."""
+    return [
+      scoring.unit(np.mean([of[x] for x in row[key].split()], 0))
+      @ of[row['test']]
+      for row in trials
+    ]
+
+  scores = storage.read_table(folder / 'scores.csv')
+  found = [r['score'] for r in pick(scores, part='test', embedder=BANDS)]
+  np.testing.assert_allclose(found, cosines('enrolled'), atol=1e-4)
+  # What an attack sees of the claimed speaker are the other clips.
+  (row,) = pick(
+    table,
+    source=BANDS,
+    embedder=BANDS,
+    kind='target',
+    operating='eer',
+    epsilon_given='0',
+    control='',
+    format='memory',
+  )
+  is_target = np.array([r['kind'] == 'target' for r in trials])
+  rejected = np.array(cosines('known')) < row['threshold']
+  assert row['known_rate'] == pytest.approx(
+    rejected[is_target].mean(), abs=1e-5
+  )
+  other = pick(table, embedder=tiny.MODEL, source=BANDS)
+  assert {r['known_rate'] for r in other} == {''}
+
+
+def test_impostors_are_accepted_and_targets_rejected_more_than_under_noise(
+  table,
+):
+  for kind in ('target', 'impostor'):
+    direct = pick(
+      table,
+      source=BANDS,
+      embedder=BANDS,
+      kind=kind,
+      operating='eer',
+      format='memory',
+    )
+    loud = pick(direct, epsilon_given='0dbsnr')
+    (made,) = pick(loud, control='')
+    assert made['rate'] > made['clean_rate']
+    for control in ('random_sign', 'gaussian', 'shuffled'):
+      (noise,) = pick(loud, control=control)
+      assert noise['more'] == pytest.approx(
+        made['rate'] - noise['rate'], abs=1e-5
+      )
+      assert noise['more_low'] <= noise['more'] <= noise['more_high']
+      assert noise['more'] > 0 or kind == 'target'  # all are, of noise too
+    (before,) = pick(direct, epsilon_given='0', control='')
+    assert made['oracle_eer'] > before['oracle_eer']
+
+
+def test_at_epsilon_zero_nothing_changes(table):
+  for row in pick(table, epsilon_given='0'):
+    assert row['rate'] == row['clean_rate']
+    assert row['mean_snr_db'] == ''
+
+
+def test_kinds_of_impostors_stand_apart_and_together(table):
+  point = {
+    'source': BANDS,
+    'embedder': BANDS,
+    'attack': 'fgm',
+    'epsilon_given': '20dbsnr',
+    'operating': 'far',
+    'control': '',
+    'format': 'memory',
+  }
+  same, cross, both = (
+    pick(table, **point, kind=k)[0]
+    for k in ('same_sex', 'cross_sex', 'impostor')
+  )
+  assert both['num_trials'] == same['num_trials'] + cross['num_trials'] == 24
+  assert both['rate'] == pytest.approx(
+    (same['rate'] + cross['rate']) / 2, abs=1e-5
+  )
+  assert pick(table, **point, kind='target')[0]['mean_snr_db'] == pytest.approx(
+    20, abs=0.1
+  )
+
+
+def test_parts_that_are_there_are_not_computed_again(run, folder, monkeypatch):
+  before = (folder / 'attacked.csv').read_bytes()
+  (folder / 'attacked.csv').unlink()
+  monkeypatch.setattr(over_clips, 'map_clips', None)
+  study = studies.resolve('verification')
+  study.run(run, str(folder))
+  assert (folder / 'attacked.csv').read_bytes() == before
+  other = run.config.copy_and_resolve_references()
+  other.verification.far = 0.02
+  (folder / 'attacked.csv').unlink()
+  again = types.SimpleNamespace(**{**vars(run), 'config': other})
+  with pytest.raises(errors.InputError, match=r'another study \(far differ'):
+    study.run(again, str(folder))
+  study.run(run, str(folder))
+
+
+def test_the_claim_is_decided_by_the_noise(run, folder, table):
+  results = section.Results(str(folder), run.config.to_dict(), run.classes)
+  found = claims.accepted(results)
+  assert len(found.found) == 2
+  assert 'before' in found.found[0]
+  louder = [
+    {**row, 'more': 0.5, 'more_low': 0.1, 'more_high': 0.9}
+    if row['control']
+    else row
+    for row in table
+  ]
+  for rows, verdict in (
+    (louder, 'confirmed'),
+    (
+      [r | ({'more_low': -0.1} if r['control'] else {}) for r in louder],
+      'not shown',
+    ),
+    (
+      [
+        r | ({'more_low': -0.2, 'more_high': -0.1} if r['control'] else {})
+        for r in louder
+      ],
+      'refuted',
+    ),
+    (
+      [r | ({'more_low': ''} if r['control'] else {}) for r in louder],
+      'not shown',
+    ),
+    ([], 'not tested'),
+  ):
+    fake = types.SimpleNamespace(table=lambda name, rows=rows: rows)
+    assert claims.accepted(fake).verdict == verdict
+
+
+@pytest.mark.usefixtures('undrawn_figures')
+def test_the_page_shows_rates_beside_noise(run, folder, tmp_path):
+  workdir = tmp_path / 'run'
+  runs.write(workdir)
+  page = workdir / 'report' / 'index.html'
+  report.write(str(workdir))
+  assert 'python -m launch.study verification' in page.read_text()
+  made = workdir / 'studies' / 'verification'
+  made.mkdir(parents=True)
+  for path in folder.iterdir():
+    (made / path.name).write_bytes(path.read_bytes())
+  report.write(str(workdir))
+  text = page.read_text()
+  assert '<h2 id="verification">Speaker verification under attack</h2>' in text
+  assert 'impostors of the same sex accepted' in text
+  assert 'Bands' in text
+  assert (made / 'det.svg').exists()
+  results = section.Results(str(folder), run.config.to_dict(), run.classes)
+  panels = figures.rates(results).axes
+  assert [panel.get_title() for panel in panels] == [
+    f'made on {a}, heard by {b}'
+    for b in ('Bands', 'Tiny model')
+    for a in ('Bands', 'Tiny model')
+  ]
+
+
+@pytest.mark.parametrize(
+  ('key', 'value', 'message'),
+  [
+    ('attacks', ('fgsm-targeted',), 'must be on the waveform of one clip'),
+    ('attacks', ('mfcc',), 'must be on the waveform of one clip'),
+    ('attacks', ('universal',), 'must be on the waveform of one clip'),
+    ('attacks', (), r'verification\.attacks must name at least one'),
+    ('epsilons', ('2.0',), r'verification\.epsilons must be at most 1'),
+    ('far', 1.5, r'verification\.far'),
+    (
+      'embedders',
+      ('nobody',),
+      r'verification\.embedders must be among resembly',
+    ),
+  ],
+)
+def test_settings_that_cannot_be_run_are_refused(key, value, message):
+  config = tiny.get_config()
+  config.studies = ('verification',)
+  config.verification.embedders = (BANDS,)
+  config.verification.unlock()
+  config.verification[key] = value
+  with pytest.raises(errors.InputError, match=message):
+    experiment.validate(config)
+
+
+def test_a_far_that_trials_cannot_show_is_refused(run):
+  settings = run.config.verification.copy_and_resolve_references()
+  settings.num_validation = 40
+  with pytest.raises(
+    errors.InputError, match=r'needs 100 impostor trials .* 80'
+  ):
+    parts.choose_trials(settings, run.data.corpus, 0)
+
+
+def test_the_speakers_of_a_list_set_no_thresholds(run, tmp_path):
+  settings = run.config.verification.copy_and_resolve_references()
+  path = tmp_path / 'trials.txt'
+  path.write_text('1 s00-01-0 s00-02-1\n0 s00-01-0 s02-02-1\n')
+  settings.trials = str(path)
+  settings.far = 0.05
+  validation, test = parts.choose_trials(settings, run.data.corpus, 0)
+  assert len(test) == 2
+  used = {x for t in validation for x in (t.speaker, t.enrolment.speaker)}
+  assert used == set(run.data.corpus.speaker) - {'s00', 's02'}
