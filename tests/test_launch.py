@@ -133,7 +133,7 @@ def test_studies_of_a_trained_run_become_part_of_its_page(tiny, tmp_path):
     '--config.features.num_clips=2',
     '--config.features.num_scored=1',
     '--config.rounding.num_orders=1',
-    "--config.verification.embedders=('wavecnn',)",
+    "--config.verification.embedders=('wavernn',)",
     "--config.verification.attacks=('fgsm',)",
     "--config.verification.epsilons=('20dbsnr',)",
     '--config.verification.num_trials=4',

@@ -130,11 +130,8 @@ def check_gradients(
   Raises:
     errors.InputError: If it has none, none but zeros, or some not finite.
   """
-  clip = audio[:1], mask[:1]
   try:
-    gradient = np.asarray(
-      jax.grad(lambda x: embedder(x, clip[1])[0].sum())(clip[0])
-    )
+    gradient = np.asarray(jax.grad(lambda x: embedder(x, mask).sum())(audio))
   except (TypeError, ValueError, NotImplementedError) as e:
     raise errors.InputError(
       f'{embedder.name} has no gradient, which attacks follow '
@@ -144,7 +141,7 @@ def check_gradients(
     found = 'only zeros' if np.isfinite(gradient).all() else 'not finite'
     raise errors.InputError(
       f'{embedder.name} must have a gradient, which attacks follow, and on the '
-      f'first clip it is {found}; look for rounding, argmax or a division by '
+      f'first clips it is {found}; look for rounding, argmax or a division by '
       'zero in it'
     )
 

@@ -95,7 +95,10 @@ def test_what_is_no_embedder_is_refused(name, message):
 
 @pytest.mark.parametrize(
   ('name', 'message'),
-  [('rounded', 'on the first clip it is only zeros'), ('counted', 'has no gr')],
+  [
+    ('rounded', 'on the first clips it is only zeros'),
+    ('counted', 'has no gr'),
+  ],
 )
 def test_a_victim_without_gradients_is_refused(name, message):
   audio = jnp.full((2, TIME), 0.6)

@@ -1,5 +1,6 @@
 """Embeddings of clips and the scores of clean trials."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -10,6 +11,8 @@ from jax import sharding
 
 from advspeech import embedders, errors, input_pipeline, over_clips
 from advspeech.studies.verification import trials as trials_lib
+
+logger = logging.getLogger(__name__)
 
 # Clips a device computes together: a step of an LSTM for many costs little more
 # than one for a few.
@@ -52,7 +55,7 @@ class Embedded:
 
   Attributes:
     rows: [num] of the corpus, ascending.
-    vectors: [num, dimension], of L2 norm 1.
+    vectors: [num, dimension], of L2 norm 1, or 0.
   """
 
   def __init__(self, rows: np.ndarray, vectors: np.ndarray):
@@ -74,8 +77,9 @@ class Embedded:
 
 
 def unit(x: np.ndarray) -> np.ndarray:
-  """Returns vectors over their L2 norm, [..., dimension]."""
-  return x / np.linalg.norm(x, axis=-1, keepdims=True)
+  """Returns vectors over their L2 norm, [..., dimension]; 0 for 0."""
+  length = np.linalg.norm(x, axis=-1, keepdims=True)
+  return x / np.where(length == 0, 1, length)
 
 
 def embed(
@@ -84,7 +88,7 @@ def embed(
   rows: np.ndarray,
   mesh: sharding.Mesh,
 ) -> np.ndarray:
-  """Returns the embeddings of clips, [num, dimension], of L2 norm 1.
+  """Returns the embeddings of clips, [num, dimension], of L2 norm 1 or 0.
 
   Args:
     embedder: By which.
@@ -93,7 +97,7 @@ def embed(
     mesh: The devices.
 
   Raises:
-    errors.InputError: If one is not finite, or nothing but zeros.
+    errors.InputError: If one is not finite.
     preemption.Stopped: If a signal asked for it.
   """
   found = over_clips.map_clips(
@@ -105,12 +109,21 @@ def embed(
     name=f'embeddings by {embedder.title}',
   )
   found = np.asarray(found, np.float64)
-  bad = ~(np.isfinite(found).all(-1) & found.any(-1))
+  bad = ~np.isfinite(found).all(-1)
   if bad.any():
     raise errors.InputError(
-      f'{embedder.name} must give every clip an embedding that is finite and '
-      f'not zero, and for {corpus.ids[rows[bad][0]]} and {bad.sum() - 1} more '
-      'it does not; look for silence there'
+      f'{embedder.name} must give every clip a finite embedding, and for '
+      f'{corpus.ids[rows[bad][0]]} and {bad.sum() - 1} more it does not; look '
+      'for silence there'
+    )
+  num_zero = int((~found.any(-1)).sum())
+  if num_zero:
+    logger.warning(
+      'verification: %s gives %d of %d clips an embedding of zeros, which is '
+      'like no other (cosine 0)',
+      embedder.title,
+      num_zero,
+      len(found),
     )
   return unit(found)
 
@@ -120,7 +133,7 @@ def cosine(x: jax.Array, y: jax.Array) -> jax.Array:
 
   Args:
     x: [batch, dimension].
-    y: [batch, dimension] of L2 norm 1.
+    y: [batch, dimension] of L2 norm 1, or 0.
   """
   square = jnp.sum(x * x, -1)
   is_zero = square == 0

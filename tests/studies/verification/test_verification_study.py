@@ -18,6 +18,7 @@ from advspeech import (
   experiment,
   models,
   over_clips,
+  parallel,
   report,
   section,
   storage,
@@ -336,3 +337,39 @@ def test_the_speakers_of_a_list_set_no_thresholds(run, tmp_path):
   assert len(test) == 2
   used = {x for t in validation for x in (t.speaker, t.enrolment.speaker)}
   assert used == set(run.data.corpus.speaker) - {'s00', 's02'}
+
+
+def hesitant(samples, mask):
+  return 0 * voices.bands(samples, mask)
+
+
+def broken(samples, mask):
+  return voices.bands(samples, mask) / 0
+
+
+for fn in (hesitant, broken):
+  fn.sample_rate_hz, fn.sample_range = 16_000, (-1.0, 1.0)
+
+
+def test_an_embedding_of_zeros_is_like_no_other_and_none_may_be_infinite(
+  caplog,
+):
+  corpus, rows = voices.corpus(), np.arange(8)
+  here = 'test_verification_study'
+  zeros, bad = (
+    embedders.load(f'{here}:{name}', voices.TIME)
+    for name in ('hesitant', 'broken')
+  )
+  mesh = parallel.make_mesh()
+  found = scoring.embed(zeros, corpus, rows, mesh)
+  assert not found.any()
+  assert 'gives 8 of 8 clips an embedding of zeros' in caplog.text
+  assert scoring.Embedded(rows, found).mean_of((0, 1)).tolist() == [0] * 20
+  gradient = jax.grad(lambda x: scoring.cosine(x, x + 1).sum())(
+    jnp.zeros((1, 3))
+  )
+  assert not np.asarray(gradient).any()
+  with pytest.raises(
+    errors.InputError, match='a finite embedding, and for s00'
+  ):
+    scoring.embed(bad, corpus, rows, mesh)
