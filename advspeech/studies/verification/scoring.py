@@ -42,7 +42,7 @@ def split_of(
   """
   return input_pipeline.Split(
     ids=np.array(ids),
-    pcm=corpus.pcm_of(rows),
+    pcm=corpus.pcm.subset(rows),
     num_samples=corpus.num_samples[rows],
     labels=np.asarray(labels, np.int32),
     starts=corpus.starts[rows],
