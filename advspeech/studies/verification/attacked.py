@@ -1,6 +1,6 @@
 """The table of rates under attack: FAR of impostors, FRR of targets."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -109,6 +109,20 @@ def rows(results: parts.Results, confidence: float) -> list[dict[str, Any]]:
               for row in _variants(group, judged, confidence)
             ]
   return found
+
+
+def is_of_its_size(row: Mapping[str, Any]) -> bool:
+  """Returns whether a row is of noise as large as its attack.
+
+  Random signs are in the max-norm alone: beside an attack in L2, whose few
+  large samples set the max-norm, they are 20 dB louder.
+
+  Args:
+    row: By COLUMNS.
+  """
+  if row['norm'] == 'l2' and row['control'] == 'random_sign':
+    return False
+  return bool(row['control'])
 
 
 def _kinds(results):

@@ -1,7 +1,7 @@
 """The claim of the paper's Figure 1."""
 
 from advspeech import claim, section, storage
-from advspeech.studies.verification import figures, parts
+from advspeech.studies.verification import attacked, figures, parts
 from advspeech.studies.verification.trials import UNKNOWN
 
 
@@ -42,7 +42,7 @@ def accepted(results: section.Results) -> claim.Claim:
     largest = max(row['epsilon'] for row in group)
     at = [row for row in group if row['epsilon'] == largest]
     (made,) = (row for row in at if not row['control'])
-    controls = [row for row in at if row['control']]
+    controls = [row for row in at if attacked.is_of_its_size(row)]
     answers.append(_is_more(controls))
     noise = max(row['rate'] for row in controls)
     words.append(

@@ -10,7 +10,7 @@ from matplotlib import axes, figure, lines
 from advspeech import figures, section, storage
 from advspeech.embedders import resemblyzer
 from advspeech.statistics import verification
-from advspeech.studies.verification import parts
+from advspeech.studies.verification import attacked, parts
 from advspeech.studies.verification.trials import TARGET, UNKNOWN
 
 attack_title = figures.attack_title
@@ -102,7 +102,9 @@ def _draw_rates(panel: axes.Axes, rows: Sequence[Any], attacks) -> None:
       for snr in snrs:
         at = by_snr[snr,]
         made += [100 * row['rate'] for row in at if not row['control']]
-        noise.append(max(100 * row['rate'] for row in at if row['control']))
+        noise.append(
+          max(100 * row['rate'] for row in at if attacked.is_of_its_size(row))
+        )
       panel.plot(snrs, noise, color=color, alpha=0.25, linewidth=4)
       panel.plot(snrs, made, color=color, linestyle=style, marker='.')
     for row in mine[:1]:

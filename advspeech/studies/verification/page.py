@@ -4,6 +4,7 @@ import importlib.resources
 from typing import Any
 
 from advspeech import section
+from advspeech.studies.verification import attacked as attacked_lib
 from advspeech.studies.verification import figures, parts
 
 
@@ -67,6 +68,8 @@ def attacked(results: section.Results) -> list[dict[str, Any]]:
   for group in beside.values():
     (made,) = (r for r in group if not r['control'] and r['format'] == 'memory')
     (saved,) = (r for r in group if r['format'] == 'int16')
-    noise = max((r for r in group if r['control']), key=lambda row: row['rate'])
+    noise = max(
+      filter(attacked_lib.is_of_its_size, group), key=lambda row: row['rate']
+    )
     found.append({**made, 'noise': noise, 'int16': saved})
   return found
