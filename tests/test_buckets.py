@@ -299,6 +299,7 @@ print(len(buckets.files(workdir + '/checkpoints')))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('bucket', ['gs'], indirect=True)
 def test_several_processes_save_and_restore_in_a_bucket(bucket):
   for begins in ('', '2 2 [2. 2. 2.]\n'):
