@@ -1,7 +1,7 @@
-"""An attacked recording, and what a model believes of it."""
+"""An attacked recording, and what a model answers to it."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib import figure
@@ -9,25 +9,41 @@ from matplotlib import figure
 from advspeech import audio, figures
 
 
+class Answer(NamedTuple):
+  """A number that a model gives to each attacked clip.
+
+  Attributes:
+    column: Of the rows.
+    title: What the figure calls it.
+    limits: Smallest and largest that it can be.
+    threshold: From which on it is a yes, None where there is none.
+  """
+
+  column: str
+  title: str
+  limits: tuple[float, float]
+  threshold: float | None = None
+
+
 def attacked_recording(
   clean: np.ndarray,
   perturbed: np.ndarray,
   rows: Sequence[Mapping[str, Any]],
   shown: Mapping[str, Any],
-  label: str,
+  answer: Answer,
 ) -> figure.Figure:
-  """Returns a recording before and after, and the model's belief in its label.
+  """Returns a recording before and after, and what a model answers.
 
   Args:
     clean: [time] in model range.
     perturbed: [time], the clip of the row `shown`.
-    rows: One an epsilon, with `epsilon` and `label_probability`.
+    rows: One an epsilon, with `epsilon` and the answer's column.
     shown: The row whose clip is drawn.
-    label: Class that the attack is to leave.
+    answer: Which is drawn against epsilon.
   """
   with figures.house_style():
     fig = figure.Figure(figsize=(9, 3.4))
-    wave, belief = fig.subplots(1, 2, width_ratios=(3, 2))
+    wave, answers = fig.subplots(1, 2, width_ratios=(3, 2))
     seconds = np.arange(len(clean)) / audio.SAMPLE_RATE_HZ
     scale, silence = audio.FULL_SCALE_PER_UNIT, audio.SILENCE
     wave.plot(seconds, scale * (clean - silence), color='0.2', linewidth=0.4)
@@ -39,14 +55,15 @@ def attacked_recording(
       fontsize=9,
     )
     epsilons = [row['epsilon'] for row in rows]
-    belief.plot(
-      epsilons, [row['label_probability'] for row in rows], marker='o'
-    )
+    answers.plot(epsilons, [row[answer.column] for row in rows], marker='o')
+    if answer.threshold is not None:
+      answers.axhline(answer.threshold, color='0.5', linestyle='--')
     positive = [e for e in epsilons if e > 0]
     if positive and max(positive) > figures.LINEAR_RANGE * min(positive):
-      belief.set_xscale('symlog', linthresh=min(positive))
-    belief.set_ylim(-0.03, 1.03)
-    belief.set_xlabel(f'epsilon ({shown["epsilon_unit"]})')
-    belief.set_title(f'probability of {figures.plain(label)}', fontsize=9)
+      answers.set_xscale('symlog', linthresh=min(positive))
+    low, high = answer.limits
+    answers.set_ylim(low - 0.03, high + 0.03)
+    answers.set_xlabel(f'epsilon ({shown["epsilon_unit"]})')
+    answers.set_title(answer.title, fontsize=9)
     fig.tight_layout()
     return fig

@@ -49,6 +49,23 @@ def define(
   )
 
 
+class _Paths(_Path):
+  """Reads paths with commas between them."""
+
+  def parse(self, argument: str) -> tuple[str, ...]:
+    """Returns the paths with the home folder in them."""
+    return tuple(map(super().parse, argument.split(',')))
+
+
+def define_lists(
+  name: str, description: str
+) -> flags.FlagHolder[Sequence[Sequence[str]] | None]:
+  """Defines a repeatable flag of paths with commas between, each time some."""
+  return flags.DEFINE_multi(
+    _Paths(name), flags.ArgumentSerializer(), name, None, description
+  )
+
+
 def define_multi(
   name: str, description: str
 ) -> flags.FlagHolder[Sequence[str] | None]:

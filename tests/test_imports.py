@@ -27,7 +27,7 @@ LEVELS = [
   {'recording'},
   {'claim', 'section', 'sounds', 'paths'},
   {'studies'},
-  {'benchmark', 'report'},
+  {'benchmark', 'report', 'trial'},
   {'experiment'},
   {'doctor', 'plan'},
 ]

@@ -377,6 +377,17 @@ def test_a_wrong_argument_gets_one_sentence(server, tmp_path, arg, match):
     ('attack', ['--epsilons='], 'must name one at least'),
     ('attack', ['--checkpoint=az://b'], '--checkpoint must be a path'),
     ('attack', ['--output=~nobody-here/x'], 'that home folder is not known'),
+    ('attack', ['--enrol=a.wav,az://b'], '--enrol must be a path'),
+    ('attack', ['--enrol=a.wav'], '--enrol is of an attack on a speaker ver'),
+    ('attack', ['--threshold=0'], '--threshold is of an attack on a speaker'),
+    ('attack', ['--verify', '--target=male'], '--target is of an attack on a'),
+    ('attack', ['--verify', '--enrol=a.wav'], 'needs a recording to attack'),
+    ('attack', ['--verify', '--audio=a.wav'], 'claims to be, --enrol; got'),
+    (
+      'attack',
+      ['--verify', '--audio=a.wav', '--enrol=b.wav'],
+      '--verify needs one verifier, --embedder',
+    ),
     (
       'study',
       ['gradients', '--config.gradients.checkpoints=az://b'],

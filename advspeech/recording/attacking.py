@@ -13,7 +13,6 @@ from advspeech import (
   attacks,
   audio,
   checkpoint,
-  decoding,
   errors,
   figures,
   input_pipeline,
@@ -24,6 +23,7 @@ from advspeech import (
   storage,
   sweep,
 )
+from advspeech.recording import hearing
 from advspeech.recording import output as output_lib
 
 logger = logging.getLogger(__name__)
@@ -38,8 +38,6 @@ COLUMNS = (
   'file',
 )
 _NUM_STEPS, _NUM_QUERIES = 40, 1000
-# What a model hears of a longer recording, by `cut`.
-_KEPT = {'start': 'first', 'center': 'middle'}
 
 
 def attack(
@@ -96,7 +94,7 @@ def attack(
       raise errors.InputError(
         f'{what} must be one of {", ".join(classes)}, got {name!r}'
       )
-  resolved = _attack(attack_name, targeted=target is not None)
+  resolved = attack_by_name(attack_name, targeted=target is not None)
   parsed = sweep.parse_epsilons(epsilons, resolved.unit)
   shape = audio.ClipShape(
     classifier.metadata['clip_samples'], **classifier.metadata['clip']
@@ -105,7 +103,7 @@ def attack(
   names = output_lib.names(attack_name, parsed)
   output_lib.check(output, identity, names)
   heard = audio.load_clip(
-    path, shape, _channels(checkpoint_dir, path, channels)
+    path, shape, hearing.channels(checkpoint_dir, path, channels)
   )
   start, count = heard.start, heard.num_samples
   split = input_pipeline.Split(
@@ -121,7 +119,7 @@ def attack(
       f'hears {count / audio.SAMPLE_RATE_HZ:.2f} s; name another with --mask'
     )
   recorded = slice(start, start + count)
-  _warn(path, heard, _KEPT[shape.cut])
+  hearing.warn(path, heard, shape.cut)
   probabilities_fn = jax.jit(lambda x: jax.nn.softmax(classifier.logits_fn(x)))
   clean = np.asarray(audio.from_pcm(jnp.asarray(split.pcm)))[0]
   probabilities = np.asarray(probabilities_fn(clean[None])[0])
@@ -164,16 +162,12 @@ def attack(
     moved = perturbed != clean
     moved[recorded] = False
     part = slice(None) if moved.any() else recorded
-    said_of = {}
-    for kind, suffix, subtype in (
-      ('int16', '', 'PCM_16'),
-      ('float32', '-float32', 'FLOAT'),
-    ):
-      saved = os.path.join(output, f'{name}{suffix}.wav')
-      audio.save(saved, perturbed[part], subtype)
-      played = clean.copy()
-      played[part] = audio.read_as_heard(saved)
-      said_of[kind] = classes[int(probabilities_fn(played[None])[0].argmax())]
+    said_of = {
+      kind: classes[int(probabilities_fn(played[None])[0].argmax())]
+      for kind, played in output_lib.write_sounds(
+        os.path.join(output, name), perturbed, clean, part
+      ).items()
+    }
     probabilities = np.asarray(probabilities_fn(perturbed[None])[0])
     rows.append(
       {
@@ -197,62 +191,25 @@ def attack(
   shown = broken[0] if broken else len(rows) - 1
   figures.save(
     recording_figure.attacked_recording(
-      clean[recorded], clips[shown][recorded], rows, rows[shown], label
+      clean[recorded],
+      clips[shown][recorded],
+      rows,
+      rows[shown],
+      recording_figure.Answer(
+        'label_probability', f'probability of {figures.plain(label)}', (0, 1)
+      ),
     ),
     os.path.join(output, output_lib.FIGURE),
   )
   return rows
 
 
-def _channels(checkpoint_dir, path, channels):
-  """Returns what is heard of a recording's channels, and warns of a guess."""
-  run = os.path.dirname(storage.absolute(checkpoint_dir))
-  config = os.path.join(run, 'config.json')
-  if storage.exists(config):
-    trained = storage.read_json(config, ('corpus',))['corpus']['channels']
-    if channels not in (None, trained):
-      logger.warning(
-        'the model was trained on channel %s (%s), and hears %s as asked',
-        trained,
-        config,
-        channels,
-      )
-    return channels or trained
-  if channels is None and next(decoding.blocks(path))[1].shape[1] > 1:
-    logger.warning(
-      '%s has several channels and there is no %s to say which the model was '
-      'trained on: it hears their mean; --config.corpus.channels is another',
-      path,
-      config,
-    )
-  return channels or 'mean'
+def attack_by_name(name: str, *, targeted: bool) -> attacks.Attack:
+  """Returns an attack on one recording by name.
 
-
-def _warn(path, heard, kept):
-  """Says what may make nothing of the answers."""
-  if not heard.is_all:
-    logger.warning(
-      '%s is longer than a clip: the model hears the %s %.2f s; the rest is '
-      'left out',
-      path,
-      kept,
-      heard.num_samples / audio.SAMPLE_RATE_HZ,
-    )
-  if heard.is_silent:
-    logger.warning(
-      '%s is silent where the model hears it; its answers are about nothing',
-      path,
-    )
-  elif heard.share_at_full_scale >= audio.CLIPPED:
-    logger.warning(
-      '%s is clipped: %.1f %% of what the model hears lies at full scale',
-      path,
-      100 * heard.share_at_full_scale,
-    )
-
-
-def _attack(name, *, targeted):
-  """Returns an attack by name, in its targeted form if asked.
+  Args:
+    name: As a sweep names it, but for the universal ones.
+    targeted: Whether in its targeted form.
 
   Raises:
     errors.InputError: If it is unknown, or is learnt on other clips.

@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from advspeech import audio, errors, registry, storage
 
 # Which attack a folder is of, and its files in it.
@@ -33,6 +35,11 @@ def output_folder(
   settings = identity(
     checkpoint_dir, path, attack_name, target, label, mask, channels, seed
   )
+  return folder_of(settings)
+
+
+def folder_of(settings: Mapping[str, Any]) -> str:
+  """Returns the folder of an attack of such settings; see `identity`."""
   return os.path.join('attacked', _folder_name(settings))
 
 
@@ -69,6 +76,32 @@ def _folder_name(settings):
 def sound(attack_name: str, epsilon: audio.Epsilon) -> str:
   """Returns what the sounds of an attack at an epsilon are named after."""
   return f'{registry.short_name(attack_name)}-{epsilon.text}'
+
+
+def write_sounds(
+  stem: str, perturbed: np.ndarray, clean: np.ndarray, part: slice
+) -> dict[str, np.ndarray]:
+  """Writes an attacked clip as WAV; returns it as heard from each file.
+
+  Args:
+    stem: Path of the files, but for what tells 16 bit from float and `.wav`.
+    perturbed: [time] in model range.
+    clean: [time] what is heard beside the part that was written.
+    part: Samples to write.
+
+  Returns:
+    Clips, [time], by the format's name, 'int16' and 'float32'.
+  """
+  heard = {}
+  for kind, suffix, subtype in (
+    ('int16', '', 'PCM_16'),
+    ('float32', '-float32', 'FLOAT'),
+  ):
+    path = f'{stem}{suffix}.wav'
+    audio.save(path, perturbed[part], subtype)
+    heard[kind] = clean.copy()
+    heard[kind][part] = audio.read_as_heard(path)
+  return heard
 
 
 def names(attack_name: str, parsed: Sequence[audio.Epsilon]) -> list[str]:

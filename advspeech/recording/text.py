@@ -1,6 +1,6 @@
 """The table of an attacked recording, for a console."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from advspeech import sweep
@@ -21,12 +21,23 @@ def format_rows(rows: Sequence[dict[str, Any]], attack_name: str) -> str:
         *(row[key] for key in ('memory', 'int16', control)),
       )
     )
+  return aligned(table, (str.rjust,) * 3 + (str.ljust,) * 3)
+
+
+def aligned(
+  table: Sequence[Sequence[str]], sides: Sequence[Callable[[str, int], str]]
+) -> str:
+  """Returns a table as lines, its columns as wide as their widest cell.
+
+  Args:
+    table: Rows of cells.
+    sides: Of each column `str.ljust` or `str.rjust`.
+  """
   widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-  aligned = (str.rjust,) * 3 + (str.ljust,) * 3
   return '\n'.join(
     '  '.join(
       align(cell, width)
-      for align, cell, width in zip(aligned, cells, widths, strict=True)
+      for align, cell, width in zip(sides, cells, widths, strict=True)
     ).rstrip()
     for cells in table
   )

@@ -1,5 +1,6 @@
 """What is compiled: an attack on a chunk of trials, judged by all embedders."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -31,6 +32,69 @@ class Found(NamedTuple):
   snr_db: jax.Array
 
 
+def pose(
+  source: embedders.Embedder,
+  variables: Any,
+  threshold: jax.Array,
+  rows: dict[str, jax.Array],
+  bounds: tuple[float, float],
+) -> tuple[attacks.Problem, Callable[[jax.Array], jax.Array]]:
+  """Returns the problem of an attack on trials, and the score that it sees.
+
+  Args:
+    source: Embedder that is attacked.
+    variables: Its own.
+    threshold: Its score from which on trials are accepted.
+    rows: Clips, with the column `known` [batch, dimension]. A label is 1 where
+      the trial is a target's.
+    bounds: Smallest and largest legal sample.
+  """
+  recorded = rows['mask']
+
+  def known_score(x):
+    return scoring.cosine(source.apply(variables, x, recorded), rows['known'])
+
+  # Two classes, rejected and accepted: every attack that leaves a label then
+  # raises an impostor's score and lowers a target's.
+  def logits_fn(x):
+    above = known_score(x) - threshold
+    return jnp.stack([-above, above], -1)
+
+  problem = attacks.Problem(
+    audio=rows['audio'],
+    logits_fn=logits_fn,
+    goal=rows['label'],
+    targeted=False,
+    keys=randomness.stream(rows['key'], 'attack'),
+    mask=recorded,
+    band=None,
+    bounds=bounds,
+  )
+  return problem, known_score
+
+
+def noisy(
+  rows: dict[str, jax.Array], found: jax.Array, problem: attacks.Problem
+) -> list[jax.Array]:
+  """Returns the clips under each of `sweep.CONTROLS`, as large as an attack.
+
+  Args:
+    rows: As posed.
+    found: [batch, time] what the attack made of them.
+    problem: As posed.
+  """
+  return [
+    program.control(
+      name,
+      randomness.stream(rows['key'], name),
+      found,
+      problem,
+      problem.bounds,
+    )
+    for name in sweep.CONTROLS
+  ]
+
+
 class Attacking(NamedTuple):
   """One attack from one source; a function for `over_clips.map_clips`.
 
@@ -58,26 +122,8 @@ class Attacking(NamedTuple):
     """
     of_source, of_judges, threshold = shared
     clips, recorded = rows['audio'], rows['mask']
-
-    def known_score(x):
-      found = self.source.apply(of_source, x, recorded)
-      return scoring.cosine(found, rows['known'])
-
-    # Two classes, rejected and accepted: every attack that leaves a label
-    # then raises an impostor's score and lowers a target's.
-    def logits_fn(x):
-      above = known_score(x) - threshold
-      return jnp.stack([-above, above], -1)
-
-    problem = attacks.Problem(
-      audio=clips,
-      logits_fn=logits_fn,
-      goal=rows['label'],
-      targeted=False,
-      keys=randomness.stream(rows['key'], 'attack'),
-      mask=recorded,
-      band=None,
-      bounds=self.bounds,
+    problem, known_score = pose(
+      self.source, of_source, threshold, rows, self.bounds
     )
     prepared = self.attack.prepare(problem)
 
@@ -96,19 +142,11 @@ class Attacking(NamedTuple):
 
     def at_epsilon(radii):
       found = problem_lib.carry_out(self.attack, problem, prepared, None, radii)
-      noisy = [
-        program.control(
-          name,
-          randomness.stream(rows['key'], name),
-          found,
-          problem,
-          self.bounds,
-        )
-        for name in sweep.CONTROLS
-      ]
       # Optimisation must not cancel the conversion against its inverse.
       pcm = jax.lax.optimization_barrier(audio.to_pcm(found))
-      variants = jnp.stack([found, audio.from_pcm(pcm), *noisy])
+      variants = jnp.stack(
+        [found, audio.from_pcm(pcm), *noisy(rows, found, problem)]
+      )
       return Found(
         jax.lax.map(judge, variants).transpose(1, 0, 2),
         known_score(found),
