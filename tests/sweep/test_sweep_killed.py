@@ -17,6 +17,7 @@ FLAGS = (
   '--config.training.num_epochs=3',
   '--config.training.batch_size=64',
   '--config.sweep.batch_size=16',
+  '--config.sweep.num_clips=-1',
   '--config.sweep.epsilons=(0.0, 0.02, "20dbsnr")',
   "--config.sweep.attacks=('fgsm', 'pgd', 'universal')",
   '--config.sweep.iterative.num_steps=2',
