@@ -38,6 +38,9 @@ from advspeech import (
 )
 from advspeech.training import log
 
+# Servers of two clouds, started and stopped.
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).parent.parent
 SCHEMES = ('gs', 's3')
 
@@ -299,7 +302,6 @@ print(len(buckets.files(workdir + '/checkpoints')))
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize('bucket', ['gs'], indirect=True)
 def test_several_processes_save_and_restore_in_a_bucket(bucket):
   for begins in ('', '2 2 [2. 2. 2.]\n'):
@@ -429,7 +431,6 @@ def kill_once(process, is_reached):
   process.communicate()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize('scheme', SCHEMES)
 def test_a_run_in_a_bucket_killed_twice_is_the_run_on_disk(
   scheme, environment, tmp_path, shallow_networks
@@ -502,7 +503,6 @@ def test_a_run_in_a_bucket_killed_twice_is_the_run_on_disk(
   assert f'{here}/report/index.html' in page
 
 
-@pytest.mark.slow
 def test_two_processes_train_in_a_bucket_as_on_a_disk(environment, tmp_path):
   recordings = f'--config.corpus.folder={write_recordings(tmp_path / "clips")}'
   here, there = tmp_path / 'run', 'gs://bucket/runs/of-two'

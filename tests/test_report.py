@@ -1040,6 +1040,7 @@ NOTHING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings('error')
 def test_a_page_is_drawn_of_studies_that_found_nothing_but_zeros(tmp_path):
   folder = runs.write(tmp_path / 'run', clip_s=6.0)

@@ -168,14 +168,14 @@ def test_a_deep_map_is_pooled_as_the_same_map_in_order(depth, slope):
   )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ('platform', 'norm'),
   [
     ('tpu', 'none'),
-    *(
-      pytest.param(*case, marks=pytest.mark.slow)
-      for case in (('tpu', 'batch'), ('gpu', 'none'), ('gpu', 'batch'))
-    ),
+    ('tpu', 'batch'),
+    ('gpu', 'none'),
+    ('gpu', 'batch'),
   ],
 )
 def test_what_other_platforms_compute_is_the_same_network(
