@@ -86,18 +86,14 @@ def _named(num_steps):
 
 def _noise(problem, radii):
   """Random signs: what no defence against a direction has to be given for."""
-  draw = functools.partial(
-    jax.random.rademacher,
-    shape=problem.audio.shape[1:],
-    dtype=problem.audio.dtype,
-  )
-  return problem.perturbed(radii[:, None] * jax.vmap(draw)(problem.keys))
+  size = jnp.broadcast_to(radii[:, None], problem.audio.shape)
+  return problem.perturbed(attacks.random_sign_like(problem.keys, size))
 
 
 def _gaussian(problem, radii):
   """Gaussian noise of the RMS that random signs have."""
-  draw = functools.partial(jax.random.normal, shape=problem.audio.shape[1:])
-  return problem.perturbed(radii[:, None] * jax.vmap(draw)(problem.keys))
+  size = jnp.broadcast_to(radii[:, None], problem.audio.shape)
+  return problem.perturbed(attacks.gaussian_like(problem.keys, size))
 
 
 def _pgd(problem, radii, *, num_steps, relative_step):

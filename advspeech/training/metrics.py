@@ -25,14 +25,9 @@ def evaluate(
 
   `answers` is as `class_errors.count` returns.
   """
-  sums = []
-  for batch in input_pipeline.batches(split, batch_size, mesh):
-    preemption.check()
-    sums.append(evaluate_step(variables, input_pipeline.step_arrays(batch)))
-  sums = jax.device_get(sums)
-  answers = sum(np.asarray(s.pop('answers'), np.int64) for s in sums)
-  means = _means({key: sum(float(s[key]) for s in sums) for key in sums[0]})
-  return {**means, 'answers': answers}
+  total = _totals(evaluate_step, variables, split, batch_size, mesh)
+  answers = total.pop('answers').astype(np.int64)
+  return {**_means(total), 'answers': answers}
 
 
 def evaluate_attacked(
@@ -46,22 +41,28 @@ def evaluate_attacked(
 
   Takes what `evaluate` does, of a defended training's steps.
   """
+  total = _totals(evaluate_step, variables, split, batch_size, mesh)
+  return {
+    'accuracy': _means(total)['accuracy'],
+    'alignment': float(total['alignment'] / total['num_clips']),
+  }
+
+
+def _totals(evaluate_step, variables, split, batch_size, mesh):
+  """Returns the step's sums over all batches of a split, in float64."""
   sums = []
   for batch in input_pipeline.batches(split, batch_size, mesh):
     preemption.check()
     sums.append(evaluate_step(variables, input_pipeline.step_arrays(batch)))
-  sums = jax.device_get(sums)
-  total = {key: sum(float(s[key]) for s in sums) for key in sums[0]}
-  return {
-    'accuracy': total['num_correct'] / total['num_clips'],
-    'alignment': total['alignment'] / total['num_clips'],
-  }
+  return jax.tree.map(
+    lambda *x: np.sum(np.asarray(x, np.float64), 0), *jax.device_get(sums)
+  )
 
 
 def _means(total):
   return {
-    'loss': total['loss'] / total['num_clips'],
-    'accuracy': total['num_correct'] / total['num_clips'],
+    'loss': float(total['loss'] / total['num_clips']),
+    'accuracy': float(total['num_correct'] / total['num_clips']),
     'num_clips': int(total['num_clips']),
   }
 
