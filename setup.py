@@ -37,6 +37,8 @@ setuptools.setup(
   },
   install_requires=[
     'absl-py>=2.1',
+    # TFDS's format, whose files are written here.
+    'array_record>=0.5',
     'etils[epath]>=1.9',
     'flax>=0.12.6,<0.13',
     # TFDS imports it for builders in packages but requires it only for
