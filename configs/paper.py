@@ -102,12 +102,16 @@ def get_config() -> ml_collections.ConfigDict:
         # every batch in another order.
         'num_orders': 4,
       },
-      # Half of the corpus' speakers set thresholds, the other half is judged.
+      # Half of the speakers set thresholds, the other half is judged.
       'verification': {
         # All are attacked, all judge: 'resemblyzer' (its weights: pip install
-        # --no-deps Resemblyzer==0.1.4), models of this run by what their last
-        # layer is given, or your own as 'package.module:function'.
+        # --no-deps Resemblyzer==0.1.4), models of this run, or in folders, by
+        # what their last layer is given, or your own as
+        # 'package.module:function'.
         'embedders': ('resemblyzer', 'wavecnn'),
+        # Who takes a side: 'all', or 'unheard', of whom no clip is among those
+        # that the run's models were trained or chosen on.
+        'speakers': 'all',
         # Of each kind: targets, impostors of the same and the other sex.
         'num_trials': 200,
         # The same of the speakers who set thresholds.

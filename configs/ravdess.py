@@ -4,24 +4,32 @@
     --config.corpus.folder=/path/to/ravdess --workdir=runs/ravdess-gender
 
 `:emotions` tells all eight of them apart, `:calm_fearful` two that are not the
-paper's: a task is a column and its classes. `:gender,small` (and so on) fits
-two CPU cores: 3 s clips, 16 feature maps, input pooled by 2, batch 20, rate
-2e-3, few epochs, and the whole sweep on 72 test clips. `:gender,small` on two
-CPU cores (2026-11-24, JAX 0.10.2) took 44 minutes of training and 44 of the
-sweep with other work beside them; test accuracy 96 to 99 %, the table is in
-configs/README.md.
+paper's: a task is a column and its classes. `:speakers` tells 16 actors apart;
+of the others four set the thresholds of `launch.study verification` and four
+are judged. `:gender,small` (and so on) fits two CPU cores: 3 s clips, 16
+feature maps, input pooled by 2, batch 20, rate 2e-3, few epochs, and the whole
+sweep on 72 test clips. `:gender,small` on two CPU cores (2026-11-24, JAX
+0.10.2) took 44 minutes of training and 44 of the sweep with other work beside
+them; test accuracy 96 to 99 %, the table is in configs/README.md.
 """
 
 import ml_collections
 
 from configs import paper
 
-_CLASSES = {
+_TASKS = {
   'emotions': (
-    *('neutral', 'calm', 'happy', 'sad'),
-    *('angry', 'fearful', 'disgust', 'surprised'),
+    'emotion',
+    (
+      *('neutral', 'calm', 'happy', 'sad'),
+      *('angry', 'fearful', 'disgust', 'surprised'),
+    ),
   ),
-  'calm_fearful': ('calm', 'fearful'),
+  'calm_fearful': ('emotion', ('calm', 'fearful')),
+  'speakers': (
+    'speaker',
+    tuple(f'actor_{actor:02d}' for actor in range(1, 17)),
+  ),
 }
 
 
@@ -29,13 +37,16 @@ def get_config(variant: str = 'gender') -> ml_collections.ConfigDict:
   """Returns the config of a variant.
 
   Args:
-    variant: 'gender', 'emotion', 'speaker', 'emotions' or 'calm_fearful', with
-      ',small' after it for the size a machine without an accelerator can train.
+    variant: 'gender', 'emotion', 'speaker', 'emotions', 'calm_fearful' or
+      'speakers', with ',small' after it for the size a machine without an
+      accelerator can train.
       With ',disjoint' it is tested on speakers who are not in training.
   """
   config = paper.get_corpus_config('ravdess', variant)
-  if config.task in _CLASSES:
-    config.task, config.classes = 'emotion', _CLASSES[config.task]
+  if config.task == 'speakers':
+    config.verification.speakers = 'unheard'
+  if config.task in _TASKS:
+    config.task, config.classes = _TASKS[config.task]
   # RAVDESS is quiet: the paper's smallest epsilon is 9 dB SNR here.
   sweep = config.sweep
   sweep.epsilons = (

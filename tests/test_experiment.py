@@ -37,7 +37,14 @@ from configs import (
 )
 
 CORPORA = {
-  ravdess: ('gender', 'emotion', 'speaker', 'emotions', 'calm_fearful'),
+  ravdess: (
+    'gender',
+    'emotion',
+    'speaker',
+    'emotions',
+    'calm_fearful',
+    'speakers',
+  ),
   iemocap: ('gender', 'emotion', 'speaker'),
   crema_d: ('gender', 'emotion', 'speaker'),
   emodb: ('gender', 'emotion', 'speaker'),

@@ -86,6 +86,7 @@ TEXTS = (
   'training.defence.name',
   'split.by',
   'gradients.split',
+  'verification.speakers',
   'verification.trials',
 )
 

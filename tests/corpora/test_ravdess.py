@@ -181,6 +181,7 @@ def test_the_real_corpus_has_1440_clips_of_24_actors(ravdess_folder, tmp_path):
   for variant, counts in (
     ('emotions', [96, *[192] * 7]),
     ('calm_fearful', [192, 192]),
+    ('speakers', [60] * 16),
   ):
     config = ravdess.get_config(variant)
     task = tasks.select(config.task, config.classes, **columns)

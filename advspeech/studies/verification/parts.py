@@ -4,14 +4,13 @@ import dataclasses
 import hashlib
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from advspeech import (
   audio,
-  checkpoint,
   embedders,
   errors,
   input_pipeline,
@@ -22,6 +21,7 @@ from advspeech import (
 )
 from advspeech.statistics import verification
 from advspeech.studies import folder as folder_lib
+from advspeech.studies import named_embedders
 from advspeech.studies.verification import attacking, scoring
 from advspeech.studies.verification import trials as trials_lib
 
@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 EQUAL, FAR = 'eer', 'far'
 OPERATING = (EQUAL, FAR)
+# Who may take a side: everybody, or those whom no model of the run has heard.
+ALL, UNHEARD = 'all', 'unheard'
 # Clips of which some gradient must not be zero: a layer may be dead for one.
 _CHECKED = 4
 
@@ -93,13 +95,19 @@ def make(run: Any, folder: str) -> Results:
     preemption.Stopped: If a signal asked for it.
   """
   settings, corpus = run.config.verification, run.data.corpus
-  used = load_embedders(run)
-  validation, test = choose_trials(settings, corpus, run.config.split.seed)
-  _claim(run, folder, used, validation, test)
+  named = named_embedders.load(run, settings.embedders)
+  used = [each.embedder for each in named]
+  validation, test = choose_trials(
+    settings,
+    corpus,
+    run.config.split.seed,
+    named_embedders.heard(run).union(*(each.heard for each in named)),
+  )
+  _claim(run, folder, named, validation, test)
   mesh = parallel.make_mesh()
   clean = [
-    _clean(run, folder, number, embedder, validation, test, mesh)
-    for number, embedder in enumerate(used)
+    _clean(run, folder, number, each, validation, test, mesh)
+    for number, each in enumerate(named)
   ]
   split = scoring.split_of(
     corpus,
@@ -137,24 +145,8 @@ def make(run: Any, folder: str) -> Results:
   )
 
 
-def load_embedders(run: Any) -> list[embedders.Embedder]:
-  """Returns the embedders of a run's config; models are of its first seed.
-
-  Raises:
-    errors.InputError: If there is none of a name, or a model is not trained.
-  """
-  config = run.config
-  num_samples = run.data.corpus.pcm.shape[1]
-  return [
-    embedders.of_classifier(name, run.classifier(name, config.seeds[0]))
-    if name in config.models
-    else embedders.load(name, num_samples)
-    for name in config.verification.embedders
-  ]
-
-
 def choose_trials(
-  settings: Any, corpus: Any, seed: int
+  settings: Any, corpus: Any, seed: int, known: Collection[str]
 ) -> tuple[list[trials_lib.Trial], list[trials_lib.Trial]]:
   """Returns trials that set thresholds, and those that are judged.
 
@@ -162,18 +154,35 @@ def choose_trials(
     settings: `config.verification`.
     corpus: A `corpora.Corpus`.
     seed: Of who and what is drawn.
+    known: Speakers whom the run's models or the embedders have heard; they take
+      no side where only 'unheard' ones may.
 
   Raises:
     errors.InputError: If there are not enough speakers or clips, or the list
-      does not fit the corpus.
+      does not fit the corpus or names speakers who may not take a side.
   """
-  others, judged = trials_lib.halves(corpus, seed)
+  without = sorted(known) if settings.speakers == UNHEARD else []
+  others, judged = trials_lib.halves(corpus, seed, without)
+  if without and min(len(others), len(judged)) < 2:
+    raise errors.InputError(
+      "config.verification.speakers='unheard' needs four speakers or more of "
+      'whom no clip is in training or validation, two on each side, got '
+      f'{len(others) + len(judged)}; train on fewer speakers '
+      '(--config.classes of the speaker task, --config.split.kind='
+      "speaker_disjoint), or use 'all'"
+    )
   many = {'num_enrolled': settings.num_enrolled, 'seed': seed}
   if settings.trials:
     test = trials_lib.read(
       settings.trials, corpus, num_known=settings.num_enrolled, seed=seed
     )
     listed = {x for t in test for x in (t.speaker, t.enrolment.speaker)}
+    if listed & set(without):
+      raise errors.InputError(
+        f'{settings.trials} names {min(listed & set(without))}, of whom clips '
+        'are in training or validation, and config.verification.speakers is '
+        "'unheard'; leave those trials out, or use 'all'"
+      )
     others = [s for s in (*others, *judged) if s not in listed]
     many['num_enrolled'] = 1  # as in the list
     short = []
@@ -205,7 +214,7 @@ def _check_kinds(validation, far):
     )
 
 
-def _claim(run, folder, used, validation, test):
+def _claim(run, folder, named, validation, test):
   """Writes whose the folder is, or checks that it is of this study."""
   settings = run.config.verification
   digest = hashlib.sha256()
@@ -213,10 +222,7 @@ def _claim(run, folder, used, validation, test):
     rows = (*trial.enrolment.enrolled, *trial.enrolment.known, trial.row)
     digest.update(' '.join(str(run.data.corpus.ids[i]) for i in rows).encode())
   what = {
-    'embedders': [
-      _identity(run, name, embedder)
-      for name, embedder in zip(settings.embedders, used, strict=True)
-    ],
+    'embedders': [each.identity for each in named],
     'trials': digest.hexdigest(),
     'attacks': list(settings.attacks),
     'iterative': run.config.sweep.iterative.to_dict(),
@@ -229,15 +235,9 @@ def _claim(run, folder, used, validation, test):
   )
 
 
-def _identity(run, name, embedder):
-  """Returns what tells an embedder from others, JSON-like."""
-  if name not in run.config.models:
-    return name
-  return [name, checkpoint.variables_sha256(embedder.variables)]
-
-
-def _clean(run, folder, number, embedder, validation, test, mesh):
+def _clean(run, folder, number, named, validation, test, mesh):
   """Returns a `Clean`."""
+  embedder = named.embedder
   corpus = run.data.corpus
   rows = trials_lib.rows_used((*validation, *test))
   found = folder_lib.cached(
@@ -259,17 +259,10 @@ def _clean(run, folder, number, embedder, validation, test, mesh):
     },
     trials_lib.columns(test, embedded.mean_of, 'known'),
     trials_lib.columns(test, embedded.mean_of, 'enrolled'),
-    _num_heard(run, embedder, test),
+    len(
+      named.heard & {x for t in test for x in (t.speaker, t.enrolment.speaker)}
+    ),
   )
-
-
-def _num_heard(run, embedder, test):
-  """Returns how many speakers judged a model of this run was trained on."""
-  if embedder.name not in run.config.models:
-    return 0
-  heard = set(map(str, run.data.splits['train'].speakers))
-  judged = {x for t in test for x in (t.speaker, t.enrolment.speaker)}
-  return len(heard & judged)
 
 
 def _attack(run, clean, number, name, split, radii, mesh):

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from advspeech import (
-  embedders,
   errors,
   parallel,
   registry,
@@ -13,6 +12,7 @@ from advspeech import (
   studies,
   sweep,
 )
+from advspeech.studies import named_embedders
 from advspeech.studies.verification import claims, page, parts, tables
 
 
@@ -35,6 +35,11 @@ class VerificationStudy(studies.Study):
   def check(self, config: Any) -> None:
     """Raises errors.InputError at settings that cannot be run."""
     settings = config.verification
+    if settings.speakers not in (parts.ALL, parts.UNHEARD):
+      raise errors.InputError(
+        f'config.verification.speakers must be {parts.ALL!r} or '
+        f'{parts.UNHEARD!r}, got {settings.speakers!r}'
+      )
     for key in ('embedders', 'attacks', 'epsilons'):
       if not settings[key]:
         raise errors.InputError(
@@ -59,7 +64,7 @@ class VerificationStudy(studies.Study):
           'fgsm, pgd, apgd_margin or their like'
         )
     if self.name in config.studies:
-      check_embedders(config)
+      named_embedders.check(config, self.name)
 
   def run(self, run: Any, folder: str) -> None:
     """Attacks every embedder; all judge.
@@ -72,7 +77,7 @@ class VerificationStudy(studies.Study):
       errors.InputError: If trials or embedders do not fit, or a model is not
         trained.
     """
-    check_embedders(run.config)
+    named_embedders.check(run.config, self.name)
     last = os.path.join(folder, self.table)
     if parallel.agree(lambda: storage.exists(last)):
       return
@@ -84,16 +89,3 @@ class VerificationStudy(studies.Study):
 
 
 STUDY = VerificationStudy()
-
-
-def check_embedders(config: Any) -> None:
-  """Raises errors.InputError at a name that is no embedder's."""
-  for name in config.verification.embedders:
-    if name in config.models or name in embedders.NAMES:
-      continue
-    if not registry.is_own(name):
-      raise errors.InputError(
-        'config.verification.embedders must be among '
-        f'{", ".join((*embedders.NAMES, *config.models))}, or your own as '
-        f'package.module:function, got {name!r}'
-      )

@@ -1,6 +1,6 @@
 """Trials: who claims to be whom, with which clips, drawn or from a list."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,7 +52,9 @@ def trial_id(trial: Trial, corpus: Any) -> str:
   return f'{enrolled}/{corpus.ids[trial.row]}'
 
 
-def halves(corpus: Any, seed: int) -> tuple[list[str], list[str]]:
+def halves(
+  corpus: Any, seed: int, without: Collection[str] = ()
+) -> tuple[list[str], list[str]]:
   """Returns speakers whose trials set thresholds, and those who are judged.
 
   Each sex is dealt out in turn, so that both halves have both.
@@ -60,9 +62,11 @@ def halves(corpus: Any, seed: int) -> tuple[list[str], list[str]]:
   Args:
     corpus: A `corpora.Corpus`.
     seed: Another seed deals others.
+    without: Speakers who are in neither.
   """
   sex_of = dict(zip(corpus.speaker, corpus.sex, strict=True))
-  sex_of.pop('', None)
+  for speaker in ('', *without):
+    sex_of.pop(speaker, None)
   order = sorted(
     map(str, sex_of), key=lambda s: (sex_of[s], dealing.hash_of(seed, s))
   )

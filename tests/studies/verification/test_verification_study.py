@@ -25,6 +25,7 @@ from advspeech import (
   studies,
 )
 from advspeech.statistics import verification
+from advspeech.studies import named_embedders
 from advspeech.studies.verification import claims, figures, parts, scoring
 
 BANDS = 'voices:bands'
@@ -58,7 +59,9 @@ def run():
     config=config,
     classes=('a', 'b'),
     classifier=lambda name, seed: classifier,
-    data=types.SimpleNamespace(corpus=corpus, splits={'train': heard}),
+    data=types.SimpleNamespace(
+      corpus=corpus, splits={'train': heard, 'validation': heard}
+    ),
   )
 
 
@@ -304,6 +307,7 @@ def test_the_page_shows_rates_beside_noise(run, folder, tmp_path):
     ('attacks', (), r'verification\.attacks must name at least one'),
     ('epsilons', ('2.0',), r'verification\.epsilons must be at most 1'),
     ('far', 1.5, r'verification\.far'),
+    ('speakers', 'some', r"speakers must be 'all' or 'unheard', got 'some'"),
     (
       'embedders',
       ('nobody',),
@@ -327,7 +331,7 @@ def test_a_far_that_trials_cannot_show_is_refused(run):
   with pytest.raises(
     errors.InputError, match=r'needs 100 impostor trials .* 80'
   ):
-    parts.choose_trials(settings, run.data.corpus, 0)
+    parts.choose_trials(settings, run.data.corpus, 0, ())
 
 
 def test_the_speakers_of_a_list_set_no_thresholds(run, tmp_path):
@@ -336,10 +340,53 @@ def test_the_speakers_of_a_list_set_no_thresholds(run, tmp_path):
   path.write_text('1 s00-01-0 s00-02-1\n0 s00-01-0 s02-02-1\n')
   settings.trials = str(path)
   settings.far = 0.05
-  validation, test = parts.choose_trials(settings, run.data.corpus, 0)
+  validation, test = parts.choose_trials(settings, run.data.corpus, 0, ())
   assert len(test) == 2
-  used = {x for t in validation for x in (t.speaker, t.enrolment.speaker)}
-  assert used == set(run.data.corpus.speaker) - {'s00', 's02'}
+  assert speakers_of(validation) == set(run.data.corpus.speaker) - {
+    's00',
+    's02',
+  }
+
+
+def speakers_of(trials):
+  return {x for t in trials for x in (t.speaker, t.enrolment.speaker)}
+
+
+def test_speakers_whom_the_models_have_heard_take_no_side(run):
+  settings = run.config.verification.copy_and_resolve_references()
+  settings.far = 0.05
+  everybody = set(run.data.corpus.speaker)
+  heard = sorted(everybody)[:10]
+  splits = {
+    'train': types.SimpleNamespace(speakers=np.array([*heard[:6], ''])),
+    'validation': types.SimpleNamespace(speakers=np.array(heard[4:])),
+  }
+  data = types.SimpleNamespace(corpus=run.data.corpus, splits=splits)
+  known = named_embedders.heard(types.SimpleNamespace(data=data))
+  assert known == set(heard)
+  chosen = parts.choose_trials(settings, run.data.corpus, 0, known)
+  assert set.union(*map(speakers_of, chosen)) == everybody
+  settings.speakers = 'unheard'
+  sides = parts.choose_trials(settings, run.data.corpus, 0, known)
+  validation, test = map(speakers_of, sides)
+  assert len(validation) == len(test) == 3
+  assert validation | test == everybody - known
+
+
+def test_too_few_speakers_whom_no_model_has_heard_are_refused(run, tmp_path):
+  settings = run.config.verification.copy_and_resolve_references()
+  settings.speakers, settings.far = 'unheard', 0.05
+  corpus = run.data.corpus
+  everybody = sorted(set(corpus.speaker))
+  with pytest.raises(
+    errors.InputError, match=r"'unheard' needs four .* got 3; train on fewer"
+  ):
+    parts.choose_trials(settings, corpus, 0, everybody[3:])
+  path = tmp_path / 'trials.txt'
+  path.write_text('1 s00-01-0 s00-02-1\n0 s00-01-0 s02-02-1\n')
+  settings.trials = str(path)
+  with pytest.raises(errors.InputError, match=r'names s02, of whom clips are'):
+    parts.choose_trials(settings, corpus, 0, ['s02'])
 
 
 def hesitant(samples, mask):
