@@ -1,13 +1,12 @@
 """Lossy codecs of libsndfile, for clips on any device."""
 
-import concurrent.futures
+import functools
 import io
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.experimental import buffer_callback
 
+from advspeech import on_host
 from advspeech.audio import FULL_SCALE_PER_UNIT, SAMPLE_RATE_HZ, SILENCE
 
 # libsndfile's names. At its default quality 27 to 35 kbit/s at 16 kHz.
@@ -33,37 +32,12 @@ def available() -> tuple[str, ...]:
 def through(name: str, audio: jax.Array) -> jax.Array:
   """Returns clips, [batch, time] in model range, as a codec gives them back.
 
-  On the host; within `jax.shard_map` every device calls for its own clips.
-  Under automatic sharding JAX would gather all of them on one device.
-
   Args:
     name: One of `available()`.
     audio: The clips.
   """
-
-  def on_host(audio):
-    audio = np.asarray(audio)
-    clips = audio.reshape(-1, audio.shape[-1])
-    with concurrent.futures.ThreadPoolExecutor() as threads:
-      decoded = list(threads.map(lambda x: _encode_and_decode(x, name), clips))
-    return np.stack(decoded).reshape(audio.shape)
-
-  def in_place(context, result, audio):
-    del context
-    np.asarray(result)[...] = on_host(audio)
-
-  result = jax.ShapeDtypeStruct(audio.shape, jnp.float32)
-  # pure_callback first copies its arguments to a CPU device, and where that
-  # device's own threads all stand in callbacks nobody is left to copy: with
-  # clips of 6 s on four CPU devices it hangs (JAX 0.10.2).
-  return jax.lax.platform_dependent(
-    audio,
-    cpu=buffer_callback.buffer_callback(
-      in_place, result, vmap_method='expand_dims'
-    ),
-    default=lambda x: jax.pure_callback(
-      on_host, result, x, vmap_method='expand_dims'
-    ),
+  return on_host.each_clip(
+    functools.partial(_encode_and_decode, codec=name), audio
   )
 
 

@@ -1,10 +1,10 @@
 """What may happen to a clip between the attack and the judgement of it.
 
-Filters, resampling, coarse samples, noise and lossy codecs, on model-range
-audio: [0, 1], silence at 0.5, about which everything is computed. A clip does
-not depend on its neighbours, padding is treated like any other sample, and
-nothing is clipped to [0, 1] unless the format itself saturates (quantisation,
-mu-law).
+Filters, resampling, coarse samples, noise, moved formants and lossy codecs, on
+model-range audio: [0, 1], silence at 0.5, about which everything is computed. A
+clip does not depend on its neighbours, padding is treated like any other
+sample, and nothing is clipped to [0, 1] unless the format itself saturates
+(quantisation, mu-law).
 
 For attacks that know of the transform (Athalye et al. 2018) each has a twin,
 `straight_through`, with the same values and a gradient to follow.
@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from advspeech import codecs, errors, registry
+from advspeech import codecs, errors, mcadams, registry
 from advspeech.audio import FULL_SCALE_PER_UNIT, SAMPLE_RATE_HZ, SILENCE
 
 # Transition of 3.3 / 255 of the sampling rate, 207 Hz; stop band at -53 dB.
@@ -29,8 +29,8 @@ NUM_TAPS = 255
 MU = 255.0
 LEGAL_FORMS = (
   'lowpass4000, highpass300, bandpass300-3400 (Hz), median3 (odd width), '
-  'resample8000 (Hz), quantize8 (bits), mulaw8, noise20db (SNR), mp3, vorbis '
-  'and opus'
+  'resample8000 (Hz), quantize8 (bits), mulaw8, noise20db (SNR), mcadams0.8 '
+  '(exponent), mp3, vorbis and opus'
 )
 
 # Of audio [batch, time], keys [batch] and mask [batch, time].
@@ -47,9 +47,9 @@ class Transform:
       clip) and mask [batch, time] (1 on recorded samples) to audio. Only noise
       looks at keys and mask.
     straight_through: The same values. Its gradient is the true one for filters,
-      median, resampling and noise; for quantisation, mu-law and codecs, whose
-      true gradient is zero or unknown, that of the identity (Bengio et al.
-      2013, "straight-through"; Athalye et al. 2018, BPDA).
+      median, resampling and noise; for quantisation, mu-law, McAdams and
+      codecs, whose true gradient is zero or unknown, that of the identity
+      (Bengio et al. 2013, "straight-through"; Athalye et al. 2018, BPDA).
   """
 
   name: str
@@ -89,8 +89,9 @@ def make(name: str) -> Transform:
     )
   raise errors.InputError(
     f'a transform must be one of {LEGAL_FORMS}, with rising cut-offs below '
-    f'{SAMPLE_RATE_HZ // 2} Hz, a rate in whole kHz and 2 to 15 bits, got '
-    f'{name!r}; your own is written package.module:function'
+    f'{SAMPLE_RATE_HZ // 2} Hz, a rate in whole kHz, 2 to 15 bits and an '
+    f'exponent up to {mcadams.LARGEST:g}, got {name!r}; your own is written '
+    'package.module:function'
   )
 
 
@@ -259,6 +260,14 @@ def _noise(name, snr_db):
   return Transform(name, apply, apply)
 
 
+def _mcadams(name, exponent):
+  if not 0 < float(exponent) <= mcadams.LARGEST:
+    return None
+  return _not_differentiable(
+    name, functools.partial(mcadams.through, float(exponent))
+  )
+
+
 def _codec(name):
   if name not in codecs.available():
     return None
@@ -275,5 +284,6 @@ _BUILDERS = {
   r'quantize(\d+)': _quantize,
   r'mulaw8': _mulaw,
   r'noise(-?\d+(?:\.\d+)?)db': _noise,
+  r'mcadams(\d+(?:\.\d+)?)': _mcadams,
   '|'.join(codecs.CODECS): _codec,
 }

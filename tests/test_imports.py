@@ -14,8 +14,8 @@ LEVELS = [
   {'cluster', 'buckets', 'registry'},
   {'storage', 'decoding'},
   {'audio', 'statistics', 'class_errors', 'tasks', 'holdout', 'parallel'}
-  | {'randomness'},
-  {'processes', 'codecs'},
+  | {'randomness', 'on_host'},
+  {'processes', 'codecs', 'mcadams'},
   {'attacks', 'features', 'gradients', 'models', 'corpora'}
   | {'provenance', 'ownership'}
   | {'transforms', 'quality', 'checks', 'torch_modules'},

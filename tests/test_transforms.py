@@ -20,7 +20,7 @@ DIFFERENTIABLE = (
   *('resample8000', 'resample12000', 'noise20db'),
 )
 CODECS = codecs.available()
-OTHERS = ('quantize8', 'mulaw8', *CODECS)
+OTHERS = ('quantize8', 'mulaw8', 'mcadams0.8', *CODECS)
 
 
 def clips():
