@@ -27,6 +27,7 @@ from advspeech.attacks.minimal import Minimal, minimal_perturbation
 from advspeech.attacks.pgd import bim, mi_fgsm, pgd
 from advspeech.attacks.problem import Attack, Problem, from_function
 from advspeech.attacks.registry import ON_FEATURES, make, names, norm_of
+from advspeech.attacks.solvers import SOLVERS, sparing
 from advspeech.attacks.square import square
 from advspeech.attacks.universal import (
   perturb_all,
@@ -36,6 +37,7 @@ from advspeech.attacks.universal import (
 
 __all__ = [
   'ON_FEATURES',
+  'SOLVERS',
   'Attack',
   'Minimal',
   'Problem',
@@ -64,6 +66,7 @@ __all__ = [
   'random_sign_like',
   'repair',
   'shuffled',
+  'sparing',
   'square',
   'targeted_cross_entropy',
   'targeted_margin',
