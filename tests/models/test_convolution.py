@@ -79,7 +79,7 @@ def by_every_form(x, kernel, weight):
 
 @example(length=1, channels=1, features=1, size=40, seed=0)
 @example(length=90, channels=3, features=2, size=40, seed=1)
-@settings(deadline=None, max_examples=10)
+@settings(deadline=None, max_examples=5)
 @given(
   length=st.integers(1, 90),
   channels=st.integers(1, 3),
