@@ -19,7 +19,8 @@ def get_config(variant: str = 'gender') -> ml_collections.ConfigDict:
   Args:
     variant: 'gender', 'emotion' or 'speaker', with ',small' after it for the
       size a machine without an accelerator can train.
-      With ',disjoint' it is tested on speakers who are not in training.
+      With ',disjoint' it is tested on speakers who are not in training, with
+      ',robust' attacked as a defence must be.
   """
   config = paper.get_corpus_config('emodb', variant)
   config.training.batch_size = 20

@@ -24,6 +24,7 @@ def get_config(variant: str = 'label') -> ml_collections.ConfigDict:
   Args:
     variant: 'label', 'speaker' or another task, with ',small' after it for the
       size a machine without an accelerator can train.
-      With ',disjoint' it is tested on speakers who are not in training.
+      With ',disjoint' it is tested on speakers who are not in training, with
+      ',robust' attacked as a defence must be.
   """
   return paper.get_corpus_config('folder', variant)

@@ -240,6 +240,8 @@ def get_config() -> ml_collections.ConfigDict:
         # your own as 'package.module:function': the first attack on `source`
         # is made without and with knowledge of each.
         'transforms': (),
+        # Attacks that are made so in its place; () is the first.
+        'transform_attacks': (),
         # Folders of other trained models that judge too, and may be sources.
         'checkpoints': (),
         # The same of functions from audio to logits that are no models of
@@ -302,14 +304,14 @@ def get_corpus_config(name: str, variant: str) -> ml_collections.ConfigDict:
   Args:
     name: The corpus, as in `config.corpus.name`.
     variant: The task; after it ',small' for the size a machine without an
-      accelerator can train, and ',disjoint' to test on speakers who are not
-      in training.
+      accelerator can train, ',disjoint' to test on speakers who are not in
+      training, and ',robust' to attack as a defence must be.
   """
   task, *changes = variant.split(',')
   for change in changes:
-    if change not in ('small', 'disjoint'):
+    if change not in ('small', 'disjoint', 'robust'):
       raise ValueError(
-        f"the part after the comma must be 'small' or 'disjoint', got "
+        "the part after the comma must be 'small', 'disjoint' or 'robust', got "
         f'{change!r}; for example configs/{name}.py:{task},small'
       )
   config = get_config()
@@ -327,4 +329,45 @@ def get_corpus_config(name: str, variant: str) -> ml_collections.ConfigDict:
     config.sweep.batch_size = 48
     config.gradients.num_clips = 72
     config.gradients.num_studied = 16
+  if 'robust' in changes:
+    judge_robustness(config)
   return config
+
+
+def judge_robustness(config: ml_collections.ConfigDict) -> None:
+  """Makes the sweep one that a defence can be believed by.
+
+  Attacks of many steps on two losses, by queries, in another norm and on all
+  clips at once; one with twice the steps and starts; epsilons up to where all
+  clips must break; transforms with the attack that knows of them. Self-checks
+  say where these show masked gradients. Models of an undefended run join by
+  `sweep.checkpoints`, and attack by `sweep.sources`.
+
+  Args:
+    config: Whose sweep is replaced.
+  """
+  sweep = config.sweep
+  sweep.attacks = (
+    'fgsm',
+    'apgd_ce',
+    'apgd_margin',
+    'apgd_margin-doubled',
+    'square',
+    'universal',
+    'apgd_margin_l2',
+  )
+  sweep.masks = ('all',)
+  # Relative to each clip, the same whatever the level of a corpus.
+  sweep.epsilons = (
+    *(0.0, '50dbsnr', '40dbsnr', '35dbsnr', '30dbsnr', '25dbsnr', '20dbsnr'),
+    *('15dbsnr', '10dbsnr', '0dbsnr', '-20dbsnr'),
+  )
+  sweep.iterative.epsilons = (
+    *(0.0, '40dbsnr', '30dbsnr', '20dbsnr', '10dbsnr', '-20dbsnr'),
+  )
+  sweep.iterative.num_steps = 20
+  sweep.transforms = (
+    *('lowpass4000', 'resample8000', 'quantize8', 'mp3', 'noise20db'),
+    'median3',
+  )
+  sweep.transform_attacks = ('fgsm', 'apgd_margin')

@@ -40,7 +40,8 @@ def get_config(variant: str = 'gender') -> ml_collections.ConfigDict:
     variant: 'gender', 'emotion', 'speaker', 'emotions', 'calm_fearful' or
       'speakers', with ',small' after it for the size a machine without an
       accelerator can train.
-      With ',disjoint' it is tested on speakers who are not in training.
+      With ',disjoint' it is tested on speakers who are not in training, with
+      ',robust' attacked as a defence must be.
   """
   config = paper.get_corpus_config('ravdess', variant)
   if config.task == 'speakers':
@@ -108,4 +109,6 @@ def get_config(variant: str = 'gender') -> ml_collections.ConfigDict:
     sweep.universal.num_clips = 96
     sweep.repair = False
     sweep.num_quality_clips = 4
+  if 'robust' in variant.split(','):
+    paper.judge_robustness(config)
   return config

@@ -20,7 +20,8 @@ def get_config(variant: str = 'emotion') -> ml_collections.ConfigDict:
   Args:
     variant: 'emotion' or 'speaker', with ',small' after it for the
       size a machine without an accelerator can train.
-      With ',disjoint' it is tested on speakers who are not in training.
+      With ',disjoint' it is tested on speakers who are not in training, with
+      ',robust' attacked as a defence must be.
   """
   config = paper.get_corpus_config('savee', variant)
   if config.task == 'speaker':

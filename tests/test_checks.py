@@ -262,3 +262,28 @@ def test_an_attack_without_gradients_that_breaks_more_is_found():
   close = {str(i): wrong(46) for i in range(10)}
   assert checks.masked_gradients(own, {'square': close['0']}, 0.01)
   assert checks.masked_gradients(own, close, 0.01) == []
+
+
+def test_an_attack_that_breaks_more_with_twice_the_steps_is_found():
+  finding = only(
+    checks.not_converged(wrong(40), wrong(60), 'pgd', 0.01),
+    'not_converged',
+    'warning',
+  )
+  assert 'errs on 40.0% and on 60.0% with twice' in finding.sentence
+  # As many more as sampling explains, none more, and fewer.
+  for doubled in (44, 40, 20):
+    assert checks.not_converged(wrong(40), wrong(doubled), 'pgd', 0.01) == []
+
+
+def test_clips_that_no_perturbation_breaks_are_found():
+  everything, few = wrong(100), wrong(10)
+  finding = only(
+    checks.unbroken_clips(wrong(97), everything, -20.0),
+    'unbroken_clips',
+    'warning',
+  )
+  assert finding.values == {'num_unbroken': 3, 'num_clips': 100}
+  assert checks.unbroken_clips(everything, everything, -20.0) == []
+  # Of the others the ball was too small to say.
+  assert checks.unbroken_clips(few, few, -20.0) == []

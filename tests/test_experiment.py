@@ -62,7 +62,7 @@ CORPORA = {
       module.get_config(task + size)
       for module, names in CORPORA.items()
       for task in names
-      for size in ('', ',small')
+      for size in ('', ',small', ',small,robust')
     ),
   ],
 )
@@ -87,10 +87,24 @@ def test_iemocap_is_the_papers_recipe_to_the_last_value():
 
 
 def test_an_unknown_size_says_what_there_is():
-  with pytest.raises(ValueError, match="'small' or 'disjoint', got 'tiny'"):
+  with pytest.raises(ValueError, match="'disjoint' or 'robust', got 'tiny'"):
     ravdess.get_config('gender,small,tiny')
   with pytest.raises(ValueError, match="must be 'disjoint', got 'tiny'"):
     quickstart.get_config('tiny')
+
+
+@pytest.mark.parametrize('module', [ravdess, iemocap])
+def test_a_robust_variant_differs_in_the_sweep_alone(module):
+  plain, robust = (
+    module.get_config(f'emotion,small{word}') for word in ('', ',robust')
+  )
+  assert {'square', 'apgd_margin', 'apgd_margin-doubled'} < {
+    *robust.sweep.attacks
+  }
+  assert robust.sweep.transforms
+  assert robust.training.to_dict() == plain.training.to_dict()
+  plain.sweep = robust.sweep
+  assert robust.to_dict() == plain.to_dict()
 
 
 @pytest.mark.parametrize(
@@ -188,6 +202,11 @@ NOTHING = 'leaves nothing to attack'
     ('sweep.feature_level.example_epsilon', 400.0, '0 to 100.*got 400'),
     ('sweep.masks', ('voiced',), "a mask must be all, .*got 'voiced'"),
     ('sweep.masks', ('3-1s',), "a mask must be all, .*got '3-1s'"),
+    (
+      'sweep.transform_attacks',
+      ('pgd',),
+      r'among config\.sweep\.attacks, fgsm',
+    ),
     ('sweep.transforms', ('echo',), "a transform must be one of .*got 'echo'"),
     ('sweep.sources', ('wavenet',), "must be among config.models.*'wavenet'"),
     ('studies', ('gradient',), "rounding, verification, or .*'gradient'"),
@@ -472,6 +491,24 @@ def test_every_model_is_attacked_unless_some_are_named(named, attacked):
   members = [sweep.Member(name, 0, None, None) for name in config.models]
   plan = sweep.plan(config, members)
   assert [planned.source for planned in plan] == attacked
+
+
+@pytest.mark.parametrize(
+  ('named', 'behind'), [((), ['fgsm']), (('pgd', 'fgsm'), ['pgd', 'fgsm'])]
+)
+def test_transforms_are_behind_the_first_attack_or_those_named(named, behind):
+  config = paper.get_config()
+  config.sweep.attacks = ('fgsm', 'pgd')
+  config.sweep.transforms = ('mp3', 'median3')
+  config.sweep.transform_attacks = named
+  member = sweep.Member('wavecnn', 0, None, None)
+  plan = [x for x in sweep.plan(config, [member]) if x.transform]
+  assert [(x.transform, x.attack, x.adaptive) for x in plan] == [
+    (transform, attack, adaptive)
+    for transform in ('mp3', 'median3')
+    for attack in behind
+    for adaptive in (False, True)
+  ]
 
 
 def test_epsilons_of_features_are_for_attacks_on_features():

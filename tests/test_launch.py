@@ -338,7 +338,7 @@ def test_a_misspelt_config_key_is_named(server, tmp_path):
     ('--config.training.num_epochs=many', 'invalid literal'),
     ('--config=configs/none.py', 'names no config'),
     ('--config=configs/paper.py:x', 'has no variants'),
-    ('--config=configs/ravdess.py:gender,tiny', "must be 'small' or 'dis"),
+    ('--config=configs/ravdess.py:gender,tiny', "must be 'small', 'dis"),
     ('--confg=x', 'Unknown command line flag'),
     ('quickstart', 'unexpected argument'),
     ('--config.sweep.epsilons=(0.0,2.0)', r'must lie in \[0, 1\]'),

@@ -26,7 +26,13 @@ from advspeech.attacks.losses import (
 from advspeech.attacks.minimal import Minimal, minimal_perturbation
 from advspeech.attacks.pgd import bim, mi_fgsm, pgd
 from advspeech.attacks.problem import Attack, Problem, from_function
-from advspeech.attacks.registry import ON_FEATURES, make, names, norm_of
+from advspeech.attacks.registry import (
+  DOUBLED,
+  ON_FEATURES,
+  make,
+  names,
+  norm_of,
+)
 from advspeech.attacks.solvers import SOLVERS, sparing
 from advspeech.attacks.square import square
 from advspeech.attacks.universal import (
@@ -36,6 +42,7 @@ from advspeech.attacks.universal import (
 )
 
 __all__ = [
+  'DOUBLED',
   'ON_FEATURES',
   'SOLVERS',
   'Attack',

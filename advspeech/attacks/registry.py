@@ -20,16 +20,20 @@ _TARGETED = '-targeted'
 # Attacks on features rebuilt to audio, by how many gradients they take.
 ON_FEATURES = ('mfcc', 'spectrogram')
 _STEPS = '_pgd'
+# Behind the name of an iterative attack: with twice of all its counts.
+DOUBLED = '-doubled'
 
 
 def names() -> tuple[str, ...]:
   """Returns the names of all attacks.
 
   `_l2` is an attack bounded in L2, `-targeted` one that asks for a class,
-  `mfcc` and `spectrogram` are on features, by FGSM or by PGD.
+  `-doubled` one with twice the steps, starts and queries; `mfcc` and
+  `spectrogram` are on features, by FGSM or by PGD.
   """
   on_features = (f'{n}{steps}' for n in ON_FEATURES for steps in ('', _STEPS))
-  untargeted = (*_MAKERS, 'universal', *on_features)
+  doubled = (f'{n}{DOUBLED}' for n in _MAKERS if n not in _SINGLE)
+  untargeted = (*_MAKERS, 'universal', *on_features, *doubled)
   return (*untargeted, *(f'{n}{_TARGETED}' for n in untargeted))
 
 
@@ -65,6 +69,9 @@ def make(
       f'an attack must be one of {", ".join(names())}, got {name!r}'
     )
   counts = _Counts(num_steps, num_restarts, num_queries)
+  if base.endswith(DOUBLED):
+    base = base.removesuffix(DOUBLED)
+    counts = _Counts(*(2 * count for count in counts))
   if base.removesuffix(_STEPS) in ON_FEATURES:
     representation = representations[base.removesuffix(_STEPS)]
     iterative = base.endswith(_STEPS)
@@ -99,7 +106,7 @@ def norm_of(name: str) -> str:
   Args:
     name: One of `names()`.
   """
-  maker = _MAKERS.get(name.removesuffix(_TARGETED))
+  maker = _MAKERS.get(name.removesuffix(_TARGETED).removesuffix(DOUBLED))
   return maker(_Counts(1, 1, 1))[0] if maker else 'linf'
 
 
@@ -261,9 +268,12 @@ _BOTH_NORMS = {
   'apgd_ce': _apgd_ce,
   'apgd_margin': _apgd_margin,
 }
-_MAKERS = {
+_SINGLE = {
   'fgsm': _single('linf', gradient_sign),
   'fgm': _single('l2', unit_gradient),
+}
+_MAKERS = {
+  **_SINGLE,
   **{
     name + suffix: _iterated(norm, attack_fn)
     for name, attack_fn in _BOTH_NORMS.items()

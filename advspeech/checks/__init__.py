@@ -23,7 +23,11 @@ from advspeech.checks.curve import (
 from advspeech.checks.finding import (
   Finding,
 )
-from advspeech.checks.masking import masked_gradients
+from advspeech.checks.masking import (
+  masked_gradients,
+  not_converged,
+  unbroken_clips,
+)
 from advspeech.checks.outputs import (
   GradientShares,
   batch_dependent_logits,
@@ -46,7 +50,9 @@ __all__ = [
   'masked_gradients',
   'most_given',
   'non_monotone_curve',
+  'not_converged',
   'one_answer',
   'too_few_clips',
+  'unbroken_clips',
   'untouched_clips',
 ]

@@ -62,3 +62,77 @@ def masked_gradients(
       values,
     )
   ]
+
+
+def not_converged(
+  wrong: Sequence[bool],
+  doubled_wrong: Sequence[bool],
+  attack: str,
+  epsilon: float | str,
+  confidence: float = 0.95,
+) -> list[Finding]:
+  """Finds an attack that breaks more with twice the steps and starts.
+
+  What more of the same search finds shows that it had not ended: the error is
+  too low, and a defence may live on the search's being hard alone (Carlini et
+  al. 2019). By McNemar's exact test.
+
+  Args:
+    wrong: [num_clips] whether each clip is judged wrong under the attack.
+    doubled_wrong: The same with twice of all that it counts.
+    attack: Its name, for the sentence.
+    epsilon: The point, for the sentence.
+    confidence: One less the level of the test.
+  """
+  test = statistics.mcnemar(doubled_wrong, wrong)
+  if test.p_value > 1 - confidence or test.only_a <= test.only_b:
+    return []
+  values = {
+    'epsilon': epsilon,
+    'error': float(np.mean(wrong)),
+    'doubled_error': float(np.mean(doubled_wrong)),
+    'p_value': test.p_value,
+  }
+  return [
+    Finding(
+      'not_converged',
+      'warning',
+      f'at epsilon {epsilon} {attack} errs on {values["error"]:.1%} and on '
+      f'{values["doubled_error"]:.1%} with twice the steps and starts (McNemar '
+      f'p = {test.p_value:.2g}): it had not ended, so give it more steps '
+      'before calling the model robust',
+      values,
+    )
+  ]
+
+
+def unbroken_clips(
+  broken: Sequence[bool], held: Sequence[bool], snr_db: float
+) -> list[Finding]:
+  """Finds clips that withstand what could make any other clip of them.
+
+  In so large a ball there are clips of every class: an attack that does not
+  find them is too weak, or led astray by masked gradients (Carlini et al.
+  2019).
+
+  Args:
+    broken: [num_clips] whether any attack by the model's own gradient broke
+      each clip, at any epsilon.
+    held: [num_clips] whether the largest ball tried holds other clips.
+    snr_db: From which on a ball counts as that large, for the sentence.
+  """
+  held = np.asarray(held, bool)
+  num_left = int(np.sum(held & ~np.asarray(broken, bool)))
+  if not num_left:
+    return []
+  return [
+    Finding(
+      'unbroken_clips',
+      'warning',
+      f'{num_left} of {held.sum()} clips withstand every attack of many steps '
+      'by the gradient of this model, up to perturbations that could make any '
+      f'other clip of them ({snr_db:g} dB SNR): the search is too weak or '
+      'gradients are masked, so do not call it robust by these',
+      {'num_unbroken': num_left, 'num_clips': int(held.sum())},
+    )
+  ]

@@ -70,6 +70,7 @@ NAME_LISTS = (
   'sweep.checkpoints',
   'sweep.masks',
   'sweep.sources',
+  'sweep.transform_attacks',
   'sweep.transforms',
   'sweep.victims',
   'verification.attacks',

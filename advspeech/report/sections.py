@@ -17,6 +17,11 @@ CHECKS = {
   'beyond_chance': 'Is the error beyond that of a blind guess?',
   'non_monotone_curve': 'Does the error fall where the perturbation grows?',
   'one_answer': 'Does a model come to give one answer to all clips?',
+  'masked_gradients': 'Does an attack that asks for no gradient of a model '
+  'break more of it?',
+  'not_converged': 'Do twice the steps and starts break more?',
+  'unbroken_clips': 'Are there clips that no perturbation breaks, however '
+  'large?',
   'below_one_lsb': 'Are perturbations smaller than one step of 16-bit audio?',
   'zero_gradients': 'Are there samples whose gradient is exactly zero?',
   'nonfinite_gradients': 'Are there gradients that are no finite numbers?',

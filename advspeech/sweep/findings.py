@@ -1,6 +1,5 @@
 """What a sweep's own checks find in it; see `advspeech.checks`."""
 
-import collections
 import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -11,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from advspeech import attacks, checks, input_pipeline, over_clips, parallel
-from advspeech.sweep import masks, named_attacks, planning
+from advspeech.sweep import masks, own_attacks, planning
 from advspeech.sweep import results as results_lib
 
 # Clips whose logits are looked at.
@@ -53,7 +52,11 @@ def findings(results: results_lib.Results) -> list[dict[str, Any]]:
   for planned in results.plain.values():
     found += _of_attack(results, planned)
   for t in dict.fromkeys(planned.source for planned in sweep.plan):
-    found += _of_gradients(results, t)
+    member = sweep.members[t]
+    found += [
+      _record(finding, source=member.name, seed=member.seed, attack=attack)
+      for finding, attack in own_attacks.findings(results, t)
+    ]
   return found
 
 
@@ -204,35 +207,3 @@ def _of_attack(results, planned):
         for finding in kind
       ]
   return found
-
-
-def _of_gradients(results, t):
-  """Returns where a source breaks more without its own gradient, if it does."""
-  sweep, member = results.sweep, results.sweep.members[t]
-  known = member.labels >= 0
-  mask = sweep.plan[0].mask
-  by_epsilon = collections.defaultdict(lambda: ({}, {}))
-  for planned in results.plain.values():
-    if planned.mask != mask or planned.on_features or not known.any():
-      continue
-    source = sweep.members[planned.source]
-    answers = results.judged[planned].predictions[:, 0, t][:, known]
-    wrong = answers != member.labels[known]
-    name = planned.attack
-    if planned.source != t:
-      name += f' on {source.name} seed {source.seed}'
-    needs_none = planned.source != t or planned.attack.startswith('square')
-    # Of one norm, and so of one control.
-    control = named_attacks.control_of(planned.attack)
-    for e, epsilon in enumerate(planned.epsilons):
-      by_epsilon[control, epsilon.text][needs_none][name] = wrong[e]
-  confidence = 1 - (1 - results.confidence) / max(1, len(by_epsilon))
-  found = []
-  for (_, epsilon), (by_gradient, without) in by_epsilon.items():
-    found += checks.masked_gradients(by_gradient, without, epsilon, confidence)
-  # The clearest of all epsilons.
-  found.sort(key=lambda x: x.values['own_error'] - x.values['other_error'])
-  return [
-    _record(finding, source=member.name, seed=member.seed)
-    for finding in found[:1]
-  ]

@@ -173,8 +173,9 @@ def plan(
     for mask in others:
       add(sweep.attacks[0], mask)
     for transform in sweep.transforms:
-      for adaptive in (False, True):
-        add(sweep.attacks[0], first, transform, adaptive)
+      for attack in sweep.transform_attacks or sweep.attacks[:1]:
+        for adaptive in (False, True):
+          add(attack, first, transform, adaptive)
   return plan
 
 

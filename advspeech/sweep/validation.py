@@ -34,10 +34,17 @@ def validate(config: 'ml_collections.ConfigDict') -> None:
   _validate_attacks(config)
   for name in sweep.transforms:
     transforms.make(name)
+  for name in sweep.transform_attacks:
+    if name not in sweep.attacks:
+      raise errors.InputError(
+        'config.sweep.transform_attacks must be among config.sweep.attacks, '
+        f'{", ".join(sweep.attacks)}, got {name!r}'
+      )
   for key, meaning in (
     ('attacks', str),
     ('masks', masks.parse),
     ('transforms', transforms.make),
+    ('transform_attacks', str),
     ('sources', str),
     ('checkpoints', storage.canonical),
     ('victims', str),

@@ -4,6 +4,7 @@ import re
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from advspeech import attacks
@@ -13,13 +14,33 @@ COUNTS = {'num_steps': 3, 'num_restarts': 1, 'num_queries': 10}
 ON_WAVEFORM = [
   name
   for name in attacks.names()
-  if not (name.startswith(attacks.ON_FEATURES) or name.endswith('-targeted'))
+  if not (
+    name.startswith(attacks.ON_FEATURES)
+    or name.endswith(('-targeted', attacks.DOUBLED))
+  )
 ]
 
 
 @pytest.mark.parametrize('name', [*ON_WAVEFORM, 'fgsm-targeted'])
 def test_every_attack_of_a_sweep_passes(name):
   conformance.check(attacks.make(name, **COUNTS, representations={}))
+
+
+def test_a_doubled_attack_is_that_of_twice_its_counts():
+  twice = {name: 2 * count for name, count in COUNTS.items()}
+  made = [
+    attacks.make(name, **counts, representations={})
+    for name, counts in (('pgd_l2-doubled', COUNTS), ('pgd_l2', twice))
+  ]
+  assert made[0].counts == made[1].counts
+  assert attacks.norm_of('pgd_l2-doubled') == made[0].norm == 'l2'
+  found, expected = (
+    conformance.function_of(attack)(
+      conformance.clips(), jnp.array([0.01]), conformance.keys()
+    )
+    for attack in made
+  )
+  np.testing.assert_array_equal(found, expected)
 
 
 def moved(problem, change):

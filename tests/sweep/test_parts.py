@@ -20,7 +20,14 @@ from advspeech import (
   storage,
   sweep,
 )
-from advspeech.sweep import examples, judging, parts, rates, tables
+from advspeech.sweep import (
+  examples,
+  judging,
+  own_attacks,
+  parts,
+  rates,
+  tables,
+)
 from advspeech.sweep.tables import (
   curves,
   direct,
@@ -320,34 +327,112 @@ def test_a_falling_curve_of_features_is_reported_in_their_unit(work, results):
   )
 
 
-def test_a_model_that_queries_break_and_gradients_do_not_is_named(
-  work, results
-):
+def of_plan(results, plan, predictions, members=None):
+  """Returns results of a plan with answers 0 (right) and 1 (wrong)."""
   judged = results.judged[PLAN[0]]
-  member = dataclasses.replace(
-    work.members[0], labels=np.zeros(NUM_CLIPS, np.int32)
+  members = members or [results.sweep.members[0]]
+  return dataclasses.replace(
+    results,
+    sweep=dataclasses.replace(
+      results.sweep,
+      plan=plan,
+      members=[
+        dataclasses.replace(m, labels=np.zeros(NUM_CLIPS, np.int32))
+        for m in members
+      ],
+      attacks={p.attack: sweep_subjects.make_attack(p.attack) for p in plan},
+    ),
+    judged={
+      planned: judged._replace(
+        predictions=np.broadcast_to(
+          np.asarray(x)[:, None, None],
+          (len(planned.epsilons), 7, len(members), NUM_CLIPS),
+        ).astype(np.int32)
+      )
+      for planned, x in zip(plan, predictions, strict=True)
+    },
   )
+
+
+def named(found, name):
+  return [f for f in found if f['name'] == name]
+
+
+RIGHT, WRONG = np.zeros(NUM_CLIPS), np.ones(NUM_CLIPS)
+
+
+def test_a_model_that_queries_break_and_gradients_do_not_is_named(results):
   plan = (make_planned('fgsm'), make_planned('square'))
-  right = np.zeros_like(judged.predictions)
-  found = {}
-  for broken in (0, 1):
-    predictions = [right.copy(), right.copy()]
-    predictions[broken][1:, 0] = 1
-    one = dataclasses.replace(
-      results,
-      sweep=dataclasses.replace(work, plan=plan, members=[member]),
-      judged={
-        planned: judged._replace(predictions=x)
-        for planned, x in zip(plan, predictions, strict=True)
-      },
-    )
-    found[broken] = [
-      f for f in sweep.findings(one) if f['name'] == 'masked_gradients'
-    ]
-  assert found[0] == []  # the gradient breaks more, as it should
-  (finding,) = found[1]
+  few, many = [RIGHT] * 3, [RIGHT, WRONG, WRONG]
+  # The gradient breaks more, as it should.
+  found = sweep.findings(of_plan(results, plan, (many, few)))
+  assert named(found, 'masked_gradients') == []
+  (finding,) = named(
+    sweep.findings(of_plan(results, plan, (few, many))), 'masked_gradients'
+  )
   assert (finding['source'], finding['attack']) == ('wavecnn', None)
   assert finding['values']['other'] == 'square'
+
+
+def test_an_attack_that_had_not_ended_is_named(results):
+  plan = (make_planned('fgsm'), make_planned('pgd'))
+  plan += (make_planned('pgd-doubled'),)
+  few, many = [RIGHT] * 3, [RIGHT, RIGHT, WRONG]
+  (finding,) = named(
+    own_attacks_of(of_plan(results, plan, (many, few, many))), 'not_converged'
+  )
+  assert finding['attack'] == 'pgd'
+  assert finding['values']['epsilon'] == '0.1'
+  for pair in ((many, many), (many, few)):
+    found = own_attacks_of(of_plan(results, plan, (many, *pair)))
+    assert named(found, 'not_converged') == []
+
+
+def own_attacks_of(results):
+  return [
+    {**dataclasses.asdict(finding), 'attack': attack}
+    for finding, attack in own_attacks.findings(results, 0)
+  ]
+
+
+@pytest.mark.parametrize(
+  ('attack', 'largest', 'last', 'num_left'),
+  [
+    ('pgd', '-20dbsnr', RIGHT, NUM_CLIPS),
+    ('pgd', '-20dbsnr', WRONG, 0),
+    ('pgd', '-19dbsnr', RIGHT, 0),  # too small a ball to say
+    ('fgsm', '-20dbsnr', RIGHT, 0),  # one step need not get there
+    ('square', '-20dbsnr', RIGHT, 0),  # nor few queries
+    ('pgd_l2', '-20dbsnr', RIGHT, NUM_CLIPS),
+  ],
+)
+def test_clips_that_withstand_every_perturbation_are_counted(
+  results, attack, largest, last, num_left
+):
+  plan = (make_planned(attack, epsilons=(0.0, '10dbsnr', largest)),)
+  one = of_plan(results, plan, ([RIGHT, RIGHT, last],))
+  found = named(own_attacks_of(one), 'unbroken_clips')
+  assert [f['values']['num_unbroken'] for f in found] == (
+    [num_left] if num_left else []
+  )
+
+
+def test_a_mask_leaves_clips_that_may_withstand(results):
+  plan = (make_planned('pgd', mask='padding', epsilons=('-20dbsnr',)),)
+  one = of_plan(results, plan, ([RIGHT],))
+  assert named(own_attacks_of(one), 'unbroken_clips') == []
+
+
+def test_transfer_that_breaks_more_than_a_models_own_attack_is_named(results):
+  members = results.sweep.members[:2]
+  plan = (make_planned('pgd'), make_planned('fgsm', source=1))
+  one = of_plan(
+    results, plan, ([RIGHT] * 3, [RIGHT, RIGHT, WRONG]), members=members
+  )
+  (finding,) = named(own_attacks_of(one), 'masked_gradients')
+  assert finding['values']['other'] == 'fgsm on wavernn seed 0'
+  one = of_plan(results, plan, ([RIGHT, RIGHT, WRONG],) * 2, members=members)
+  assert named(own_attacks_of(one), 'masked_gradients') == []
 
 
 def test_an_attack_on_a_model_itself_is_paired_with_one_on_another(
