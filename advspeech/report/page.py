@@ -3,6 +3,7 @@
 import base64
 import collections
 import hashlib
+import io
 import json
 import os
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jinja2
 import markupsafe
+import PIL.Image
 
 from advspeech import figures, provenance, section, storage, studies
 from advspeech.report import (
@@ -19,6 +21,11 @@ from advspeech.report import (
   section_figures,
   sections,
   transformed,
+)
+
+_SPOKEN = markupsafe.Markup('<span title="%s">%s</span>')
+_VOICES = markupsafe.Markup(
+  '<span class="voices">by speaker [%.1f, %.1f]</span>'
 )
 
 
@@ -43,7 +50,7 @@ class Image(NamedTuple):
 
   Attributes:
     path: Of its files, from the page, without their endings.
-    uri: The PNG itself.
+    uri: The figure itself, as WebP: all pixels of the PNG in half the bytes.
     width: In pixels.
     height: In pixels.
     alt: See `section.Figure`.
@@ -135,12 +142,19 @@ def draw(found: section.Figure, folder: str, link: str = '') -> Image:
   path = os.path.join(folder, found.name)
   if not link or not storage.exists(f'{path}.svg'):
     figures.save(found.draw(), path)
-  with storage.opened(f'{path}.png', 'rb') as file:
-    data = file.read()
-  # The first chunk of a PNG, IHDR, begins with width and height.
-  width, height = (int.from_bytes(data[i : i + 4], 'big') for i in (16, 20))
-  uri = f'data:image/png;base64,{base64.b64encode(data).decode()}'
-  return Image(link + found.name, uri, width, height, found.alt, found.caption)
+  with storage.opened(f'{path}.png', 'rb') as file, PIL.Image.open(file) as png:
+    width, height = png.size
+    embedded = io.BytesIO()
+    png.convert('RGB').save(embedded, 'webp', lossless=True, quality=60)
+  data = base64.b64encode(embedded.getvalue()).decode()
+  return Image(
+    link + found.name,
+    f'data:image/webp;base64,{data}',
+    width,
+    height,
+    found.alt,
+    found.caption,
+  )
 
 
 def render(template: str, folder: str, **context: Any) -> str:
@@ -207,12 +221,19 @@ def _mean(row: Mapping[str, Any], key: str = '') -> str:
 
 
 def _interval(row, key):
-  """Returns an interval in %, and that by speaker below it, if there is one."""
+  """Returns an interval in %, and that by speaker below it, if there is one.
+
+  In words where a mouse rests on it.
+  """
   low, high = (100 * row[f'{key}_{end}'] for end in ('low', 'high'))
+  drawn = 'trainings and clips' if 'num_trainings' in row else 'clips'
+  words = (
+    f'between {low:.1f} and {high:.1f}, with the {drawn} for what was drawn'
+  )
   text = f'[{low:.1f}, {high:.1f}]'
   low, high = (row.get(f'{key}_speaker_{end}', '') for end in ('low', 'high'))
   if low == '':
-    return text
-  return text + markupsafe.Markup(
-    '<span class="voices">by speaker [%.1f, %.1f]</span>'
-  ) % (100 * low, 100 * high)
+    return _SPOKEN % (words, text)
+  low, high = 100 * low, 100 * high
+  words += f'; between {low:.1f} and {high:.1f}, if speakers were'
+  return _SPOKEN % (words, text) + _VOICES % (low, high)

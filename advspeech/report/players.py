@@ -1,6 +1,7 @@
 """Sounds of a page: a clip, what was made of it, and the difference."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,9 @@ from advspeech.report import run as run_lib
 
 # The difference is amplified until its largest sample is this.
 _PEAK = 0.5
+# A quiet clip is played as loud as speech is broadcast (EBU R 128: -23 dB), if
+# nothing is clipped.
+_LOUDNESS, _LARGEST = 10 ** (-23 / 20), 0.99
 # Of all sounds of a page, as they are embedded: the page is to be mailed.
 MAX_BYTES = 7_000_000
 
@@ -41,12 +45,14 @@ class Clip(NamedTuple):
   Attributes:
     id: Of the utterance.
     label: What it is.
+    gain: A factor by which it and what was made of it are louder than recorded.
     original: Its sound.
     pairs: Of each attack on each source.
   """
 
   id: str
   label: str
+  gain: float
   original: sounds.Sound
   pairs: list[Pair]
 
@@ -63,15 +69,18 @@ def clips(run: run_lib.Run) -> tuple[list[Clip], int]:
   for id_, entries in by_id.items():
     entries.sort(key=lambda e: e['source'] != run.source)
     original = _read(run, entries[0]['original'])
+    heard = [_read(run, entry['adversarial']) for entry in entries]
+    louder = gain(original, heard)
     clip = Clip(
       id_,
       entries[0]['label'],
-      sounds.Sound(sounds.flac_uri(original), f'original of {id_}'),
+      louder,
+      sounds.Sound(sounds.flac_uri(louder * original), f'original of {id_}'),
       [],
     )
     room -= len(clip.original.uri)
-    for entry in entries:
-      pair = _pair(run, entry, original)
+    for entry, adversarial in zip(entries, heard, strict=True):
+      pair = _pair(run, entry, original, adversarial, louder)
       size = len(pair.adversarial.uri) + len(pair.difference.uri)
       if size > room:
         num_left_out += 1
@@ -83,9 +92,25 @@ def clips(run: run_lib.Run) -> tuple[list[Clip], int]:
   return result, num_left_out
 
 
-def _pair(run, entry, original):
+def gain(original: np.ndarray, made: Sequence[np.ndarray]) -> float:
+  """Returns by how much a clip and all made of it are played louder.
+
+  Args:
+    original: [time], full scale 1.
+    made: Adversarial examples of it, [time] each.
+
+  Returns:
+    A factor of 1 at least, which clips none of them.
+  """
+  loudness = math.sqrt(np.square(original, dtype=np.float64).mean())
+  largest = max(float(np.abs(x).max()) for x in (original, *made))
+  if not loudness:
+    return 1.0
+  return max(1.0, min(_LOUDNESS / loudness, _LARGEST / largest))
+
+
+def _pair(run, entry, original, heard, louder):
   """Returns an example with its sounds."""
-  heard = _read(run, entry['adversarial'])
   # Of the float file: rounding to 16 bit must not be heard as perturbation.
   perturbed = _read(run, entry['adversarial_float32'])
   padded = np.zeros_like(perturbed)
@@ -99,7 +124,8 @@ def _pair(run, entry, original):
   return Pair(
     entry,
     sounds.Sound(
-      sounds.flac_uri(heard), f'adversarial version of {entry["id"]}, {about}'
+      sounds.flac_uri(louder * heard),
+      f'adversarial version of {entry["id"]}, {about}',
     ),
     sounds.Sound(
       sounds.flac_uri(gain * difference),

@@ -281,6 +281,34 @@ class Run:
         return row
     return None
 
+  def direct_at(
+    self, model: str, seed: int | None, epsilon: float
+  ) -> Row | None:
+    """Returns the row of the first attack on a model itself, judged by it.
+
+    Args:
+      model: Other than the run's source, of whose attack `at` tells.
+      seed: Of the model; None for the mean over trainings.
+      epsilon: At which.
+
+    Returns:
+      None if the model is the source or was not attacked.
+    """
+    if model == self.source:
+      return None
+    found = self.rows if seed is not None else self.over_trainings_on(model)
+    for row in found:
+      where = tuple(row[k] for k in ('source', 'target', 'attack', 'mask'))
+      if (
+        where == (model, model, self.attack, self.config['sweep']['masks'][0])
+        and row['seed'] == row['target_seed'] == seed
+        and row['epsilon'] == epsilon
+        and not (row['control'] or row['transform'])
+        and row['error_rate'] != ''
+      ):
+        return row
+    return None
+
   @functools.cached_property
   def judges(self) -> list[tuple[str, int | None]]:
     """Returns models and seeds that claims are about: None for all seeds."""

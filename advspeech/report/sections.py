@@ -43,6 +43,8 @@ def in_short(run: run_lib.Run) -> list[dict[str, Any]]:
   """Returns clean, attacked and noisy error of every judge at one epsilon.
 
   Means over trainings, which have no `p`, where claims are about those.
+  `direct` is of the attack made on the judge itself, None where that is the
+  same or was not made.
   """
   epsilon = run.telling_epsilon
   rows = []
@@ -54,7 +56,10 @@ def in_short(run: run_lib.Run) -> list[dict[str, Any]]:
     }
     if all(points.values()):
       p = None if seed is None else run.corrected_p(points['noise'])
-      rows.append({'target': name, 'seed': seed, 'p': p, **points})
+      direct = run.direct_at(name, seed, epsilon)
+      rows.append(
+        {'target': name, 'seed': seed, 'p': p, 'direct': direct, **points}
+      )
   return rows
 
 

@@ -67,6 +67,15 @@ function copy(table, button) {
   return navigator.clipboard.writeText(text).then(() => say('Copied'), byHand);
 }
 
+function download(table) {
+  const link = document.createElement('a');
+  const name = table.closest('.scroll').getAttribute('aria-label').toLowerCase();
+  link.download = `${name.replace(/[^a-z0-9]+/g, '-').slice(0, 60)}.csv`;
+  link.href = URL.createObjectURL(new Blob([csv(table)], { type: 'text/csv' }));
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
+
 for (const table of document.querySelectorAll('table')) {
   [...table.tHead.rows[0].cells].forEach((header, column) => {
     const button = document.createElement('button');
@@ -76,13 +85,28 @@ for (const table of document.querySelectorAll('table')) {
     button.addEventListener('click', () => sortBy(table, column, header));
     header.append(button);
   });
-  const button = document.createElement('button');
-  button.type = 'button';
-  button.className = 'small';
-  button.textContent = 'Copy as CSV';
-  button.addEventListener('click', () => copy(table, button));
-  table.closest('.table').querySelector('.bar').append(button);
+  const actions = document.createElement('div');
+  for (const [text, act] of [['Copy as CSV', copy], ['Download', download]]) {
+    const button = document.createElement('button');
+    button.type = 'button';
+    button.className = 'small';
+    button.textContent = text;
+    button.addEventListener('click', () => act(table, button));
+    actions.append(button);
+  }
+  table.closest('.table').querySelector('.bar').append(actions);
 }
+
+// Long tables open when they are asked for, and on paper.
+const folded = document.querySelectorAll('details.rows');
+for (const details of folded) {
+  const number = details.querySelector('tbody').rows.length;
+  details.querySelector('summary').textContent = `${number} rows`;
+  details.open = number <= 12;
+}
+addEventListener('beforeprint', () => {
+  for (const details of folded) details.open = true;
+});
 
 for (const button of document.querySelectorAll('.plot button')) {
   button.addEventListener('click', () => {
