@@ -145,7 +145,7 @@ def draw(found: section.Figure, folder: str, link: str = '') -> Image:
   with storage.opened(f'{path}.png', 'rb') as file, PIL.Image.open(file) as png:
     width, height = png.size
     embedded = io.BytesIO()
-    png.convert('RGB').save(embedded, 'webp', lossless=True, quality=60)
+    png.convert('RGB').save(embedded, 'webp', lossless=True, quality=30)
   data = base64.b64encode(embedded.getvalue()).decode()
   return Image(
     link + found.name,
