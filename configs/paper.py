@@ -74,8 +74,9 @@ def get_config() -> ml_collections.ConfigDict:
       'source': 'wavecnn',
       # Beside the sweep: 'gradients' (Figure 5, equations 3 to 5 and 8 to 12),
       # 'features' (equations 6 and 7), 'rounding' (what training the same seed
-      # again moves, where sums round otherwise) and 'verification' (Figure 1:
-      # an impostor is accepted).
+      # again moves, where sums round otherwise), 'verification' (Figure 1: an
+      # impostor is accepted) and 'privacy' (who speaks is hidden, the emotion
+      # stays).
       'studies': ('gradients',),
       'gradients': {
         # Clips that input gradients are studied on, evenly spread over the
@@ -126,6 +127,33 @@ def get_config() -> ml_collections.ConfigDict:
         'epsilons': ('50dbsnr', '40dbsnr', '30dbsnr', '20dbsnr'),
         # Of impostors, at which the smaller of the two thresholds is fixed.
         'far': 0.01,
+      },
+      # Of the emotion task: half of the speakers are judged, the others set
+      # thresholds and are what attackers refit their speaker model to.
+      'privacy': {
+        # As those of verification; the first is attacked, all judge, so that a
+        # second one is a speaker model that was not attacked.
+        'embedders': ('resemblyzer',),
+        # 'weighted' (weight * speaker - (1 - weight) * emotion), 'projected'
+        # (on the half-space that spares the emotion), 'multiplier' (one a
+        # clip).
+        'solvers': ('weighted', 'projected', 'multiplier'),
+        # Of 'weighted'; 1.0, the plain attack on the speaker, must be there.
+        'weights': (1.0, 0.5, 0.1),
+        # What every solver, and the noise beside them, spends: the RMS of a
+        # perturbation, in any unit of the sweep.
+        'epsilons': ('30dbsnr', '20dbsnr'),
+        # Gradients of each solver.
+        'num_steps': 20,
+        # Other protections to compare with; see the sweep's.
+        'transforms': ('lowpass2000', 'mcadams0.8'),
+        # Of the test split and the speakers judged, evenly spread; -1: all.
+        'num_clips': 96,
+        # Clips of a speaker and statement, and as many others that protections
+        # see.
+        'num_enrolled': 3,
+        # Clips of each other speaker.
+        'num_fitted': 6,
       },
       # One pair of models a seed ("We perform the attack twice").
       'seeds': (0, 1),

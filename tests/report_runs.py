@@ -10,6 +10,7 @@ from advspeech.studies.features import norm_tables, norms
 from advspeech.studies.features import tables as feature_tables
 from advspeech.studies.gradients import summary as summary_lib
 from advspeech.studies.gradients import tables as gradient_tables
+from advspeech.studies.privacy import tables as privacy_tables
 from advspeech.studies.verification import attacked
 from advspeech.studies.verification import tables as verification_tables
 from advspeech.sweep import tables
@@ -491,6 +492,7 @@ def write_everything_else(folder, classes=CLASSES):
   write_features(folder / 'studies' / 'features')
   write_rounding(folder)
   write_verification(folder / 'studies' / 'verification')
+  write_privacy(folder / 'studies' / 'privacy')
 
 
 def write_verification(folder):
@@ -543,6 +545,39 @@ def write_verification(folder):
       | ({'control': ''} if control == 'int16' else {})
       for kind in ('target', 'same_sex', 'cross_sex', 'impostor')
       for control in ('', 'int16', 'random_sign', 'gaussian', 'shuffled')
+    ],
+  }
+  for name, rows in tables_of.items():
+    storage.write_table(folder / f'{name}.csv', tuple(rows[0]), rows)
+
+
+def write_privacy(folder):
+  """Writes tables of one embedder and model, of 12 speakers."""
+  folder.mkdir(parents=True)
+  protections = ('none', 'lowpass2000', 'random_sign', 'speaker', 'projected')
+  point = {'epsilon_given': '20dbsnr', 'epsilon': 0.01, 'epsilon_unit': ''}
+  point |= {'num_clips': 40, 'num_speakers': 12, 'weight': ''}
+  tables_of = {
+    'utility': [
+      {
+        **dict.fromkeys(privacy_tables.UTILITY_COLUMNS, 0.1),
+        **point,
+        'protection': protection,
+        'model': 'wavecnn',
+        **{'seed': 0, 'spared': 1},
+      }
+      for protection in protections
+    ],
+    'privacy': [
+      {
+        **dict.fromkeys(privacy_tables.PRIVACY_COLUMNS, 0.2),
+        **point,
+        'protection': protection,
+        'embedder': 'resemblyzer',
+        **{'attacked': 1, 'num_heard': 0, 'attacker': attacker},
+      }
+      for attacker in ('ignorant', 'lazy_informed', 'semi_informed')
+      for protection in protections
     ],
   }
   for name, rows in tables_of.items():

@@ -166,7 +166,7 @@ def test_studies_of_a_trained_run_become_part_of_its_page(tiny, tmp_path):
   judged = table(run / 'studies' / 'verification' / 'attacked.csv')
   assert {row['num_trials'] for row in judged} == {'4', '8'}
   page = (run / 'report' / 'index.html').read_text()
-  assert 'was not run' not in page
+  assert page.count('was not run') == 1  # privacy, of the emotion task
   for name in ('gradients/accumulation', 'features/error_against_snr-seed0'):
     assert f'href="../studies/{name}.svg"' in page
     assert (run / 'studies' / f'{name}.svg').exists()
@@ -187,6 +187,23 @@ def test_a_model_of_another_task_judges_and_speaks_of_privacy(tiny, tmp_path):
     start=SHALLOW,
   )
   assert done.returncode == 0, done.stderr
+  done = launch(
+    *('study', 'privacy', *args[:-1], f'--workdir={other}'),
+    '--config.task=emotion',
+    "--config.models=('wavecnn',)",
+    '--config.seeds=(0,)',
+    f"--config.privacy.embedders=('wavecnn', '{other}/wavecnn-seed0')",
+    "--config.privacy.solvers=('projected',)",
+    '--config.privacy.num_steps=1',
+    '--config.privacy.num_enrolled=1',
+    '--config.privacy.num_fitted=2',
+    '--config.privacy.num_clips=4',
+    start=SHALLOW,
+  )
+  assert done.returncode == 0, done.stderr
+  found = table(other / 'studies' / 'privacy' / 'privacy.csv')
+  assert {row['num_clips'] for row in found} == {'4'}
+  assert (other / 'studies' / 'privacy' / 'who.svg').exists()
   done = launch(
     'reproduce',
     *args[:-1],

@@ -13,7 +13,7 @@ from typing import Any
 from advspeech import claim, registry, storage
 from advspeech import section as section_lib
 
-NAMES = ('gradients', 'features', 'rounding', 'verification')
+NAMES = ('gradients', 'features', 'rounding', 'verification', 'privacy')
 
 
 class Study:

@@ -1,0 +1,135 @@
+"""Whether who speaks can be hidden while the emotion stays, and from whom."""
+
+from advspeech import attacks, claim, section
+from advspeech.studies.privacy import attackers, figures, points
+
+# Of UAR that may be lost, and of the EER gained that counts as most of it.
+_LOST, _MOST = 0.05, 0.5
+_HOW = [
+  'Run python -m launch.study privacy with the same --config and --workdir.'
+]
+
+
+def hidden(results: section.Results) -> claim.Claim:
+  """Returns whether attackers who do not know of it are kept out."""
+  text = (
+    'Who speaks can be hidden from a speaker model by an inaudible change that '
+    'keeps the emotion.'
+  )
+  rule = (
+    'At the largest epsilon each solver that spares the emotion raises the EER '
+    'of the speaker model attacked, with clean enrolment, by more than random '
+    'signs of the same SNR do (95 % interval by speaker above 0), and no model '
+    'of the run loses more than 5 points of UAR. It is refuted where the '
+    'interval lies below 0, or that of a UAR below -5 points.'
+  )
+  rows, utility = _spared(results)
+  if not rows:
+    return claim.Claim(text, claim.NOT_TESTED, _HOW, rule)
+  answers, words = [], []
+  for row in points.by_key(rows, attacker=attackers.IGNORANT):
+    lost = points.by_key(
+      utility, protection=row['protection'], weight=row['weight']
+    )
+    answers.append(_is_hidden(row, lost))
+    clean = row['eer'] - row['more']
+    noise = row['eer'] - row['over_noise']
+    worst = min(lost, key=lambda r: r['more'])
+    words.append(
+      f'{figures.protection(row)} at {row["epsilon_given"]}: EER '
+      f'{claim.percent(clean)} before, {claim.percent(noise)} under noise, '
+      f'{claim.percent(row["eer"])} protected; the model that loses most has a '
+      f'UAR of {claim.percent(worst["uar"])}, '
+      f'{100 * worst["more"]:+.1f} points'
+    )
+  return claim.Claim(text, claim.verdict(answers), words, rule)
+
+
+def _is_hidden(row, lost):
+  """Returns whether a protection hides and spares, or surely does not."""
+  if row['over_noise_low'] == '':
+    return None  # too few speakers
+  if row['over_noise_high'] < 0 or any(r['more_high'] < -_LOST for r in lost):
+    return False
+  spares = all(r['more'] >= -_LOST for r in lost)
+  return True if row['over_noise_low'] > 0 and spares else None
+
+
+def survives(results: section.Results) -> claim.Claim:
+  """Returns whether it still holds against those who know of it."""
+  text = (
+    'Privacy keeps emotion: the protection survives an attacker whose speaker '
+    'model is retrained.'
+  )
+  rule = (
+    'The attacker protects the enrolled clips in the same way and refits what '
+    'compares embeddings (centring and whitening, not the network, whose '
+    'retraining would be stronger still) to protected clips of other '
+    'speakers. At the largest epsilon the protection survives if his EER is '
+    'above that on clean clips with the same means (95 % interval by speaker '
+    'above 0), on the speaker model attacked; it does not if what he has left '
+    'of it is surely less than half of what the attacker without knowledge '
+    'meets.'
+  )
+  rows, _ = _spared(results)
+  if not rows:
+    return claim.Claim(text, claim.NOT_TESTED, _HOW, rule)
+  answers, words = [], []
+  for row in points.by_key(rows, attacker=attackers.SEMI):
+    ignorant, lazy = (
+      points.by_key(
+        rows,
+        attacker=who,
+        protection=row['protection'],
+        weight=row['weight'],
+      )[0]
+      for who in (attackers.IGNORANT, attackers.LAZY)
+    )
+    answer = _survives(row, ignorant)
+    answers.append(answer)
+    words.append(
+      f'{figures.protection(row)} at {row["epsilon_given"]} '
+      f'{_VERDICTS[answer]}: EER {claim.percent(ignorant["eer"])} of the '
+      f'attacker who does not know of it, {claim.percent(lazy["eer"])} with '
+      f'protected enrolment, {claim.percent(row["eer"])} refitted, who has '
+      f'{claim.percent(row["eer"] - row["more"])} on clean clips'
+    )
+  return claim.Claim(text, claim.verdict(answers), words, rule)
+
+
+_VERDICTS = {
+  True: 'survives',
+  False: 'does not survive',
+  None: 'is not shown to survive',
+}
+
+
+def _survives(row, ignorant):
+  """Returns whether a protection holds against the refitted attacker."""
+  if row['more_low'] == '':
+    return None  # too few speakers
+  if row['more_low'] > 0:
+    return True
+  return False if row['more_high'] < _MOST * ignorant['more'] else None
+
+
+def _spared(results):
+  """Returns rows of solvers that spare the emotion, and of all models' UAR.
+
+  At the largest epsilon, on the speaker model attacked.
+  """
+  names = {*attacks.SOLVERS}
+  privacy, utility = (
+    [
+      row
+      for row in figures.loudest(results.table(name))
+      if row['protection'] in names
+    ]
+    for name in ('privacy', 'utility')
+  )
+  return points.by_key(privacy, attacked=1), utility
+
+
+def of_study(results: section.Results) -> list[claim.Claim]:
+  """Returns every claim with its verdict on a run."""
+  return [hidden(results), survives(results)]

@@ -1,0 +1,116 @@
+"""The study of privacy, as a stage runs it."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from advspeech import (
+  attacks,
+  errors,
+  parallel,
+  registry,
+  storage,
+  studies,
+  sweep,
+  transforms,
+)
+from advspeech.studies import named_embedders
+from advspeech.studies.privacy import claims, page, parts, tables
+
+
+class PrivacyStudy(studies.Study):
+  """Who speaks is hidden, and the emotion stays."""
+
+  name = 'privacy'
+  title = 'Hide the speaker, keep the emotion'
+  table = tables.LAST
+  figures = staticmethod(page.figure_list)
+  claims = staticmethod(claims.of_study)
+  section = staticmethod(page.make)
+  numbers: Mapping[str, str] = {
+    'num_steps': 'whole [1, 1000000]',
+    'num_clips': 'whole [1, inf) or -1',
+    'num_enrolled': 'whole [1, 1000]',
+    'num_fitted': 'whole [2, 1000]',
+  }
+
+  def check(self, config: Any) -> None:
+    """Raises errors.InputError at settings that cannot be run."""
+    settings = config.privacy
+    for key in ('embedders', 'solvers', 'epsilons', 'weights'):
+      if not settings[key]:
+        raise errors.InputError(
+          f'config.privacy.{key} must name at least one, got {settings[key]!r}'
+        )
+    for key in ('embedders', 'solvers', 'transforms'):
+      errors.check_distinct(f'config.privacy.{key}', settings[key])
+    for name in settings.solvers:
+      if name not in attacks.SOLVERS:
+        raise errors.InputError(
+          'config.privacy.solvers must be among '
+          f'{", ".join(attacks.SOLVERS)}, got {name!r}'
+        )
+    _check_weights(settings.weights)
+    for epsilon in sweep.parse_epsilons(settings.epsilons):
+      if epsilon.unit != 'dbsnr' and not epsilon.radii(1.0) <= 1:
+        raise errors.InputError(
+          'an epsilon of config.privacy.epsilons must be at most 1 (audio lies '
+          f'in [0, 1]), got {epsilon.text}'
+        )
+    registry.check_short_names('config.privacy.transforms', settings.transforms)
+    for name in settings.transforms:
+      transforms.make(name)
+    if self.name in config.studies:
+      self._check_run(config)
+
+  def _check_run(self, config):
+    """Raises errors.InputError at a run that the study cannot be of."""
+    if config.task != 'emotion':
+      raise errors.InputError(
+        'the study of privacy keeps the emotion, which models of '
+        f'config.task={config.task!r} do not tell; use --config.task=emotion, '
+        'such as configs/ravdess.py:emotion'
+      )
+    named_embedders.check(config, self.name)
+
+  def run(self, run: Any, folder: str) -> None:
+    """Protects clips in every way; all listen.
+
+    Args:
+      run: An `experiment.Run`.
+      folder: Of the tables.
+
+    Raises:
+      errors.InputError: If the task, speakers or embedders do not fit, or a
+        model is not trained.
+    """
+    self._check_run(run.config)
+    last = os.path.join(folder, self.table)
+    if parallel.agree(lambda: storage.exists(last)):
+      return
+    results = parts.make(run, folder)
+    parallel.on_lead(
+      lambda: tables.write(folder, results, run.config.sweep.confidence),
+      f'{last} is written',
+    )
+
+
+STUDY = PrivacyStudy()
+
+
+def _check_weights(weights):
+  """Raises errors.InputError at weights that are none, or not with 1."""
+  for weight in weights:
+    is_number = isinstance(weight, (int, float)) and not isinstance(
+      weight, bool
+    )
+    if not is_number or not 0 < weight <= 1:
+      raise errors.InputError(
+        'config.privacy.weights must be numbers above 0 and up to 1, got '
+        f'{weight!r}'
+      )
+  if 1 not in weights or len(set(weights)) != len(weights):
+    raise errors.InputError(
+      'config.privacy.weights must be different, and 1.0 among them, which is '
+      f'the plain attack on the speaker, got {tuple(weights)}'
+    )

@@ -1,0 +1,51 @@
+"""A speaker model is refitted where that helps on speakers it has not seen."""
+
+import numpy as np
+import pytest
+
+from advspeech.studies.privacy import backend
+from advspeech.studies.verification import scoring
+
+SPEAKERS = np.repeat([f's{i:02d}' for i in range(12)], 5)
+
+
+def vectors(offset, nuisance, seed=0):
+  """Voices in a few of 16 dimensions, one of which says nothing of them."""
+  rng = np.random.default_rng(seed)
+  voice = np.repeat(rng.normal(size=(12, 16)), 5, 0)
+  voice += 0.5 * rng.normal(size=voice.shape)
+  voice[:, 0] = nuisance * rng.normal(size=len(voice))
+  return scoring.unit(voice + offset)
+
+
+def test_an_offset_and_a_nuisance_are_taken_out():
+  found = vectors(offset=3.0, nuisance=20.0)
+  before = backend.pair_error(found, SPEAKERS)
+  fit = backend.refit(found, SPEAKERS)
+  assert fit.shrinkage is not None
+  unseen = vectors(offset=3.0, nuisance=20.0, seed=1)
+  after = backend.pair_error(fit(unseen), SPEAKERS)
+  assert before > 0.2
+  assert after < 0.5 * before
+
+
+def test_within_speaker_variance_is_the_same_in_every_direction():
+  found = vectors(offset=0.0, nuisance=5.0)
+  fit = backend.fit(found, SPEAKERS, 0.0)
+  moved = (found - fit.mean) @ fit.whitening
+  own = moved - np.repeat(moved.reshape(12, 5, 16).mean(1), 5, 0)
+  np.testing.assert_allclose(own.T @ own / len(own), np.eye(16), atol=1e-8)
+  centred = backend.fit(found, SPEAKERS, 1.0)
+  np.testing.assert_allclose(
+    centred(found), scoring.unit(found - found.mean(0)), atol=1e-8
+  )
+
+
+@pytest.mark.parametrize('speakers', [SPEAKERS, SPEAKERS[::-1]])
+def test_nothing_is_refitted_where_nothing_helps(speakers):
+  rng = np.random.default_rng(0)
+  voices = scoring.unit(rng.normal(size=(12, 40)))
+  _, place = np.unique(speakers, return_inverse=True)
+  fit = backend.refit(voices[place], speakers)
+  assert fit.shrinkage is None
+  np.testing.assert_allclose(fit(voices), voices, atol=1e-12)
