@@ -1,4 +1,4 @@
-"""The guide's FlaxSpeaker embedder against FlaxSpeaker, if that is installed."""
+"""The guide's FlaxSpeaker embedder against FlaxSpeaker, if it is installed."""
 
 import importlib
 import pathlib
