@@ -187,6 +187,20 @@ def test_comparisons_are_numpys_and_scipys():
     compare(a, b[:, :FRAME])
 
 
+def test_a_rank_correlation_of_counted_values_is_scipys_of_these_alone():
+  stats = pytest.importorskip('scipy.stats')
+  a, b = noise((3, 20), 1), noise((3, 20), 2) + 0.5 * noise((3, 20), 1)
+  a[:, 3:6] = 0.25  # ties
+  counted = np.ones((3, 20), bool)
+  counted[0, 12:], counted[1, :7] = False, False
+  found = gradients.rank_correlation(*map(jnp.asarray, (a, b, counted)))
+  expected = [
+    stats.spearmanr(x[c], y[c])[0]
+    for x, y, c in zip(a, b, counted, strict=True)
+  ]
+  np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
 def test_gradients_whose_squares_underflow_have_a_cosine():
   result = compare(noise((1, FRAME)) * 1e-30, noise((1, FRAME)))
   np.testing.assert_allclose(result['cosine'], 1, rtol=1e-5)

@@ -9,7 +9,7 @@ from advspeech.gradients.accumulation import (
   nested_subsets,
   predicted_change,
 )
-from advspeech.gradients.comparison import compare
+from advspeech.gradients.comparison import compare, rank_correlation
 from advspeech.gradients.fidelity import sign_fidelity
 from advspeech.gradients.input_gradients import input_gradient, summarise
 from advspeech.gradients.jacobians import (
@@ -38,6 +38,7 @@ __all__ = [
   'nested_subsets',
   'one_step_norms',
   'predicted_change',
+  'rank_correlation',
   'sign_fidelity',
   'state_jacobian_norms',
   'summarise',

@@ -33,7 +33,7 @@ def compare(
     'cosine': sums.sum_of_products(unit_a, unit_b),
     'sign_agreement': (jnp.sign(a) == jnp.sign(b)).mean(-1),
     'norm_ratio': norm_a / norm_b,
-    'rank_correlation': _rank_correlation(
+    'rank_correlation': rank_correlation(
       profiles.frame_profile(a, frame_samples),
       profiles.frame_profile(b, frame_samples),
     ),
@@ -49,15 +49,37 @@ def _unit(x):
   return unit, (peak * length)[:, 0]
 
 
-def _rank_correlation(a, b):
-  a, b = _ranks(a), _ranks(b)
-  a, b = (x - x.mean(-1, keepdims=True) for x in (a, b))
+def rank_correlation(
+  a: jax.Array, b: jax.Array, counted: jax.Array | None = None
+) -> jax.Array:
+  """Returns Spearman's correlation of rows, [rows].
+
+  Args:
+    a: [rows, n].
+    b: [rows, n].
+    counted: [rows, n], values with 0 are left out; None for all.
+
+  Returns:
+    Not a number where one of them is the same throughout.
+  """
+  if counted is None:
+    a, b = _ranks(a), _ranks(b)
+    a, b = (x - x.mean(-1, keepdims=True) for x in (a, b))
+  else:
+    number = jnp.maximum(counted.sum(-1, keepdims=True), 1)
+    a, b = (_ranks(x, counted) for x in (a, b))
+    a, b = (
+      counted * (x - (counted * x).sum(-1, keepdims=True) / number)
+      for x in (a, b)
+    )
   spread = jnp.sqrt((a**2).sum(-1) * (b**2).sum(-1))
   return jnp.where(spread > 0, (a * b).sum(-1) / spread, jnp.nan)
 
 
-def _ranks(x):
-  """Returns ranks from 1, ties sharing their mean, [rows, n]."""
-  below = (x[:, None] < x[:, :, None]).sum(-1)
-  equal = (x[:, None] == x[:, :, None]).sum(-1)
+def _ranks(x, counted=None):
+  """Returns ranks from 1 among those counted, ties sharing their mean."""
+  below, equal = x[:, None] < x[:, :, None], x[:, None] == x[:, :, None]
+  if counted is not None:
+    below, equal = (y * counted[:, None] for y in (below, equal))
+  below, equal = below.sum(-1), equal.sum(-1)
   return below + 0.5 * (equal + 1)

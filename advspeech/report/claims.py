@@ -7,7 +7,12 @@ every seed and model on its own; 'in part' is where they disagree.
 from collections.abc import Callable
 
 from advspeech import claim, studies
-from advspeech.report import protection_claims, shape_claims, sweep_claims
+from advspeech.report import (
+  defence_claims,
+  protection_claims,
+  shape_claims,
+  sweep_claims,
+)
 from advspeech.report import run as run_lib
 
 # The paper's numbers: (clean accuracy, epsilon, error under FGSM there).
@@ -37,7 +42,7 @@ _CLAIMS: tuple[Callable[[run_lib.Run], claim.Claim], ...] = (
   protection_claims.filters,
   sweep_claims.robust_to_noise,
   sweep_claims.shared_frontend,
-  protection_claims.adversarial_training,
+  defence_claims.of_run,
   protection_claims.privacy,
   sweep_claims.smallest,
 )

@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from advspeech import errors, section, storage
-from advspeech.report import page, reading, run_curves, sections
+from advspeech.report import (
+  defence_claims,
+  defence_curves,
+  defences,
+  page,
+  reading,
+  run_curves,
+  sections,
+)
 from advspeech.report import run as run_lib
 
 
@@ -47,6 +55,11 @@ def compare(workdir: str, run_folders: Sequence[str]) -> str:
     runs=runs,
     curve=page.draw(curve, folder),
     in_short={title: sections.in_short(run) for title, run in runs.items()},
+    defences=[
+      _defences(i, members, folder)
+      for i, members in enumerate(defences.groups(list(runs.values())))
+    ],
+    gradient_titles=list(defences.GRADIENTS.values()),
     fragility=rows,
     correlation=rank_correlation(rows),
     accuracies={t: sections.accuracies(run) for t, run in runs.items()},
@@ -57,9 +70,37 @@ def compare(workdir: str, run_folders: Sequence[str]) -> str:
   )
 
 
+def _defences(number, members, folder):
+  """Returns the part of the page on runs of the same clips."""
+  targets = defences.targets(members)
+  curve = section.Figure(
+    f'defences-{number}',
+    lambda: defence_curves.errors_by_run(members, targets),
+    'Error rate against epsilon, a row of panels for each model, under FGSM '
+    'and under whatever any attack breaks, a line for each run.',
+    'Error of each model under attacks on itself, by what it was trained on: '
+    'FGSM on the left, on the right whatever any of its attacks of that size '
+    'breaks. A defence that holds on the left alone is one against FGSM alone.',
+  )
+  return {
+    'members': members,
+    'curve': page.draw(curve, folder) if targets else None,
+    'claims': {
+      member.title: defence_claims.of_member(members, member)
+      for member in members
+      if member.is_defended
+    },
+    'tables': {
+      target: defences.error_rows(members, target) for target in targets
+    },
+    'baselines': [defences.baseline(members, m) for m in members],
+    'gradients': defences.gradient_rows(members),
+  }
+
+
 def titled(runs: Sequence[run_lib.Run]) -> dict[str, run_lib.Run]:
-  """Returns runs by task and corpus, and by folder where that is not enough."""
-  names = [f'{run.task}, {run.corpus}' for run in runs]
+  """Returns runs by task, corpus and defence, and folder if need be."""
+  names = [_name(run) for run in runs]
   result = {}
   for name, run in zip(names, runs, strict=True):
     folder = os.path.basename(storage.absolute(run.folder))
@@ -71,6 +112,13 @@ def titled(runs: Sequence[run_lib.Run]) -> dict[str, run_lib.Run]:
       )
     result[title] = run
   return result
+
+
+def _name(run):
+  name = f'{run.task}, {run.corpus}'
+  if defences.defence_of(run)['name'] == defences.UNDEFENDED:
+    return name
+  return f'{name}, trained on {defences.defence_title(run)}'
 
 
 def fragility(runs: dict[str, run_lib.Run]) -> list[dict[str, Any]]:

@@ -226,7 +226,8 @@ def _interval(row, key):
   In words where a mouse rests on it.
   """
   low, high = (100 * row[f'{key}_{end}'] for end in ('low', 'high'))
-  drawn = 'trainings and clips' if 'num_trainings' in row else 'clips'
+  many = row.get('num_trainings', 1) > 1
+  drawn = 'trainings and clips' if many else 'clips'
   words = (
     f'between {low:.1f} and {high:.1f}, with the {drawn} for what was drawn'
   )

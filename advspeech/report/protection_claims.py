@@ -68,25 +68,6 @@ def _at_least_half(row):
   return False if high < 0 else None
 
 
-def adversarial_training(run: run_lib.Run) -> claim.Claim:
-  """Returns that one run cannot tell, and what its models were trained on."""
-  defence = run.config['training']['defence']
-  words = 'No model of this run was trained on adversarial examples.'
-  if defence['name'] != 'none':
-    words = (
-      f'Models of this run were trained with {defence["name"]} at epsilon '
-      f'{defence["epsilon"]}; what that is worth shows beside one without, and '
-      'one trained on noise of the same size.'
-    )
-  return claim.Claim(
-    'Adversarial training can defend where the attack is known (Discussion).',
-    claim.NOT_TESTED,
-    [words],
-    'A defended run and an undefended one side by side: launch.report '
-    '--compare.',
-  )
-
-
 def privacy(run: run_lib.Run) -> claim.Claim:
   """Returns whether one trait is hidden and another is not."""
   rule = (

@@ -33,7 +33,10 @@ from advspeech.sweep.tables.columns import EPSILON as EPSILON_COLUMNS
 from advspeech.sweep.tables.columns import of_epsilon as epsilon_columns
 from advspeech.sweep.tables.points import STRONGEST, point_rows
 from advspeech.sweep.tables.trainings import COLUMNS as TRAINING_COLUMNS
+from advspeech.sweep.tables.trainings import excess as excess_over_trainings
+from advspeech.sweep.tables.trainings import rate as rate_over_trainings
 from advspeech.sweep.tables.trainings import rows as training_rows
+from advspeech.sweep.tables.verdicts import from_text as verdicts_from_text
 from advspeech.sweep.validation import validate
 from advspeech.sweep.victims import load as load_victim
 
@@ -54,6 +57,7 @@ __all__ = [
   'check_mask',
   'control_of',
   'epsilon_columns',
+  'excess_over_trainings',
   'finding_title',
   'findings',
   'judge',
@@ -65,12 +69,14 @@ __all__ = [
   'parse_epsilons',
   'plan',
   'point_rows',
+  'rate_over_trainings',
   'run',
   'signal_rms',
   'source_names',
   'training_rows',
   'validate',
   'variants',
+  'verdicts_from_text',
   'write_examples',
   'write_tables',
 ]

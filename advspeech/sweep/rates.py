@@ -48,6 +48,28 @@ def by_speaker(
   return {f'{name}_low': ends[0], f'{name}_high': ends[1]}
 
 
+def of_clips(
+  name: str, wrong: np.ndarray, speakers: np.ndarray, confidence: float
+) -> dict[str, Any]:
+  """Returns a rate's intervals, Wilson's by clip and that by speaker.
+
+  Args:
+    name: Of the columns, behind it `_low`, `_high`, `_speaker_low` and
+      `_speaker_high`.
+    wrong: [num_clips] whether each clip is judged wrong.
+    speakers: As in `by_speaker`.
+    confidence: Of the intervals.
+  """
+  low, high = statistics.wilson_interval(
+    int(wrong.sum()), len(wrong), confidence
+  )
+  return {
+    f'{name}_low': low,
+    f'{name}_high': high,
+    **by_speaker(f'{name}_speaker', wrong, speakers, confidence),
+  }
+
+
 def difference(
   name: str,
   wrong_a: np.ndarray,

@@ -29,6 +29,7 @@ from advspeech.sweep import (
   tables,
 )
 from advspeech.sweep.tables import (
+  clips,
   curves,
   direct,
   minimal,
@@ -36,6 +37,7 @@ from advspeech.sweep.tables import (
   quality,
   samples,
   transforms,
+  verdicts,
 )
 
 pytestmark = pytest.mark.usefixtures('shallow_networks')
@@ -550,6 +552,24 @@ def test_samples_have_one_row_a_clip_and_point(work, split, results):
   assert [row['prediction'] for row in chosen] == [
     CLASSES[p] for p in judged.predictions[2, 0, 1]
   ]
+
+
+def test_verdicts_have_a_sign_a_clip_for_judges_of_the_attacked_seed(
+  work, split, results
+):
+  rows = list(verdicts.rows(results))
+  # Neither of features, nor by a model without all labels.
+  assert {row['attack'] for row in rows} == {'fgsm', 'pgd', 'universal'}
+  assert {row['target'] for row in rows} == {'wavecnn', 'wavernn'}
+  for row in rows:
+    if (row['attack'], row['transform']) != ('fgsm', ''):
+      continue
+    e = [x.text for x in PLAN[0].epsilons].index(row['epsilon_given'])
+    t = [m.name for m in work.members].index(row['target'])
+    answers = results.judged[PLAN[0]].predictions[e, 0, t]
+    wrong = answers != work.members[t].labels
+    np.testing.assert_array_equal(verdicts.from_text(row['wrong']), wrong)
+  assert [row['id'] for row in clips.rows(results)] == list(split.ids)
 
 
 def test_the_smallest_epsilon_is_the_first_that_breaks_the_clip(

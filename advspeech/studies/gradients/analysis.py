@@ -103,7 +103,9 @@ def clip_statistics(
     `all` and `recorded`: by statistic of `gradients.summarise` [clips, models],
     over all samples (`outside_energy` then is that on padding) and over
     recorded ones; `profile` [clips, models, frames]; `pairs`: by statistic of
-    `gradients.compare` [clips, pairs], in the order of `pairs`.
+    `gradients.compare` [clips, pairs], in the order of `pairs`. With
+    `speech_correlation`, the rank correlation of gradient and level over
+    recorded frames, in both regions.
   """
   fn = statistics_fn(tuple(c.model for c in classifiers.values()), alignment)
   variables = tuple(c.variables for c in classifiers.values())
@@ -122,6 +124,9 @@ def statistics_fn(
       for m, v in zip(model_list, variables, strict=True)
     ]
     result = reduce_gradients(grads, rows['mask'], FRAME_SAMPLES)
+    following = _speech_correlations(result['profile'], rows)
+    for region in REGIONS:
+      result[region]['speech_correlation'] = following
     between = [
       gradients.compare(grads[a], grads[b], frame_samples=FRAME_SAMPLES)
       for a, b in pairs(range(len(grads)))
@@ -131,6 +136,27 @@ def statistics_fn(
     return result
 
   return fn
+
+
+def _speech_correlations(profile, rows):
+  """Returns how far gradients follow the speech, [clips, models].
+
+  The rank correlation, over frames that are recorded whole, of the gradient's
+  mean magnitude and that of the samples.
+
+  Args:
+    profile: [clips, models, frames] of gradients.
+    rows: The clips.
+  """
+  whole = gradients.frame_profile(rows['mask'], FRAME_SAMPLES) == 1
+  level = gradients.frame_profile(rows['audio'] - audio.SILENCE, FRAME_SAMPLES)
+  return jnp.stack(
+    [
+      gradients.rank_correlation(profile[:, m], level, whole)
+      for m in range(profile.shape[1])
+    ],
+    -1,
+  )
 
 
 def reduce_gradients(

@@ -12,6 +12,7 @@ _STATISTICS = {
   'outside_energy': 'energy on padding, %',
   'zero_share': 'exact zeros, %',
   'index_50': 'half of it lies before sample',
+  'speech_correlation': 'rank correlation with the level of speech',
 }
 
 

@@ -6,6 +6,7 @@ import os
 from advspeech import preemption, storage
 from advspeech.sweep import results as results_lib
 from advspeech.sweep.tables import (
+  clips,
   curves,
   direct,
   minimal,
@@ -14,6 +15,7 @@ from advspeech.sweep.tables import (
   samples,
   trainings,
   transforms,
+  verdicts,
 )
 
 logger = logging.getLogger(__name__)
@@ -21,6 +23,8 @@ logger = logging.getLogger(__name__)
 # By the name of the file; that of all points comes last, a sign that all are
 # there.
 TABLES = {
+  'clips': clips,
+  'verdicts': verdicts,
   'samples': samples,
   'minimal': minimal,
   'transforms': transforms,

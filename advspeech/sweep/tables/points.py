@@ -130,7 +130,6 @@ def _rates(target, attack, clean, speakers, confidence, answers):
   labels = target.labels[known]
   wrong = answers[known] != labels
   num_errors = int(wrong.sum())
-  low, high = statistics.wilson_interval(num_errors, len(wrong), confidence)
   boot_low, boot_high = _bootstrap(num_errors, len(wrong), confidence)
   goal = target.goal(attack)[known]
   return {
@@ -138,9 +137,7 @@ def _rates(target, attack, clean, speakers, confidence, answers):
     'num_speakers': rates.num_speakers(speakers[known]),
     'num_errors': num_errors,
     'error_rate': num_errors / len(wrong),
-    'ci_low': low,
-    'ci_high': high,
-    **rates.by_speaker('ci_speaker', wrong, speakers[known], confidence),
+    **rates.of_clips('ci', wrong, speakers[known], confidence),
     'bootstrap_low': boot_low,
     'bootstrap_high': boot_high,
     **class_errors.columns(
@@ -220,7 +217,6 @@ def strongest_rows(results: results_lib.Results) -> Iterator[dict[str, Any]]:
         if not known.any():
           continue
         num_errors, num = int(wrong[known].sum()), int(known.sum())
-        low, high = statistics.wilson_interval(num_errors, num, confidence)
         speakers = sweep.split.speakers[known]
         yield {
           **dict.fromkeys(COLUMNS, ''),
@@ -232,7 +228,5 @@ def strongest_rows(results: results_lib.Results) -> Iterator[dict[str, Any]]:
           'num_speakers': rates.num_speakers(speakers),
           'num_errors': num_errors,
           'error_rate': num_errors / num,
-          'ci_low': low,
-          'ci_high': high,
-          **rates.by_speaker('ci_speaker', wrong[known], speakers, confidence),
+          **rates.of_clips('ci', wrong[known], speakers, confidence),
         }

@@ -105,13 +105,13 @@ def rows(results: results_lib.Results) -> Iterator[dict[str, Any]]:
           'num_trainings': len(wrong),
           'num_clips': int(known.sum()),
           'num_speakers': rates.num_speakers(speakers),
-          **_rate(wrong, speakers, confidence),
+          **rate(wrong, speakers, confidence),
           **_flips(
             _flipped(results, family, e, c), sweep.split.speakers, confidence
           ),
         }
         if control:
-          row |= _excess(attacked, wrong, speakers, confidence, num_tried)
+          row |= excess(attacked, wrong, speakers, confidence, num_tried)
         yield row
 
 
@@ -185,15 +185,23 @@ def _flips(flipped, speakers, confidence):
   }
 
 
-def _rate(wrong, speakers, confidence):
-  """Returns the columns of a rate over trainings."""
+def rate(
+  wrong: np.ndarray, speakers: np.ndarray, confidence: float
+) -> dict[str, Any]:
+  """Returns the columns of a rate over trainings.
+
+  Args:
+    wrong: [num_trainings, num_clips] whether each clip is judged wrong.
+    speakers: [num_clips] who speaks, '' where unknown.
+    confidence: Of the intervals, which there are of enough trainings.
+  """
   of_training = wrong.mean(1)
   row = {
     'error_rate': float(wrong.mean()),
     'lowest': float(of_training.min()),
     'highest': float(of_training.max()),
   }
-  if wrong.shape[1] > 1:
+  if min(wrong.shape) > 1:
     parts = trainings.components(wrong)
     row |= {f'sd_{name}': sd for name, sd in parts._asdict().items()}
   return row | _ends('ci', wrong, speakers, confidence)
@@ -214,8 +222,22 @@ def _ends(name, wrong, speakers, confidence):
   return row
 
 
-def _excess(attacked, noise, speakers, confidence, num_tried):
-  """Returns the columns of an attack's rate less its control's."""
+def excess(
+  attacked: np.ndarray,
+  noise: np.ndarray,
+  speakers: np.ndarray,
+  confidence: float,
+  num_tried: int = 1,
+) -> dict[str, Any]:
+  """Returns the columns of a rate less another, such as an attack's control's.
+
+  Args:
+    attacked: [num_trainings, num_clips] whether each clip is judged wrong.
+    noise: The same trainings and clips under the other.
+    speakers: As of `rate`.
+    confidence: The same.
+    num_tried: Epsilons that share the level of `excess_corrected_...`.
+  """
   of_training = attacked.mean(1) - noise.mean(1)
   row = {
     'excess': float(of_training.mean()),

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 
 from advspeech import (
   attacks,
@@ -135,6 +136,17 @@ def test_statistics_are_those_of_the_gradients(classifiers, split, statistics):
   np.testing.assert_allclose(
     statistics['all']['outside_energy'], on_padding, rtol=1e-3
   )
+  level = np.abs(split.pcm.reshape(NUM_CLIPS, -1, 640)).mean(-1)
+  for i in range(NUM_CLIPS):
+    frames = split.num_samples[i] // 640
+    for m in range(2):
+      np.testing.assert_allclose(
+        statistics['recorded']['speech_correlation'][i, m],
+        stats.spearmanr(
+          statistics['profile'][i, m, :frames], level[i, :frames]
+        )[0],
+        atol=1e-5,
+      )
   recorded = (magnitude * mask[:, None]).sum(-1)
   np.testing.assert_allclose(statistics['recorded']['l1'], recorded, rtol=1e-4)
   signs = (np.sign(whole[:, 0]) == np.sign(whole[:, 1])).mean(-1)
