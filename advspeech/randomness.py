@@ -22,6 +22,7 @@ STREAMS = (
   'jacobian',  # where the iteration for its norm begins
   'rectangles',  # of features that are moved
   'dither',  # in the place of digital silence
+  'smoothing',  # noise that answers are counted under
 )
 
 

@@ -75,8 +75,8 @@ def get_config() -> ml_collections.ConfigDict:
       # Beside the sweep: 'gradients' (Figure 5, equations 3 to 5 and 8 to 12),
       # 'features' (equations 6 and 7), 'rounding' (what training the same seed
       # again moves, where sums round otherwise), 'verification' (Figure 1: an
-      # impostor is accepted) and 'privacy' (who speaks is hidden, the emotion
-      # stays).
+      # impostor is accepted), 'privacy' (who speaks is hidden, the emotion
+      # stays) and 'smoothing' (what no perturbation can change).
       'studies': ('gradients',),
       'gradients': {
         # Clips that input gradients are studied on, evenly spread over the
@@ -154,6 +154,24 @@ def get_config() -> ml_collections.ConfigDict:
         'num_enrolled': 3,
         # Clips of each other speaker.
         'num_fitted': 6,
+      },
+      # Randomised smoothing, of models trained with
+      # `training.defence.name='gaussian'` and the same size.
+      'smoothing': {
+        # Standard deviations of the noise, in any unit but dB SNR.
+        'sigmas': (0.001,),
+        # Noise is on 'all' samples, or on 'recorded' ones alone, which are then
+        # all that the certificate is of.
+        'mask': 'all',
+        # Draws of the noise that choose a clip's answer.
+        'num_guessing': 100,
+        # Further ones that bound how often it is given; Cohen et al. take
+        # 10,000.
+        'num_certifying': 1000,
+        # Probability that a clip's radius is wrong, at most.
+        'alpha': 0.001,
+        # Clips of the test split, evenly spread over it; -1: all.
+        'num_clips': 72,
       },
       # One pair of models a seed ("We perform the attack twice").
       'seeds': (0, 1),

@@ -11,6 +11,7 @@ from advspeech.studies.features import tables as feature_tables
 from advspeech.studies.gradients import summary as summary_lib
 from advspeech.studies.gradients import tables as gradient_tables
 from advspeech.studies.privacy import tables as privacy_tables
+from advspeech.studies.smoothing import tables as smoothing_tables
 from advspeech.studies.verification import attacked
 from advspeech.studies.verification import tables as verification_tables
 from advspeech.sweep import tables
@@ -493,6 +494,7 @@ def write_everything_else(folder, classes=CLASSES):
   write_rounding(folder)
   write_verification(folder / 'studies' / 'verification')
   write_privacy(folder / 'studies' / 'privacy')
+  write_smoothing(folder / 'studies' / 'smoothing')
 
 
 def write_verification(folder):
@@ -582,6 +584,24 @@ def write_privacy(folder):
   }
   for name, rows in tables_of.items():
     storage.write_table(folder / f'{name}.csv', tuple(rows[0]), rows)
+
+
+def write_smoothing(folder):
+  """Writes certificates of one model under one noise, and their shares."""
+  folder.mkdir(parents=True)
+  base = {'model': 'wavecnn', 'seed': 0, 'sigma_given': '0.001', 'sigma': 0.001}
+  clips = [
+    {
+      **dict.fromkeys(smoothing_tables.CLIP_COLUMNS, ''),
+      **base,
+      **{'id': str(i), 'abstains': int(i > 7), 'right': int(i < 6)},
+      'snr_db': 50.0 + i if i <= 7 else '',
+    }
+    for i in range(10)
+  ]
+  rows = list(smoothing_tables.summary_rows(clips, 0.95))
+  for name, found in (('certificates', clips), ('summary', rows)):
+    storage.write_table(folder / f'{name}.csv', tuple(found[0]), found)
 
 
 def write_rounding(run):

@@ -90,6 +90,7 @@ TEXTS = (
   'training.defence.name',
   'split.by',
   'gradients.split',
+  'smoothing.mask',
   'verification.speakers',
   'verification.trials',
 )

@@ -13,7 +13,14 @@ from typing import Any
 from advspeech import claim, registry, storage
 from advspeech import section as section_lib
 
-NAMES = ('gradients', 'features', 'rounding', 'verification', 'privacy')
+NAMES = (
+  'gradients',
+  'features',
+  'rounding',
+  'verification',
+  'privacy',
+  'smoothing',
+)
 
 
 class Study:
