@@ -31,7 +31,7 @@ setuptools.setup(
   python_requires='>=3.11',
   packages=setuptools.find_packages(include=['advspeech', 'advspeech.*']),
   package_data={
-    'advspeech': ['*.mplstyle'],
+    'advspeech': ['*.mplstyle', 'py.typed'],
     'advspeech.report': ['templates/*'],
     'advspeech.studies': ['*/section.html.j2'],
   },
@@ -75,6 +75,7 @@ setuptools.setup(
       'hypothesis>=6.100',
       'kubernetes-validate>=1.29',
       'moto[server]>=5',
+      'mypy>=1.15',
       *DOCS,
       'pytest>=8',
       'pytest-xdist>=3.6',

@@ -15,7 +15,7 @@ import functools
 import itertools
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -275,7 +275,7 @@ def _codec(name):
 
 
 _HZ = r'(\d+(?:\.\d+)?)'
-_BUILDERS = {
+_BUILDERS: Mapping[str, Callable[..., Transform | None]] = {
   rf'(lowpass){_HZ}': _filter,
   rf'(highpass){_HZ}': _filter,
   rf'(bandpass){_HZ}-{_HZ}': _filter,

@@ -5,17 +5,20 @@ clip by `prepare`; `apply` then makes the examples of one epsilon. A sweep calls
 both inside one compiled function.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
+
+import jax
 
 from advspeech.attacks import feature_level
 from advspeech.attacks.apgd import apgd
 from advspeech.attacks.fgsm import gradient_sign, perturb, unit_gradient
 from advspeech.attacks.pgd import bim, mi_fgsm, pgd
-from advspeech.attacks.problem import Attack, prepare_nothing
+from advspeech.attacks.problem import Attack, Problem, prepare_nothing
 from advspeech.attacks.square import square
 from advspeech.attacks.universal import perturb_all
 
+_Apply = Callable[[Problem, Any, jax.Array], jax.Array]
 _TARGETED = '-targeted'
 # Attacks on features rebuilt to audio, by how many gradients they take.
 ON_FEATURES = ('mfcc', 'spectrogram')
@@ -131,7 +134,9 @@ def _add_learnt(problem, direction, radii):
   )[0]
 
 
-def _moving(representation, num_steps):
+def _moving(
+  representation: Any, num_steps: int
+) -> tuple[Callable[[Problem], Any], _Apply]:
   """Returns the two halves of an attack on features, by FGSM if in one step."""
 
   def posed(problem):

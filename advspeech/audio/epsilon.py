@@ -6,7 +6,6 @@ import re
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from advspeech import errors
 from advspeech.audio import amplitude
@@ -45,7 +44,7 @@ class Epsilon:
   def same(self) -> tuple[bool, float]:
     """Returns what tells it from others, in whatever unit it is written."""
     in_db = self.unit == 'dbsnr'
-    radius = self.value if in_db else float(self.radii(np.float32(0)))
+    radius = self.value if in_db else float(self.radii(jnp.float32(0)))
     return in_db, float(f'{radius:.6g}')
 
   def radii(self, signal_rms: jax.Array) -> jax.Array:

@@ -173,9 +173,9 @@ def save(path: str | os.PathLike, audio: np.ndarray, subtype: str) -> None:
 
   audio = np.asarray(audio, np.float32)
   if subtype == 'PCM_16':
-    samples = np.asarray(amplitude.to_pcm(audio))
+    samples = np.asarray(amplitude.to_pcm(jnp.asarray(audio)))
   elif subtype == 'FLOAT':
-    samples = np.asarray(amplitude.to_full_scale(audio))
+    samples = np.asarray(amplitude.to_full_scale(jnp.asarray(audio)))
   else:
     raise ValueError(f"subtype must be 'PCM_16' or 'FLOAT', got {subtype!r}")
   # libsndfile reports a full disk as "System error".

@@ -16,7 +16,7 @@ def most_given(
 ) -> tuple[str, float]:
   """Returns the answer that most clips get, and their share."""
   counts = np.bincount(answers, minlength=len(classes))
-  most = int(counts.argmax())
+  most = int(np.argmax(counts))
   return classes[most], float(counts[most] / len(answers))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from statistics import NormalDist
 
 import numpy as np
+import numpy.typing as npt
 
 from advspeech.audio import LSB_PER_UNIT
 from advspeech.checks.finding import Finding
@@ -31,7 +32,7 @@ def below_one_lsb(epsilons: Sequence[float]) -> list[Finding]:
   ]
 
 
-def untouched_clips(num_touched: Sequence[int], mask: str) -> list[Finding]:
+def untouched_clips(num_touched: npt.ArrayLike, mask: str) -> list[Finding]:
   """Finds clips in which a mask leaves an attack nothing to touch.
 
   They stay clean at every epsilon, which must not be read as robustness.

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from advspeech import statistics
 from advspeech.checks.answers import ONE_ANSWER, most_given
@@ -58,7 +59,7 @@ def control_as_strong(
 def non_monotone_curve(
   answers: np.ndarray,
   labels: np.ndarray,
-  epsilons: Sequence[float],
+  epsilons: npt.ArrayLike,
   classes: Sequence[str],
   *,
   own_gradient: bool = True,

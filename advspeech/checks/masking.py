@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from advspeech import statistics
 from advspeech.checks.finding import Finding
@@ -65,8 +66,8 @@ def masked_gradients(
 
 
 def not_converged(
-  wrong: Sequence[bool],
-  doubled_wrong: Sequence[bool],
+  wrong: npt.ArrayLike,
+  doubled_wrong: npt.ArrayLike,
   attack: str,
   epsilon: float | str,
   confidence: float = 0.95,
@@ -89,8 +90,8 @@ def not_converged(
     return []
   values = {
     'epsilon': epsilon,
-    'error': float(np.mean(wrong)),
-    'doubled_error': float(np.mean(doubled_wrong)),
+    'error': float(np.mean(np.asarray(wrong, bool))),
+    'doubled_error': float(np.mean(np.asarray(doubled_wrong, bool))),
     'p_value': test.p_value,
   }
   return [
@@ -107,7 +108,7 @@ def not_converged(
 
 
 def unbroken_clips(
-  broken: Sequence[bool], held: Sequence[bool], snr_db: float
+  broken: npt.ArrayLike, held: npt.ArrayLike, snr_db: float
 ) -> list[Finding]:
   """Finds clips that withstand what could make any other clip of them.
 

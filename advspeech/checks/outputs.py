@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 
 from advspeech.checks.finding import Finding
 
@@ -22,7 +23,7 @@ class GradientShares(NamedTuple):
   nonfinite: float
 
 
-def logits_look_like_softmax(logits: jax.Array) -> list[Finding]:
+def logits_look_like_softmax(logits: npt.ArrayLike) -> list[Finding]:
   """Finds probabilities where logits belong.
 
   Args:

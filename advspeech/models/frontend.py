@@ -1,7 +1,7 @@
 """The front end both models share: 40 ms frames, 8 convolutions each."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -93,6 +93,8 @@ class FrontEnd(nn.Module):
 class OnFrontEnd:
   """What a model with a `frontend` says of itself; see `models.network`."""
 
+  frontend: FrontEnd
+
   @property
   def frame_samples(self) -> int:
     """Returns the samples of a frame; clips are whole ones."""
@@ -123,7 +125,7 @@ class OnFrontEnd:
       audio: [batch, time], whole frames.
     """
     inner = {kind: tree['frontend'] for kind, tree in variables.items()}
-    return self.frontend.apply(inner, audio, train=False)
+    return cast(jax.Array, self.frontend.apply(inner, audio, train=False))
 
   def activation_bytes(self, num_samples: int) -> int:
     """Returns bytes of one clip's largest map, the first, in float32."""

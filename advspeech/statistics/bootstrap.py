@@ -2,9 +2,10 @@
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 
 from advspeech.statistics import quantiles
 
@@ -13,7 +14,7 @@ _MAX_RESAMPLED = 2**20
 
 
 def bootstrap_interval(
-  values: Sequence[float],
+  values: npt.ArrayLike,
   statistic: Callable[..., np.ndarray] = np.mean,
   *,
   num_resamples: int = 9999,

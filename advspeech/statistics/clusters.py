@@ -2,9 +2,9 @@
 
 import functools
 import math
-from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from advspeech.statistics import quantiles
 from advspeech.statistics.rates import score_interval
@@ -14,7 +14,7 @@ FEWEST_CLUSTERS = 6
 
 
 def clustered_wilson_interval(
-  wrong: Sequence[bool], cluster: Sequence[str], confidence: float = 0.95
+  wrong: npt.ArrayLike, cluster: npt.ArrayLike, confidence: float = 0.95
 ) -> tuple[float, float]:
   """Returns an interval for the error rate of clusters to come, (low, high).
 
@@ -36,7 +36,7 @@ def clustered_wilson_interval(
   """
   quantiles.check_confidence(confidence)
   sums, sizes = cluster_sums(np.asarray(wrong, bool), cluster)
-  num_clips, num_clusters = sizes.sum(), len(sizes)
+  num_clips, num_clusters = int(sizes.sum()), len(sizes)
   rate = float(sums.sum() / num_clips)
   variance = np.sum((sums - rate * sizes) ** 2) / num_clips**2
   variance *= num_clusters / (num_clusters - 1)
@@ -49,8 +49,8 @@ def clustered_wilson_interval(
 
 
 def cluster_bootstrap_interval(
-  values: Sequence[float],
-  cluster: Sequence[str],
+  values: npt.ArrayLike,
+  cluster: npt.ArrayLike,
   *,
   num_resamples: int = 9999,
   confidence: float = 0.95,
@@ -83,8 +83,8 @@ def cluster_bootstrap_interval(
 
 
 def cluster_bootstrap_p(
-  values: Sequence[float],
-  cluster: Sequence[str],
+  values: npt.ArrayLike,
+  cluster: npt.ArrayLike,
   *,
   num_resamples: int = 9999,
   seed: int = 0,
@@ -126,7 +126,7 @@ def _expansion(number):
 
 
 def cluster_sums(
-  values: np.ndarray, cluster: Sequence[str]
+  values: np.ndarray, cluster: npt.ArrayLike
 ) -> tuple[np.ndarray, np.ndarray]:
   """Returns the sum of each cluster's values, and how many they are.
 

@@ -5,10 +5,10 @@ each clip's own part in it, clips of one voice together; and of several
 trainings that are judged on them, of each training's.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from advspeech.statistics import rates, trainings
 from advspeech.statistics.clusters import drawn_clusters
@@ -31,7 +31,7 @@ class Turn(NamedTuple):
 
 
 def off_line_p(
-  wrong: np.ndarray, x: Sequence[float], cluster: Sequence[str]
+  wrong: np.ndarray, x: npt.ArrayLike, cluster: npt.ArrayLike
 ) -> np.ndarray:
   """Returns the p that each point is on a straight line, [num_points].
 
@@ -47,13 +47,13 @@ def off_line_p(
     cluster: [num_clips] what clips share; each its own where they are taken for
       independent.
   """
-  wrong = np.asarray(wrong, np.float64)
+  wrong, x = np.asarray(wrong, np.float64), np.asarray(x, np.float64)
   num_judged = wrong.shape[0] * wrong.shape[2]
   ends = [
     rates.wilson_interval(int(errors), num_judged)
     for errors in wrong.sum((0, 2))
   ]
-  design = np.stack([np.ones(len(x)), np.asarray(x, np.float64)], 1)
+  design = np.stack([np.ones(len(x)), x], 1)
   scale = 1 / np.ptp(ends, axis=1)
   hat = design @ np.linalg.pinv(design * scale[:, None]) * scale
   residuals = wrong - hat @ wrong
@@ -64,8 +64,8 @@ def off_line_p(
 
 def turn(
   wrong: np.ndarray,
-  x: Sequence[float],
-  cluster: Sequence[str],
+  x: npt.ArrayLike,
+  cluster: npt.ArrayLike,
   *,
   begun: float,
   done: float,
@@ -86,7 +86,9 @@ def turn(
     seed: Same seed, same shares.
   """
   place = np.unique(cluster, return_inverse=True)[1]
-  member = np.equal.outer(np.arange(place.max() + 1), place).astype(np.float64)
+  member = np.equal.outer(np.arange(np.max(place) + 1), place).astype(
+    np.float64
+  )
   drawn = drawn_clusters(len(member), _NUM_RESAMPLES, seed) @ member
   wrong = np.asarray(wrong, np.float64)
   which = drawn_clusters(len(wrong), _NUM_RESAMPLES, seed + 1)

@@ -5,10 +5,10 @@ intervals overlap.
 """
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from advspeech.statistics.rates import wilson_interval
 
@@ -27,7 +27,7 @@ class McNemar(NamedTuple):
   only_b: int
 
 
-def mcnemar(wrong_a: Sequence[bool], wrong_b: Sequence[bool]) -> McNemar:
+def mcnemar(wrong_a: npt.ArrayLike, wrong_b: npt.ArrayLike) -> McNemar:
   """Returns McNemar's exact test that A and B err equally often.
 
   Under that hypothesis the clips on which they disagree are split like fair
@@ -52,7 +52,7 @@ def mcnemar(wrong_a: Sequence[bool], wrong_b: Sequence[bool]) -> McNemar:
 
 
 def paired_difference_interval(
-  wrong_a: Sequence[bool], wrong_b: Sequence[bool], confidence: float = 0.95
+  wrong_a: npt.ArrayLike, wrong_b: npt.ArrayLike, confidence: float = 0.95
 ) -> tuple[float, float]:
   """Returns Newcombe's interval for A's error rate less B's, (low, high).
 
@@ -77,10 +77,11 @@ def paired_difference_interval(
   low_b, high_b = wilson_interval(errors_b, n, confidence)
   rate_a, rate_b = errors_a / n, errors_b / n
   covariance = both * neither - (errors_a - both) * (errors_b - both)
+  corrected = float(covariance)
   if covariance > 0:
-    covariance = max(covariance - n / 2, 0)
+    corrected = max(covariance - n / 2, 0.0)
   scale = errors_a * (n - errors_a) * errors_b * (n - errors_b)
-  phi = covariance / math.sqrt(scale) if scale else 0.0
+  phi = corrected / math.sqrt(scale) if scale else 0.0
 
   def half(x, y):
     return math.sqrt(max(x * x - 2 * phi * x * y + y * y, 0.0))

@@ -6,10 +6,11 @@ interval over the clips of one training says nothing of the next one.
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from advspeech.statistics import clusters, pairs, quantiles, rates
 
@@ -65,7 +66,7 @@ def components(values: np.ndarray) -> Components:
 def mean_interval(
   values: np.ndarray,
   *,
-  cluster: Sequence[str] | None = None,
+  cluster: npt.ArrayLike | None = None,
   confidence: float = 0.95,
   seed: int = 0,
 ) -> tuple[float, float]:
@@ -97,7 +98,7 @@ def mean_interval(
   return _wider(bootstrapped, values.mean(1), confidence)
 
 
-def mean_p(values: np.ndarray, cluster: Sequence[str]) -> float:
+def mean_p(values: np.ndarray, cluster: npt.ArrayLike) -> float:
   """Returns the p that a mean over trainings and clips to come is zero.
 
   Two-sided, by Student's t for the fewer of trainings and clusters. Variances
@@ -181,7 +182,7 @@ def statistic_interval(
 def rate_interval(
   wrong: np.ndarray,
   *,
-  cluster: Sequence[str] | None = None,
+  cluster: npt.ArrayLike | None = None,
   confidence: float = 0.95,
 ) -> tuple[float, float]:
   """Returns `mean_interval` of an error rate, inside [0, 1].
@@ -208,7 +209,7 @@ def difference_interval(
   wrong_a: np.ndarray,
   wrong_b: np.ndarray,
   *,
-  cluster: Sequence[str] | None = None,
+  cluster: npt.ArrayLike | None = None,
   confidence: float = 0.95,
 ) -> tuple[float, float]:
   """Returns `mean_interval` of A's error rate less B's, clip by clip.

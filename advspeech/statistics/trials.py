@@ -7,9 +7,9 @@ as the one was drawn times the other, a trial of one as often as that one was
 """
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from advspeech.statistics import quantiles
 from advspeech.statistics.clusters import FEWEST_CLUSTERS, drawn_clusters
@@ -19,8 +19,8 @@ NUM_RESAMPLES = 1999
 
 
 def weights(
-  claimed: Sequence[str],
-  speaking: Sequence[str],
+  claimed: npt.ArrayLike,
+  speaking: npt.ArrayLike,
   *,
   num_resamples: int = NUM_RESAMPLES,
   seed: int = 0,
@@ -57,9 +57,9 @@ def weights(
 
 
 def rate_interval(
-  happened: Sequence[bool],
-  claimed: Sequence[str],
-  speaking: Sequence[str],
+  happened: npt.ArrayLike,
+  claimed: npt.ArrayLike,
+  speaking: npt.ArrayLike,
   confidence: float = 0.95,
 ) -> tuple[float, float]:
   """Returns an interval for a rate over speakers to come, (low, high).
@@ -123,6 +123,6 @@ def expanded_interval(
   return float(low), float(high)
 
 
-def num_speakers(claimed: Sequence[str], speaking: Sequence[str]) -> int:
+def num_speakers(claimed: npt.ArrayLike, speaking: npt.ArrayLike) -> int:
   """Returns how many speakers trials have on both sides together."""
-  return len({*map(str, claimed), *map(str, speaking)})
+  return len(np.unique([np.asarray(claimed), np.asarray(speaking)]))

@@ -6,10 +6,10 @@ rejected together. Trials may have weights, as resampling gives them.
 """
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 
 class Points(NamedTuple):
@@ -44,9 +44,9 @@ NIST = Costs()
 
 
 def points(
-  scores: Sequence[float],
-  is_target: Sequence[bool],
-  weights: Sequence[float] | None = None,
+  scores: npt.ArrayLike,
+  is_target: npt.ArrayLike,
+  weights: npt.ArrayLike | None = None,
 ) -> Points:
   """Returns the operating points of a ROC or DET curve.
 
@@ -98,7 +98,7 @@ def _trials(scores, is_target, weights):
   return scores, is_target, weights
 
 
-def accepted(scores: Sequence[float], threshold: float) -> np.ndarray:
+def accepted(scores: npt.ArrayLike, threshold: float) -> np.ndarray:
   """Returns whether trials are accepted, of the scores' shape."""
   return np.asarray(scores) >= threshold
 
