@@ -219,6 +219,18 @@ def test_a_mean_of_few_clips_has_no_interval(arrays):
   assert row['ci_high'] >= 0.8 - 1e-9
 
 
+@pytest.mark.parametrize('epsilons', [(0.0,), ()])
+def test_without_an_epsilon_of_all_clips_signs_are_drawn_alone(
+  split, arrays, epsilons
+):
+  fidelity = arrays['fidelity']
+  fig = figures.arithmetics(
+    tables.sign_rows(split, fidelity),
+    tables.fgsm_rows(split, fidelity, epsilons, ('a', 'b'), 0.95),
+  )
+  assert len(fig.axes) == len(NAMES)
+
+
 def test_every_figure_shows_every_model(split, arrays, tmp_path):
   rows, _ = tables.clip_rows(split, NAMES, arrays)
   drawn = {

@@ -30,9 +30,12 @@ def arithmetics(
   with figures.house_style():
     names = list(dict.fromkeys(row['model'] for row in fidelity))
     kinds = list(dict.fromkeys(row['arithmetic'] for row in fidelity))
-    fig = figure.Figure(figsize=(8.2, 3.3 * len(names)))
-    grid = fig.subplots(len(names), 2, squeeze=False)
-    for (left, right), name in zip(grid, names, strict=True):
+    # Epsilons that differ from clip to clip are not among them.
+    tried = {row['epsilon'] for row in fgsm} - {0}
+    across = 2 if tried else 1
+    fig = figure.Figure(figsize=(4.1 * across, 3.3 * len(names)))
+    grid = fig.subplots(len(names), across, squeeze=False)
+    for (left, *rights), name in zip(grid, names, strict=True):
       mine = [row for row in fidelity if row['model'] == name]
       for k, kind in enumerate(kinds):
         of_kind = [row for row in mine if row['arithmetic'] == kind]
@@ -51,30 +54,8 @@ def arithmetics(
       left.set_ylabel('% of the first 5/8 of the samples')
       left.set_title(style.title(name), loc='left')
       left.grid(axis='x', visible=False)
-      directions = list(dict.fromkeys(row['direction'] for row in fgsm))
-      for d, direction in enumerate(directions):
-        curve = [
-          row
-          for row in fgsm
-          if (row['model'], row['direction']) == (name, direction)
-          and row['epsilon'] > 0
-        ]
-        noise = direction == 'random_sign'
-        right.plot(
-          [row['epsilon'] for row in curve],
-          [100 * row['error_rate'] for row in curve],
-          color='0.5' if noise else f'C{d % 5}',
-          linestyle=':' if noise else style.STYLES[d % len(style.STYLES)],
-          marker=style.MARKERS[d % len(style.MARKERS)],
-          label=direction.replace('_', ' '),
-        )
-      right.set_xscale('log')
-      _tick_at(right, {row['epsilon'] for row in fgsm} - {0})
-      right.set_ylim(0, 100)
-      right.set_xlabel('epsilon (half of full scale)')
-      right.set_ylabel('error rate in %')
-      right.set_title('FGSM on itself, by arithmetic', loc='left', fontsize=10)
-      right.legend(fontsize=7, loc='best')
+      for right in rights:
+        _errors(right, fgsm, name, tried)
     fig.legend(
       handles=[
         patches.Patch(facecolor=color, edgecolor='0.1', label=label)
@@ -89,7 +70,7 @@ def arithmetics(
       fontsize=8,
     )
     fig.tight_layout()
-    n = max(row['num_clips'] for row in fgsm)
+    n = len({row['id'] for row in fidelity})
     low, high = statistics.wilson_interval(n // 2, n)
     figures.note(
       fig,
@@ -97,3 +78,31 @@ def arithmetics(
       'points either way (95 % Wilson interval).',
     )
     return fig
+
+
+def _errors(right, fgsm, name, tried):
+  """Draws a model's error under FGSM with the signs of each arithmetic."""
+  directions = list(dict.fromkeys(row['direction'] for row in fgsm))
+  for d, direction in enumerate(directions):
+    curve = [
+      row
+      for row in fgsm
+      if (row['model'], row['direction']) == (name, direction)
+      and row['epsilon'] > 0
+    ]
+    noise = direction == 'random_sign'
+    right.plot(
+      [row['epsilon'] for row in curve],
+      [100 * row['error_rate'] for row in curve],
+      color='0.5' if noise else f'C{d % 5}',
+      linestyle=':' if noise else style.STYLES[d % len(style.STYLES)],
+      marker=style.MARKERS[d % len(style.MARKERS)],
+      label=direction.replace('_', ' '),
+    )
+  right.set_xscale('log')
+  _tick_at(right, tried)
+  right.set_ylim(0, 100)
+  right.set_xlabel('epsilon (half of full scale)')
+  right.set_ylabel('error rate in %')
+  right.set_title('FGSM on itself, by arithmetic', loc='left', fontsize=10)
+  right.legend(fontsize=7, loc='best')
