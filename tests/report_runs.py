@@ -577,6 +577,7 @@ def write_privacy(folder):
         'protection': protection,
         'embedder': 'resemblyzer',
         **{'attacked': 1, 'num_heard': 0, 'attacker': attacker},
+        'enrols': 'clean',
       }
       for attacker in ('ignorant', 'lazy_informed', 'semi_informed')
       for protection in protections

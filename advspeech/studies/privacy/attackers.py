@@ -25,12 +25,14 @@ class Trials(NamedTuple):
     threshold: Fixed on clean clips of other speakers; NaN where it is not known
       for these scores.
     shrinkage: Of the back-end that was refitted; None without one.
+    enrols: `backend.CLEAN` or `backend.PROTECTED` clips.
   """
 
   scores: np.ndarray
   own: np.ndarray
   threshold: float
   shrinkage: float | None
+  enrols: str
 
 
 class Listener:
@@ -68,22 +70,26 @@ class Listener:
     def enrolled_of(rows):
       return protected[[self._place[row] for row in rows]]
 
+    clean_of = self._embedded.of
     if who == IGNORANT:
-      return self._against(tested, self._embedded.of, None)
+      return self._against(tested, clean_of, backend.CLEAN)
     if who == LAZY:
-      return self._against(tested, enrolled_of, None)
-    fit = backend.refit(fitted, [c.speaker for c in self._design.fitted])
-    return self._against(
-      fit(tested), lambda rows: fit(enrolled_of(rows)), fit.shrinkage, semi=True
+      return self._against(tested, enrolled_of, backend.PROTECTED)
+    clips = self._design.fitted
+    fit, enrols = backend.refit(
+      fitted, clean_of([c.row for c in clips]), [c.speaker for c in clips]
     )
+    chosen_of = clean_of if enrols == backend.CLEAN else enrolled_of
+    found = self._against(
+      fit(tested), lambda rows: fit(chosen_of(rows)), enrols
+    )
+    return found._replace(threshold=np.nan, shrinkage=fit.shrinkage)
 
   def _against(
     self,
     tested: np.ndarray,
     enrolled_of: Callable[[tuple[int, ...]], np.ndarray],
-    shrinkage: float | None,
-    *,
-    semi: bool = False,
+    enrols: str,
   ) -> Trials:
     scores = _scores(
       self._design,
@@ -92,8 +98,7 @@ class Listener:
       tested,
       enrolled_of,
     )
-    threshold = np.nan if semi else self.threshold
-    return Trials(scores, self.own, threshold, shrinkage)
+    return Trials(scores, self.own, self.threshold, None, enrols)
 
   def _clean_threshold(self):
     """Returns the threshold of equal errors on clean clips of the others."""

@@ -5,6 +5,7 @@ what compares its embeddings: they are centred, and whitened by how those of one
 speaker vary (within-class covariance normalisation, Hatch et al. 2006).
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,6 +14,8 @@ import numpy as np
 from advspeech.statistics import verification
 from advspeech.studies.verification import scoring
 
+# What is enrolled beside it.
+CLEAN, PROTECTED = 'clean', 'protected'
 # Of the covariance towards a multiple of the identity: 1 centres alone.
 SHRINKAGES = (0.03, 0.1, 0.3, 0.6, 1.0)
 
@@ -66,44 +69,60 @@ def fit(
   )
 
 
-def refit(vectors: np.ndarray, speakers: Sequence[str]) -> Backend:
-  """Returns the back-end that has the lowest EER on speakers not fitted to.
+def refit(
+  protected: np.ndarray, clean: np.ndarray, speakers: Sequence[str]
+) -> tuple[Backend, str]:
+  """Returns what finds speakers best who were not fitted to, and the enrolment.
 
-  Each shrinkage, and no back-end at all, is fitted to one half of the speakers
-  and tried on all pairs of clips of the other, and the reverse; the best is
-  then fitted to all.
+  To enrol clean clips or protected ones, each with every shrinkage and without
+  a back-end: each is fitted to one half of the speakers and tried on the other,
+  and the reverse; the one of the lowest EER is then fitted to all. Where clean
+  clips are enrolled it is fitted to both, so that what the protection does is
+  part of how one speaker varies.
 
   Args:
-    vectors: [num_clips, dimension] of L2 norm 1, or 0.
+    protected: [num_clips, dimension] embeddings, of L2 norm 1, or 0.
+    clean: [num_clips, dimension] of the same clips unprotected.
     speakers: [num_clips] four of them or more.
   """
   speakers = np.asarray(speakers)
-  names = np.unique(speakers)
-  is_first = np.isin(speakers, names[::2])
+  is_first = np.isin(speakers, np.unique(speakers)[::2])
 
-  def error(shrinkage):
-    return sum(
-      pair_error(
-        fit(vectors[half], speakers[half], shrinkage)(vectors[~half]),
-        speakers[~half],
+  def fitted(enrols, half, shrinkage):
+    if enrols == PROTECTED:
+      return fit(protected[half], speakers[half], shrinkage)
+    both = np.concatenate([protected[half], clean[half]])
+    return fit(both, np.tile(speakers[half], 2), shrinkage)
+
+  def error(choice):
+    enrols, shrinkage = choice
+    enrolled = protected if enrols == PROTECTED else clean
+    found = 0.0
+    for half in (is_first, ~is_first):
+      backend = fitted(enrols, half, shrinkage)
+      found += pair_error(
+        backend(protected[~half]), backend(enrolled[~half]), speakers[~half]
       )
-      for half in (is_first, ~is_first)
-    )
+    return found
 
-  best = min((None, *SHRINKAGES[::-1]), key=error)
-  return fit(vectors, speakers, best)
+  choices = itertools.product((CLEAN, PROTECTED), (None, *SHRINKAGES[::-1]))
+  enrols, shrinkage = min(choices, key=error)
+  return fitted(enrols, np.full(len(speakers), True), shrinkage), enrols
 
 
-def pair_error(vectors: np.ndarray, speakers: np.ndarray) -> float:
-  """Returns the EER of all pairs of clips; 0.5 if it has none of a kind.
+def pair_error(
+  tested: np.ndarray, enrolled: np.ndarray, speakers: np.ndarray
+) -> float:
+  """Returns the EER of pairs of different clips; 0.5 with none of a kind.
 
   Args:
-    vectors: [num_clips, dimension] of L2 norm 1, or 0.
+    tested: [num_clips, dimension] of L2 norm 1, or 0.
+    enrolled: [num_clips, dimension] of the same clips, as they are enrolled.
     speakers: [num_clips] who speaks.
   """
-  one, other = np.triu_indices(len(vectors), 1)
-  scores = np.sum(vectors[one] * vectors[other], -1)
-  same = speakers[one] == speakers[other]
+  is_pair = ~np.eye(len(speakers), dtype=bool)
+  same = (speakers[:, None] == speakers[None])[is_pair]
   if not same.any() or same.all():
     return 0.5
+  scores = (tested @ enrolled.T)[is_pair]
   return verification.equal_error_rate(verification.points(scores, same))[0]

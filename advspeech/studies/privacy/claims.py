@@ -62,14 +62,13 @@ def survives(results: section.Results) -> claim.Claim:
     'model is retrained.'
   )
   rule = (
-    'The attacker protects the enrolled clips in the same way and refits what '
-    'compares embeddings (centring and whitening, not the network, whose '
-    'retraining would be stronger still) to protected clips of other '
-    'speakers. At the largest epsilon the protection survives if his EER is '
-    'above that on clean clips with the same means (95 % interval by speaker '
-    'above 0), on the speaker model attacked; it does not if what he has left '
-    'of it is surely less than half of what the attacker without knowledge '
-    'meets.'
+    'The attacker refits what compares embeddings (centring and whitening, not '
+    'the network, whose retraining would be stronger still) to protected clips '
+    'of other speakers, and enrols clean or protected clips, whichever finds '
+    'more of them. At the largest epsilon the protection survives if his EER '
+    'is above that on clean clips with the same means (95 % interval by '
+    'speaker above 0), on the speaker model attacked; it does not if what he '
+    'has left of it is surely less than half of what the ignorant one meets.'
   )
   rows, _ = _spared(results)
   if not rows:

@@ -18,9 +18,9 @@ _TITLES = {
   'multiplier': 'a multiplier a clip',
 }
 ATTACKER_TITLES = {
-  attackers.IGNORANT: 'ignorant of it',
+  attackers.IGNORANT: 'ignorant',
   attackers.LAZY: 'enrols protected clips',
-  attackers.SEMI: 'refitted to protected speech',
+  attackers.SEMI: 'refitted',
 }
 _MARKERS = dict(zip(attackers.ATTACKERS, 'osD', strict=True))
 __all__ = ['ATTACKER_TITLES', 'loudest', 'pareto', 'protection', 'title', 'who']
@@ -140,7 +140,7 @@ def _draw_who(panel, rows, names, who_asks, number):
     at,
     _MARKERS[who_asks],
     color=color,
-    label=f'attacker {ATTACKER_TITLES[who_asks]}',
+    label=f'attacker: {ATTACKER_TITLES[who_asks]}',
   )
   for y, row in zip(at, own, strict=True):
     if row['eer_low'] != '':

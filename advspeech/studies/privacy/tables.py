@@ -42,6 +42,7 @@ PRIVACY_COLUMNS = {
   'attacked': int,
   'num_heard': int,
   'attacker': str,
+  'enrols': str,
   'shrinkage': float,
   'threshold': float,
   **{f'frr{end}': float for end in ENDS},
@@ -184,6 +185,7 @@ def _privacy(results, points, listener, who, speakers, kept, confidence):
     is_fixed = np.isfinite(x.threshold)
     found.append(
       {
+        'enrols': x.enrols,
         'shrinkage': '' if x.shrinkage is None else x.shrinkage,
         'threshold': float(x.threshold) if is_fixed else '',
         **(

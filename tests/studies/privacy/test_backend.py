@@ -18,15 +18,35 @@ def vectors(offset, nuisance, seed=0):
   return scoring.unit(voice + offset)
 
 
+def error(tested, enrolled):
+  return backend.pair_error(tested, enrolled, SPEAKERS)
+
+
 def test_an_offset_and_a_nuisance_are_taken_out():
   found = vectors(offset=3.0, nuisance=20.0)
-  before = backend.pair_error(found, SPEAKERS)
-  fit = backend.refit(found, SPEAKERS)
+  before = error(found, found)
+  fit, _ = backend.refit(found, found, SPEAKERS)
   assert fit.shrinkage is not None
-  unseen = vectors(offset=3.0, nuisance=20.0, seed=1)
-  after = backend.pair_error(fit(unseen), SPEAKERS)
+  unseen = fit(vectors(offset=3.0, nuisance=20.0, seed=1))
   assert before > 0.2
-  assert after < 0.5 * before
+  assert error(unseen, unseen) < 0.5 * before
+
+
+def test_clean_clips_are_enrolled_where_protected_ones_are_noisy():
+  """And what the protection does to all of them is whitened away."""
+
+  def both(seed):
+    clean = vectors(offset=0.0, nuisance=1.0, seed=seed)
+    noise = np.random.default_rng(seed + 10).normal(size=clean.shape)
+    return scoring.unit(clean + 0.25 * noise + 3 * np.eye(16)[0]), clean
+
+  protected, clean = both(0)
+  fit, enrols = backend.refit(protected, clean, SPEAKERS)
+  assert enrols == backend.CLEAN
+  tested, enrolled = both(1)
+  after = error(fit(tested), fit(enrolled))
+  assert after < 0.8 * error(tested, enrolled)
+  assert after < error(fit(tested), fit(tested))
 
 
 def test_within_speaker_variance_is_the_same_in_every_direction():
@@ -46,6 +66,6 @@ def test_nothing_is_refitted_where_nothing_helps(speakers):
   rng = np.random.default_rng(0)
   voices = scoring.unit(rng.normal(size=(12, 40)))
   _, place = np.unique(speakers, return_inverse=True)
-  fit = backend.refit(voices[place], speakers)
+  fit, _ = backend.refit(voices[place], voices[place], speakers)
   assert fit.shrinkage is None
   np.testing.assert_allclose(fit(voices), voices, atol=1e-12)

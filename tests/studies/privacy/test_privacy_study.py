@@ -290,7 +290,7 @@ def test_the_page_shows_who_finds_the_speaker(run, folder, tmp_path):
   report.write(str(workdir))
   text = page.read_text()
   assert 'Hide the speaker, keep the emotion</h2>' in text
-  assert 'refitted to protected speech' in text
+  assert 'enrols protected clips' in text
   assert 'projected gradient' in text
   assert 'Bands (attacked)' in text
   results = section.Results(str(folder), run.config.to_dict(), run.classes)
