@@ -193,7 +193,7 @@ def test_a_model_of_another_task_judges_and_speaks_of_privacy(tiny, tmp_path):
     '--config.task=emotion',
     "--config.models=('wavecnn',)",
     '--config.seeds=(0,)',
-    f"--config.privacy.embedders=('wavecnn', '{other}/wavecnn-seed0')",
+    f"--config.privacy.embedders=('{run}/wavernn-seed0', 'wavecnn')",
     "--config.privacy.solvers=('projected',)",
     '--config.privacy.num_steps=1',
     '--config.privacy.num_enrolled=1',
