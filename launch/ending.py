@@ -20,7 +20,8 @@ _PR_SET_PDEATHSIG = 1
 # How long processes wait for each other at the end. JAX aborts those that are
 # still at work when the first of them, which they meet at, is gone.
 _FAREWELL_S, _FAREWELL_STOPPED_S, _FAREWELL_OF_FIRST_S = 40.0, 4.0, 8.0
-_one_end = threading.Lock()
+# A thread that failed while it ended the program may end it otherwise.
+_one_end = threading.RLock()
 _is_prepared: list[bool] = []
 _cleanups: list[Callable[[], None]] = []
 _report = ['there was nothing to save yet']
@@ -88,11 +89,12 @@ def clean_up(action: Callable[[], None]) -> None:
 def stop(number: signal.Signals) -> NoReturn:
   """Ends the program on a signal, with a sentence."""
   _only_one()
-  if _report:
-    print(f'{preemption.Stopped(number)}; {_report[0]}', file=sys.stderr)
-  _farewell(_FAREWELL_STOPPED_S, _FAREWELL_OF_FIRST_S)
-  interrupted = number == signal.SIGINT
-  _exit(EXIT_INTERRUPTED if interrupted else EXIT_STOPPED)
+  try:
+    if _report:
+      print(f'{preemption.Stopped(number)}; {_report[0]}', file=sys.stderr)
+    _farewell(_FAREWELL_STOPPED_S, _FAREWELL_OF_FIRST_S)
+  finally:  # nobody else ends the program any more
+    _exit(EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_STOPPED)
 
 
 def at_once(code: int) -> NoReturn:
@@ -122,17 +124,19 @@ def _only_one():
 
 def _farewell(limit_s, limit_of_first_s):
   """Takes leave of other processes, which would think that this one failed."""
+  # None too where the signal came while it was imported.
   distributed = sys.modules.get('jax._src.distributed')
-  if distributed is None or distributed.global_state.client is None:
+  state = getattr(distributed, 'global_state', None)
+  if state is None or state.client is None:
     return
 
   def leave():
     with contextlib.suppress(Exception):  # of those that are gone
-      distributed.global_state.shutdown()
+      state.shutdown()
 
   leaving = threading.Thread(target=leave, daemon=True)
   leaving.start()
-  is_first = distributed.global_state.service is not None
+  is_first = state.service is not None
   leaving.join(limit_of_first_s if is_first else limit_s)
 
 
@@ -141,6 +145,7 @@ def _exit(code):
   for action in _cleanups:
     with contextlib.suppress(OSError):
       action()
-  sys.stdout.flush()
-  sys.stderr.flush()
+  for stream in (sys.stdout, sys.stderr):
+    with contextlib.suppress(OSError):  # nobody may listen any more
+      stream.flush()
   os._exit(code)

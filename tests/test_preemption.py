@@ -214,6 +214,11 @@ BODIES = {
   'an exception': (
     f'{READY}\n  while not preemption.came(): pass\n  raise RuntimeError'
   ),
+  # As where the signal comes while another thread imports it.
+  'a module half imported': (
+    f"sys.modules['jax._src.distributed'] = type(sys)('half')\n  {READY}\n"
+    '  while True: preemption.check()'
+  ),
 }
 
 
@@ -243,6 +248,33 @@ def test_whatever_a_program_does_a_signal_ends_it_with_a_sentence(
   os.killpg(process.pid, number)
   _, told = process.communicate(timeout=50)
   assert (process.returncode, told) == (code, f'stopped by {number.name}; SO\n')
+
+
+@pytest.mark.parametrize(
+  'broken',
+  [
+    'ending._farewell = None',
+    "sys.stdout = sys.stderr = open(os.open('/dev/null', os.O_RDONLY), 'w')",
+  ],
+)
+def test_whatever_fails_at_the_end_the_program_ends_with_its_code(broken):
+  done = subprocess.run(
+    [
+      *(sys.executable, '-c'),
+      'import os, signal, sys\n'
+      'from launch import ending\n'
+      'ending.prepare()\n'
+      f'{broken}\n'
+      "sys.stdout.write('unsaid')\n"
+      'os.kill(os.getpid(), signal.SIGTERM)\n'
+      'signal.pause()\n',
+    ],
+    cwd=ROOT,
+    capture_output=True,
+    timeout=50,
+    check=False,
+  )
+  assert done.returncode == 75, done.stderr
 
 
 @pytest.mark.parametrize(
