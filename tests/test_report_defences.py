@@ -319,12 +319,20 @@ def test_a_curve_is_drawn_for_every_run_and_way(tmp_path):
     assert tuple(shown) == expected
 
 
+@pytest.mark.usefixtures('undrawn_figures')
 @pytest.mark.parametrize('seeds', [(0, 1), SIX])
 def test_the_page_has_the_defences_table_claims_and_figure(tmp_path, seeds):
   paths = [
     write(tmp_path / 'none', seeds=seeds),
     write(tmp_path / 'noise', 'noise', {KNOWN: (35, 60)}, seeds=seeds),
     write(tmp_path / 'pgd', 'pgd', WEAK, seeds=seeds),
+    write(
+      tmp_path / 'large',
+      'pgd',
+      WEAK,
+      seeds=seeds,
+      **{'training.defence.epsilon': '20dbsnr'},
+    ),
   ]
   page = report.compare(str(tmp_path), paths)
   with open(page, encoding='utf-8') as file:
@@ -336,6 +344,39 @@ def test_the_page_has_the_defences_table_claims_and_figure(tmp_path, seeds):
     '-25.0 (-25.0 to -25.0)' if len(seeds) == 2 else '-25.0 <span title="betw'
   )
   assert spread in text
-  assert (tmp_path / 'comparison' / 'defences-0.svg').exists()
+  for name in ('defences-0', 'matched-0'):
+    assert (tmp_path / 'comparison' / f'{name}.svg').exists()
+    assert f'href="{name}.svg"' in text
   titles = list(comparison.titled([reading.read(path) for path in paths]))
   assert titles[0] == 'gender, synthetic speech'
+
+
+def test_defences_are_matched_by_clean_error_where_they_have_sizes(tmp_path):
+  large = {'training.defence.epsilon': '20dbsnr'}
+  found = [
+    write(tmp_path / 'none'),
+    write(tmp_path / 'large', 'pgd', WEAK, clean=9, **large),
+    write(
+      tmp_path / 'small',
+      'pgd',
+      {KNOWN: (30, 50), Way('pgd'): (35, 55)},
+      clean=4,
+    ),
+    write(tmp_path / 'noise', 'noise', clean=3),
+  ]
+  (members,) = defences.groups([reading.read(path) for path in found])
+  assert defence_curves.sizes_of(members) == {'pgd': [2, 1], 'noise': [3]}
+  fig = defence_curves.errors_against_clean(members, ['wavecnn'])
+  at_30, at_20 = fig.axes
+  assert [p.get_title() for p in fig.axes] == [
+    'WaveCNN, epsilon 30dbsnr',
+    'WaveCNN, epsilon 20dbsnr',
+  ]
+  for panel, expected in (
+    (at_30, [[(4, 35), (9, 20)], [(3, 60)], [(2, 60)]]),
+    (at_20, [[(4, 55), (9, 40)], [(3, 90)], [(2, 90)]]),
+  ):
+    shown = [line.get_xydata() for line in panel.lines]
+    shown = [[tuple(map(round, xy)) for xy in points] for points in shown]
+    assert shown == expected
+  assert defence_curves.sizes_of(members[:1] + members[2:]) == {}

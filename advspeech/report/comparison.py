@@ -82,9 +82,20 @@ def _defences(number, members, folder):
     'FGSM on the left, on the right whatever any of its attacks of that size '
     'breaks. A defence that holds on the left alone is one against FGSM alone.',
   )
+  matched = section.Figure(
+    f'matched-{number}',
+    lambda: defence_curves.errors_against_clean(members, targets),
+    'Error under attack against clean error, a panel for each model and '
+    'epsilon, a line for each defence over the epsilons it was trained at.',
+    'What robustness costs: at the same clean error the lower line is the '
+    'better defence, at whatever epsilon it was trained.',
+  )
+  shown = [curve] if targets else []
+  if targets and defence_curves.sizes_of(members):
+    shown.append(matched)
   return {
     'members': members,
-    'curve': page.draw(curve, folder) if targets else None,
+    'images': [page.draw(each, folder) for each in shown],
     'claims': {
       member.title: defence_claims.of_member(members, member)
       for member in members

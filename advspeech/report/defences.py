@@ -68,8 +68,12 @@ def defence_title(run: run_lib.Run) -> str:
   defence = defence_of(run)
   if defence['name'] == UNDEFENDED:
     return 'no defence'
-  name = registry.title(defence['name'], _TITLES)
-  return f'{name} at {defence["epsilon"]}'
+  return f'{name_title(defence["name"])} at {defence["epsilon"]}'
+
+
+def name_title(name: str) -> str:
+  """Returns what a page calls a defence."""
+  return registry.title(name, _TITLES)
 
 
 def groups(runs: Sequence[run_lib.Run]) -> list[list[Member]]:
