@@ -156,6 +156,8 @@ def test_the_baseline_is_noise_of_the_size_trained_for(tmp_path):
   members = group(tmp_path, none={}, noise=sizes, gaussian={}, pgd={})
   assert defences.baseline(members, members[-1]).run.folder.endswith('gaussian')
   assert defences.undefended(members) is members[0]
+  for plain in members[:3]:
+    assert defences.baseline(members, plain) is None
   members = group(tmp_path / 'b', none={}, noise=sizes, pgd={})
   assert defences.baseline(members, members[-1]) is None
 

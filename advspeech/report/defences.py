@@ -117,14 +117,17 @@ def targets(members: Sequence[Member]) -> list[str]:
 
 
 def baseline(members: Sequence[Member], of: Member) -> Member | None:
-  """Returns the run trained on noise of the size of a defence, if there is."""
+  """Returns the run trained on noise of the size of a defence, if there is.
+
+  None of a run that is not defended.
+  """
+  if not of.is_defended:
+    return None
   size = verdicts_lib.same(of.defence['epsilon'])
   for member in members:
     defence = member.defence
     if (
-      defence['name'] in NOISE
-      and verdicts_lib.same(defence['epsilon']) == size
-      and member is not of
+      defence['name'] in NOISE and verdicts_lib.same(defence['epsilon']) == size
     ):
       return member
   return None
