@@ -113,10 +113,23 @@ def test_what_any_attack_of_a_norm_breaks_is_counted_clip_by_clip(tmp_path):
     os.path.join(path, 'attack', 'verdicts.csv'), tables.verdicts.COLUMNS, rows
   )
   found = verdicts_lib.of_run(reading.read(path))
+  found = verdicts_lib.with_strongest(found, found.norms)
   for attack, num in (('strongest', 70), ('strongest_l2', 50)):
     wrong = found.at(Point('wavecnn', Way(attack), SMALL), (0, 1))
     assert wrong.sum(1).tolist() == [num, num]
   assert found.at(Point('wavecnn', Way('strongest'), SMALL), (0, 7)) is None
+
+
+def test_what_any_attack_breaks_is_of_attacks_that_all_runs_were_given(
+  tmp_path,
+):
+  members = group(tmp_path, none={}, pgd={'broken': {KNOWN: (10, 20)}})
+  rates = [
+    defences.rate(m, Point('wavecnn', Way('strongest'), SMALL)) for m in members
+  ]
+  assert [row['error_rate'] for row in rates] == [0.4, 0.1]
+  # FGSM alone is no stronger attack.
+  assert verdicts_of(tmp_path, members)[1] == claim.NOT_TESTED
 
 
 def test_a_rate_has_the_interval_that_its_trainings_allow():

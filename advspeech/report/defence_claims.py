@@ -91,6 +91,7 @@ def of_run(run: run_lib.Run) -> claim.Claim:
   verdicts = verdicts_lib.of_run(run)
   if verdicts is None:
     return untested('Its attack/verdicts.csv is not there.')
+  verdicts = verdicts_lib.with_strongest(verdicts, verdicts.norms)
   member = defences.Member(defences.defence_title(run), run, verdicts)
   known, stronger, unknown = _points(member)
   if not known:
@@ -153,11 +154,16 @@ def _points(member):
   size = verdicts_lib.same(member.defence['epsilon'])
   plain = [p for p in member.verdicts.wrong if not p.way.transform]
   of_size = [p for p in plain if p.epsilon == size]
-  several = {p.way.attack for p in of_size} - {KNOWN, *_STRONGEST.values()}
+  verdicts = member.verdicts
+  several = {n for n in verdicts.joined if verdicts.norms[n] == 'linf'}
   larger = _larger(member, size)
   return (
     [p for p in of_size if p.way == Way(KNOWN)],
-    [p for p in of_size if several and p.way == Way(_STRONGEST['linf'])],
+    [
+      p
+      for p in of_size
+      if several - {KNOWN} and p.way == Way(_STRONGEST['linf'])
+    ],
     [
       *(p for p in of_size if p.way == Way(_STRONGEST['l2'])),
       *(

@@ -43,11 +43,12 @@ def errors_by_run(
     ]
     trainings = sorted({len(member.run.config['seeds']) for member in members})
     counts = ' to '.join(str(n) for n in dict.fromkeys(trainings))
+    word = 'training' if counts == '1' else 'trainings'
     confidence = 100 * min(member.run.confidence for member in members)
     figures.note(
       fig,
       f'{members[0].run.task}, {len(members[0].verdicts.ids)} test clips, '
-      f'{counts} trainings each. Bands: {confidence:g} % intervals, of one '
+      f'{counts} {word} each. Bands: {confidence:g} % intervals, of one '
       'training by clip, of five or more for the next one too; bars: from the '
       'lowest to the highest of fewer.',
     )

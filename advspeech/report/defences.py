@@ -94,10 +94,16 @@ def groups(runs: Sequence[run_lib.Run]) -> list[list[Member]]:
   result = []
   for members in found.values():
     names = [defence_title(run) for run, _ in members]
+    # What any of them breaks is of the attacks that all runs were given.
+    common = set.intersection(*(set(v.norms) for _, v in members))
     if len(members) > 1:
       result.append(
         [
-          Member(_title(name, names, run), run, verdicts)
+          Member(
+            _title(name, names, run),
+            run,
+            verdicts_lib.with_strongest(verdicts, common),
+          )
           for name, (run, verdicts) in zip(names, members, strict=True)
         ]
       )

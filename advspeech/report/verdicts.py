@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -77,12 +77,16 @@ class Verdicts:
     speakers: [num_clips] who speaks, '' where unknown.
     wrong: [num_clips] whether each is judged wrong, by point and seed.
     sizes: Of epsilons.
+    norms: In which each attack is bounded, by its name.
+    joined: Attacks that `with_strongest` joined.
   """
 
   ids: tuple[str, ...]
   speakers: np.ndarray
   wrong: Mapping[Point, Mapping[int, np.ndarray]]
   sizes: Mapping[tuple[bool, float], Size]
+  norms: Mapping[str, str]
+  joined: frozenset[str] = frozenset()
 
   def at(self, point: Point, seeds: Sequence[int]) -> np.ndarray | None:
     """Returns verdicts, [num_seeds, num_clips], None if a seed has none.
@@ -95,6 +99,31 @@ class Verdicts:
     if not seeds or not set(seeds) <= set(found):
       return None
     return np.stack([found[seed] for seed in seeds])
+
+
+def with_strongest(verdicts: Verdicts, names: Collection[str]) -> Verdicts:
+  """Returns verdicts with what attacks break together, by `sweep.STRONGEST`.
+
+  By norm, without transforms, at epsilons at which all were made.
+
+  Args:
+    verdicts: Of a run.
+    names: Of the attacks; those of several runs that are compared.
+  """
+  plain: dict[Any, dict[str, np.ndarray]] = {}
+  for point, by_seed in verdicts.wrong.items():
+    way = point.way
+    if way.transform or way.attack not in names:
+      continue
+    for seed, wrong in by_seed.items():
+      key = point.target, way.other, seed, verdicts.norms[way.attack]
+      plain.setdefault((*key, point.epsilon), {})[way.attack] = wrong
+  found = {point: dict(by_seed) for point, by_seed in verdicts.wrong.items()}
+  for key, wrong in _strongest(plain).items():
+    target, other, seed, norm, epsilon = key
+    point = Point(target, Way(sweep.STRONGEST[norm], other), epsilon)
+    found.setdefault(point, {})[seed] = wrong
+  return dataclasses.replace(verdicts, wrong=found, joined=frozenset(names))
 
 
 def same(epsilon: str | float) -> tuple[bool, float]:
@@ -118,7 +147,7 @@ def of_run(run: run_lib.Run) -> Verdicts | None:
   mask = run.config['sweep']['masks'][0]
   wrong: dict[Point, dict[int, np.ndarray]] = {}
   sizes: dict[tuple[bool, float], Size] = {}
-  plain: dict[Any, dict[str, np.ndarray]] = {}
+  norms: dict[str, str] = {}
   for row in rows:
     is_own = row['source'] == row['target']
     if (
@@ -140,18 +169,13 @@ def of_run(run: run_lib.Run) -> Verdicts | None:
     verdicts = sweep.verdicts_from_text(row['wrong'])
     point = Point(row['target'], way, epsilon)
     wrong.setdefault(point, {})[row['seed']] = verdicts
-    if not row['transform']:
-      key = row['target'], way.other, row['seed'], row['norm'], epsilon
-      plain.setdefault(key, {})[row['attack']] = verdicts
-  for key, found in _strongest(plain).items():
-    target, other, seed, norm, epsilon = key
-    point = Point(target, Way(sweep.STRONGEST[norm], other), epsilon)
-    wrong.setdefault(point, {})[seed] = found
+    norms[row['attack']] = row['norm']
   return Verdicts(
     tuple(row['id'] for row in clips),
     np.array([row['speaker'] for row in clips]),
     wrong,
     sizes,
+    norms,
   )
 
 
