@@ -96,12 +96,16 @@ def undrawn_figures(monkeypatch):
 
 @pytest.fixture(scope='session')
 def espeak_dir(tmp_path_factory):
-  """Folder with the embedded corpus, prepared once."""
+  """Folder with the embedded corpus, prepared once for all workers."""
   pytest.importorskip('espeakng_loader')
   from advspeech import corpora
 
-  path = tmp_path_factory.mktemp('data')
-  corpora.prepare('espeak', data_dir=str(path))
+  folder = tmp_path_factory.getbasetemp()
+  if 'PYTEST_XDIST_WORKER' in os.environ:
+    folder = folder.parent
+  path = folder / 'espeak'
+  path.mkdir(exist_ok=True)
+  corpora.prepare('espeak', data_dir=str(path))  # the others wait for the first
   return path
 
 
