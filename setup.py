@@ -77,6 +77,8 @@ setuptools.setup(
       'moto[server]>=5',
       'mypy>=1.15',
       *DOCS,
+      # What simulated rooms are compared to.
+      'pyroomacoustics>=0.8',
       'pytest>=8',
       'pytest-xdist>=3.6',
       'ruff>=0.12',

@@ -23,6 +23,7 @@ STREAMS = (
   'rectangles',  # of features that are moved
   'dither',  # in the place of digital silence
   'smoothing',  # noise that answers are counted under
+  'more_transforms',  # further draws of an attack that averages over several
 )
 
 

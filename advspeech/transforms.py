@@ -1,13 +1,14 @@
 """What may happen to a clip between the attack and the judgement of it.
 
-Filters, resampling, coarse samples, noise, moved formants and lossy codecs, on
-model-range audio: [0, 1], silence at 0.5, about which everything is computed. A
-clip does not depend on its neighbours, padding is treated like any other
-sample, and nothing is clipped to [0, 1] unless the format itself saturates
-(quantisation, mu-law).
+Filters, resampling, coarse samples, noise, moved formants, lossy codecs and
+simulated rooms, on model-range audio: [0, 1], silence at 0.5, about which
+everything is computed. A clip does not depend on its neighbours, padding is
+treated like any other sample, and nothing is clipped to [0, 1] unless the
+format itself saturates (quantisation, mu-law).
 
 For attacks that know of the transform (Athalye et al. 2018) each has a twin,
-`straight_through`, with the same values and a gradient to follow.
+`straight_through`, with the same values (of rooms, in others) and a gradient to
+follow.
 """
 
 import dataclasses
@@ -21,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from advspeech import codecs, errors, mcadams, registry
+from advspeech import codecs, errors, mcadams, registry, rooms
 from advspeech.audio import FULL_SCALE_PER_UNIT, SAMPLE_RATE_HZ, SILENCE
 
 # Transition of 3.3 / 255 of the sampling rate, 207 Hz; stop band at -53 dB.
@@ -50,11 +51,22 @@ class Transform:
       median, resampling and noise; for quantisation, mu-law, McAdams and
       codecs, whose true gradient is zero or unknown, that of the identity
       (Bengio et al. 2013, "straight-through"; Athalye et al. 2018, BPDA).
+    is_simulated: Whether it is a simulation of sound in the air: `apply` then
+      draws from rooms that nobody knows, and `straight_through`, whose gradient
+      is the true one, from those that attacks and trainings may know.
+    digest: Of what decides about it beside its name; '' for nothing.
   """
 
   name: str
   apply: Apply
   straight_through: Apply
+  is_simulated: bool = False
+  digest: str = ''
+
+  @property
+  def augment(self) -> Apply:
+    """Returns what training clips may go through."""
+    return self.straight_through if self.is_simulated else self.apply
 
 
 @functools.lru_cache
@@ -63,7 +75,8 @@ def make(name: str) -> Transform:
 
   Filters are linear-phase windowed-sinc FIRs (scipy.signal.firwin, Hamming) and
   delay nothing; resampling goes to the rate and back to 16 kHz as
-  scipy.signal.resample_poly does. Codecs are libsndfile's.
+  scipy.signal.resample_poly does. Codecs are libsndfile's. Rooms and devices
+  are `rooms.carry`'s; simulated ones are made when they are first needed.
 
   Args:
     name: One of LEGAL_FORMS, with other numbers as wanted, or
@@ -72,15 +85,16 @@ def make(name: str) -> Transform:
 
   Raises:
     errors.InputError: If the name or its number is not legal, this libsndfile
-      lacks the codec, or what it names is no transform.
+      lacks the codec, a response of the folder cannot be used, or what it names
+      is no transform.
   """
-  if registry.is_own(name):
-    return _own(name)
   for pattern, build in _BUILDERS.items():
     match = re.fullmatch(pattern, name)
     transform = build(name, *match.groups()) if match else None
     if transform:
       return transform
+  if registry.is_own(name):
+    return _own(name)
   if name in codecs.CODECS:
     raise errors.InputError(
       f'this libsndfile cannot write {name}, only '
@@ -274,6 +288,40 @@ def _codec(name):
   return _not_differentiable(name, functools.partial(codecs.through, name))
 
 
+def _air(name, chain, folder):
+  """Returns a simulation of the air: known rooms for attacks, others to judge.
+
+  With the user's responses the files of both sides are read at once, so that
+  a bad one is found before any work.
+  """
+  parts = rooms.PARTS[chain]
+  if folder and not parts.room:
+    return None
+  if folder:
+    made_of = [rooms.load(side, folder).digest for side in rooms.SIDES]
+  else:
+    made_of = [rooms.recipe(side) for side in rooms.SIDES if parts.room]
+
+  def through(side):
+    def apply(audio, keys, mask):
+      responses = np.zeros((1, 1), np.float32)
+      if parts.room:
+        responses = rooms.load(side, folder or '').responses
+      draws = rooms.draw(keys, len(responses))
+      return rooms.carry(parts, responses, audio, draws, mask)
+
+    return apply
+
+  known = through(rooms.TRAINING)
+  return Transform(
+    name,
+    through(rooms.UNSEEN) if parts.room else known,
+    known,
+    is_simulated=True,
+    digest=' '.join((rooms.chain_recipe(), *made_of)),
+  )
+
+
 _HZ = r'(\d+(?:\.\d+)?)'
 _BUILDERS: Mapping[str, Callable[..., Transform | None]] = {
   rf'(lowpass){_HZ}': _filter,
@@ -286,4 +334,5 @@ _BUILDERS: Mapping[str, Callable[..., Transform | None]] = {
   r'noise(-?\d+(?:\.\d+)?)db': _noise,
   r'mcadams(\d+(?:\.\d+)?)': _mcadams,
   '|'.join(codecs.CODECS): _codec,
+  r'(room|device|air)(?:@(.+))?': _air,
 }

@@ -282,12 +282,16 @@ def get_config() -> ml_collections.ConfigDict:
         # '0.5-1.5s', '300-3400hz', joined by +. Every attack is made with the
         # first, the first attack on `source` with the others too.
         'masks': ('all',),
-        # What comes between attack and judgement, such as 'lowpass4000', or
-        # your own as 'package.module:function': the first attack on `source`
-        # is made without and with knowledge of each.
+        # What comes between attack and judgement, such as 'lowpass4000' or
+        # 'air' (simulated: loudspeaker, room, microphone), or your own as
+        # 'package.module:function': the first attack on `source` is made
+        # without and with knowledge of each.
         'transforms': (),
         # Attacks that are made so in its place; () is the first.
         'transform_attacks': (),
+        # What they average over when they know of it: draws of what is random
+        # in a transform, such as the room of 'air'.
+        'transform_draws': 1,
         # Folders of other trained models that judge too, and may be sources.
         'checkpoints': (),
         # The same of functions from audio to logits that are no models of

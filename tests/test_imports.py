@@ -15,7 +15,7 @@ LEVELS = [
   {'storage', 'decoding'},
   {'audio', 'statistics', 'class_errors', 'tasks', 'holdout', 'parallel'}
   | {'randomness', 'on_host'},
-  {'processes', 'codecs', 'mcadams'},
+  {'processes', 'codecs', 'mcadams', 'rooms'},
   {'attacks', 'features', 'gradients', 'models', 'corpora'}
   | {'provenance', 'ownership'}
   | {'transforms', 'quality', 'checks', 'torch_modules'},

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import scipy.ndimage
 import scipy.signal
+import soundfile
 
 from advspeech import audio as audio_lib
 from advspeech import codecs, errors, transforms
@@ -339,3 +340,52 @@ def test_a_transform_of_ones_own_is_followed_by_its_gradient():
 def test_what_is_no_transform_is_refused(name, message):
   with pytest.raises(errors.InputError, match=message):
     transforms.make(f'test_transforms:{name}')
+
+
+@pytest.fixture
+def responses(tmp_path):
+  """Rooms known and unknown: an echo after 100 samples, or after 200."""
+  for side, late in (('training', 100), ('unseen', 200)):
+    (tmp_path / side).mkdir()
+    samples = np.zeros(300)
+    samples[[0, late]] = 0.5, 0.25
+    soundfile.write(tmp_path / side / 'a.wav', samples, 16_000)
+  return str(tmp_path)
+
+
+def test_judges_hear_other_rooms_than_attacks_and_trainings_know(responses):
+  room = transforms.make(f'room@{responses}')
+  assert room.is_simulated
+  impulse = np.full((1, 1000), 0.5, np.float32)
+  impulse[0, 10] = 0.9
+  for apply, late in (
+    (room.apply, 200),
+    (room.straight_through, 100),
+    (room.augment, 100),
+  ):
+    heard = np.asarray(apply(impulse, KEYS[:1], np.ones_like(impulse))) - 0.5
+    assert set(np.flatnonzero(np.abs(heard[0]) > 0.01)) == {10, 10 + late}
+
+
+def test_air_differs_from_clip_to_clip_and_not_from_call_to_call(responses):
+  name = f'air@{responses}'
+  first, again = apply(name), apply(name)
+  np.testing.assert_array_equal(first, again)
+  assert np.abs(apply(name, keys=KEYS[::-1])[0] - first[0]).max() > 1e-3
+
+
+def test_air_is_told_apart_by_its_responses(responses):
+  other = transforms.make('device')
+  assert transforms.make(f'room@{responses}').digest != other.digest
+  assert other.digest
+  assert not transforms.make('lowpass4000').digest
+
+
+def test_a_device_has_no_rooms_of_ones_own(responses):
+  with pytest.raises(errors.InputError, match='a transform must be one of'):
+    transforms.make(f'device@{responses}')
+
+
+def test_bad_responses_are_found_when_a_transform_is_made(tmp_path):
+  with pytest.raises(errors.InputError, match='must hold impulse responses'):
+    transforms.make(f'air@{tmp_path}')

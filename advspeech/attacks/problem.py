@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from advspeech.attacks.constraints import add, masked
 from advspeech.attacks.losses import (
@@ -26,6 +27,11 @@ class Problem(NamedTuple):
     mask: [batch, time] or None; samples with 0 are not touched.
     band: [time // 2 + 1] weights of rfft bins, or None.
     bounds: Smallest and largest legal sample.
+    drawn_logits_fn: For something random that comes between audio and model,
+      such as a room: maps audio and the number of a draw to logits; None where
+      there is one draw, that of `logits_fn`.
+    num_draws: From 0, over which loss and margin are averaged: the expectation
+      over transformations of Athalye et al. (2018).
   """
 
   audio: jax.Array
@@ -36,6 +42,8 @@ class Problem(NamedTuple):
   mask: jax.Array | None
   band: jax.Array | None
   bounds: tuple[float, float]
+  drawn_logits_fn: Callable[[jax.Array, jax.Array], jax.Array] | None = None
+  num_draws: int = 1
 
   def loss_fn(self, audio: jax.Array) -> jax.Array:
     """Returns the cross entropy to ascend, [batch]."""
@@ -50,8 +58,22 @@ class Problem(NamedTuple):
     return add(self.audio, masked(change, self.mask), bounds=self.bounds)
 
   def loss_and_margin(self, audio: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Returns both, from one pass through the model."""
-    logits = self.logits_fn(audio)
+    """Returns both, from one pass through the model a draw."""
+    if self.drawn_logits_fn is None:
+      return self._loss_and_margin(self.logits_fn(audio))
+
+    # A draw's maps are computed anew for its gradient: in memory are those of
+    # one.
+    @jax.checkpoint
+    def of_draw(draw, x):
+      return self._loss_and_margin(self.drawn_logits_fn(x, draw))
+
+    drawn = jax.lax.map(
+      lambda draw: of_draw(draw, audio), jnp.arange(self.num_draws)
+    )
+    return jax.tree.map(lambda values: values.mean(0), drawn)
+
+  def _loss_and_margin(self, logits):
     if self.targeted:
       return (
         targeted_cross_entropy(logits, self.goal),

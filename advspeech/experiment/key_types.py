@@ -35,6 +35,7 @@ NUMBERS = {
   'lr_search.num_epochs': 'whole [1, 1000000]',
   'lr_search.num_rounds': 'whole [1, 20]',
   'sweep.num_clips': 'whole [1, inf) or -1',
+  'sweep.transform_draws': 'whole [1, 1000]',
   'sweep.iterative.num_steps': 'whole [1, 1000000]',
   'sweep.iterative.num_restarts': 'whole [1, 1000000]',
   'sweep.iterative.num_queries': 'whole [1, 100000000]',

@@ -28,6 +28,7 @@ class Attacking(NamedTuple):
   mask: masks.Mask
   known: transforms.Transform | None
   bounds: tuple[float, float]
+  num_draws: int
 
   def __call__(self, shared: Any, rows: dict[str, jax.Array]) -> jax.Array:
     """Returns adversarial clips, [chunk, time].
@@ -45,6 +46,7 @@ class Attacking(NamedTuple):
       self.mask,
       self.known,
       self.bounds,
+      self.num_draws,
     )
     prepared = self.attack.prepare(problem)
     return problem_lib.carry_out(
@@ -84,6 +86,7 @@ def attacked_clips(
     masks.parse(planned.mask),
     transforms.make(planned.transform) if planned.adaptive else None,
     settings.bounds,
+    settings.num_draws,
   )
   radius = epsilon.radii(problem_lib.signal_rms(split.pcm, split.spans))
   return over_clips.map_clips(

@@ -16,6 +16,7 @@ from advspeech import (
   over_clips,
   parallel,
   preemption,
+  transforms,
 )
 from advspeech.sweep import masks, planning
 from advspeech.sweep import problem as problem_lib
@@ -56,6 +57,8 @@ def fit_universal(
       source.classifier.model,
       attack,
       masks.parse(planned.mask),
+      transforms.make(planned.transform) if planned.adaptive else None,
+      settings.num_draws,
       settings.bounds,
       _UNIVERSAL_REACH / (num_passes * num_batches),
     ),
@@ -80,6 +83,8 @@ class Fitting(NamedTuple):
   model: nn.Module
   attack: attacks.Attack
   mask: masks.Mask
+  known: transforms.Transform | None
+  num_draws: int
   bounds: tuple[float, float]
   relative_step: float
 
@@ -101,8 +106,9 @@ class Fitting(NamedTuple):
         {**rows, 'audio': x},
         self.attack,
         self.mask,
-        None,
+        self.known,
         self.bounds,
+        self.num_draws,
       )
       return posed.loss_fn(x)
 

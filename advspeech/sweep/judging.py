@@ -105,6 +105,7 @@ def program_of(
     masks.parse(planned.mask),
     transforms.make(planned.transform) if planned.transform else None,
     planned.adaptive,
+    settings.num_draws,
     judged,
     settings.bounds,
     chunks(

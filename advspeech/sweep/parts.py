@@ -23,6 +23,7 @@ from advspeech import (
   preemption,
   progress,
   storage,
+  transforms,
 )
 from advspeech.sweep import fitting, judging, planning
 from advspeech.sweep import problem as problem_lib
@@ -191,7 +192,11 @@ def _fingerprint(sweep):
     # Not its functions, which have another address in every process.
     described = sweep.attacks[planned.attack]._replace(prepare=None, apply=None)
     digest.update(repr((planned, described)).encode())
+    if planned.transform:
+      digest.update(transforms.make(planned.transform).digest.encode())
   digest.update(repr((settings.bounds, settings.repair)).encode())
+  if settings.num_draws > 1 and any(p.adaptive for p in sweep.plan):
+    digest.update(repr(settings.num_draws).encode())
   _add_clips(digest, sweep.split)
   if any(sweep.attacks[planned.attack].fitted for planned in sweep.plan):
     digest.update(repr((sweep.num_passes, settings.batch_size)).encode())

@@ -44,6 +44,7 @@ def pose(
   mask: masks.Mask,
   known: transforms.Transform | None,
   bounds: tuple[float, float],
+  num_draws: int = 1,
 ) -> attacks.Problem:
   """Returns the problem of an attack on some clips.
 
@@ -56,14 +57,21 @@ def pose(
     mask: What it may touch.
     known: Transform that it reckons with.
     bounds: Smallest and largest legal sample.
+    num_draws: Of that transform, over which loss and margin are averaged, the
+      same in every step.
   """
   clips, recorded, keys = rows['audio'], rows['mask'], rows['key']
 
   def logits_fn(x):
     if known:
-      draws = randomness.stream(keys, 'known_transform')
-      x = known.straight_through(x, draws, recorded)
+      x = known.straight_through(x, known_keys(keys), recorded)
     return model.apply(variables, x, train=False)
+
+  def drawn_logits_fn(x, draw):
+    x = known.straight_through(x, known_keys(keys, draw), recorded)
+    return model.apply(variables, x, train=False)
+
+  averages = known is not None and num_draws > 1
 
   return attacks.Problem(
     audio=clips,
@@ -74,6 +82,27 @@ def pose(
     mask=mask.samples(recorded),
     band=mask.band(clips.shape[1]),
     bounds=bounds,
+    drawn_logits_fn=drawn_logits_fn if averages else None,
+    num_draws=num_draws if averages else 1,
+  )
+
+
+def known_keys(keys: jax.Array, draw: jax.Array | int = 0) -> jax.Array:
+  """Returns keys of what an attack draws for a transform it knows, [batch].
+
+  Args:
+    keys: [batch] the clips' own.
+    draw: Number of the draw; more draws begin with the same.
+  """
+  first = randomness.stream(keys, 'known_transform')
+  further = jax.vmap(jax.random.fold_in, (0, None))(
+    randomness.stream(keys, 'more_transforms'), draw
+  )
+  return jax.random.wrap_key_data(
+    jnp.where(
+      draw == 0, jax.random.key_data(first), jax.random.key_data(further)
+    ),
+    impl=jax.random.key_impl(first),
   )
 
 

@@ -38,6 +38,8 @@ class Judgements(NamedTuple):
     snr_db: [num_epsilons, 1 + num_controls, num_clips] over recorded samples,
       of the attack and of each control.
     max_norm: [num_epsilons, num_clips] largest change of a sample.
+    heard_snr_db: As `snr_db`, of what the judges hear: behind a simulation, at
+      its microphone, against the clean clip in the same room; nan elsewhere.
     segmental_snr_db: [num_epsilons, num_clips].
     log_spectral_distance_db: [num_epsilons, num_clips].
   """
@@ -45,6 +47,7 @@ class Judgements(NamedTuple):
   clean: np.ndarray
   predictions: np.ndarray
   snr_db: np.ndarray
+  heard_snr_db: np.ndarray
   max_norm: np.ndarray
   segmental_snr_db: np.ndarray
   log_spectral_distance_db: np.ndarray
@@ -56,7 +59,7 @@ SPECS = over_clips.Specs(
   # The source's variables, the targets', and directions learnt before.
   shared=(PartitionSpec(), PartitionSpec(), PartitionSpec('epsilon')),
   columns=(('radii', MEASURED),),
-  results=Judgements(PartitionSpec('data'), *[MEASURED] * 5),
+  results=Judgements(PartitionSpec('data'), *[MEASURED] * 6),
 )
 COLUMNS = ('goal', 'radii')
 
@@ -70,6 +73,7 @@ class Program(NamedTuple):
   mask: masks.Mask
   transform: transforms.Transform | None
   adaptive: bool
+  num_draws: int
   variants: tuple[str, ...]
   bounds: tuple[float, float]
   chunks: Chunks
@@ -106,16 +110,23 @@ def _judge_chunk(program, source, targets, fitted, rows):
     program.mask,
     program.transform if program.adaptive else None,
     program.bounds,
+    program.num_draws,
   )
   # Outside of the loop over epsilons, on which it does not depend: the gradient
   # of a single step serves all of them.
   prepared = program.attack.prepare(problem)
 
+  def hear(x):
+    """Returns clips behind the transform, [batch, time]."""
+    if not program.transform:
+      return x
+    return program.transform.apply(
+      x, randomness.stream(keys, 'transform'), recorded
+    )
+
   def predict(x):
     """Returns [num_targets, batch] classes for clips [batch, time]."""
-    if program.transform:
-      draws = randomness.stream(keys, 'transform')
-      x = program.transform.apply(x, draws, recorded)
+    x = hear(x)
     # Members of one architecture, one after another: side by side their feature
     # maps would take the memory of all.
     predicted = [
@@ -152,11 +163,18 @@ def _judge_chunk(program, source, targets, fitted, rows):
     predictions = jax.lax.map(
       predict, jnp.stack(variants_of), batch_size=program.chunks.variants
     )
+    sent = (perturbed, *controls)
+    snr_db = jnp.stack([audio.snr_db(clips, x, recorded) for x in sent])
+    heard_snr_db = jnp.full_like(snr_db, jnp.nan)
+    if program.transform and program.transform.is_simulated:
+      clean = hear(clips)
+      heard_snr_db = jnp.stack(
+        [audio.snr_db(clean, hear(x), recorded) for x in sent]
+      )
     return {
       'predictions': predictions,
-      'snr_db': jnp.stack(
-        [audio.snr_db(clips, x, recorded) for x in (perturbed, *controls)]
-      ),
+      'snr_db': snr_db,
+      'heard_snr_db': heard_snr_db,
       'max_norm': max_norm,
       'segmental_snr_db': quality.segmental_snr_db(clips, perturbed, recorded),
       'log_spectral_distance_db': quality.log_spectral_distance_db(

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jax import sharding
 
-from advspeech import models, over_clips, parallel
+from advspeech import models, over_clips, parallel, transforms
 from advspeech.sweep import planning
 
 if TYPE_CHECKING:  # a bare accelerator machine need not have it
@@ -33,6 +33,7 @@ class Settings(NamedTuple):
     memory_mb: What a device may use for clips in progress.
     batch_size: Clips of a part, about; on an accelerator no chunk has more.
     mesh: The devices.
+    num_draws: Of a transform, that an attack which knows of it averages over.
   """
 
   bounds: tuple[float, float]
@@ -40,6 +41,7 @@ class Settings(NamedTuple):
   memory_mb: int
   batch_size: int
   mesh: sharding.Mesh
+  num_draws: int = 1
 
 
 def make_settings(
@@ -59,6 +61,7 @@ def make_settings(
     memory_mb=sweep.memory_mb,
     batch_size=sweep.batch_size,
     mesh=parallel.make_mesh(sweep.epsilon_devices, devices),
+    num_draws=sweep.transform_draws,
   )
 
 
@@ -82,11 +85,13 @@ def variants(
   """Returns what is judged for each clip and epsilon of a planned attack.
 
   The attack in each format, then its controls; in memory alone where clips are
-  transformed. Repair asks for the least favourable rounding of samples, which
-  is an attack on these: an attack on features is not repaired.
+  transformed, with its controls where the transform is a simulation, since
+  rooms alone break clips. Repair asks for the least favourable rounding of
+  samples, which is an attack on these: an attack on features is not repaired.
   """
   if not planned.is_plain:
-    return FORMATS[:1]
+    is_simulated = transforms.make(planned.transform).is_simulated
+    return (*FORMATS[:1], *(planning.CONTROLS if is_simulated else ()))
   repairs = settings.repair and not planned.on_features
   repaired = (REPAIRED,) if repairs else ()
   return (*FORMATS, *repaired, *planning.CONTROLS)

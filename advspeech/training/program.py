@@ -26,7 +26,7 @@ def augmentation(settings: Mapping[str, Any]) -> transforms.Apply | None:
     settings: `config.training`.
   """
   name = settings['augmentation']
-  return transforms.make(name).apply if name else None
+  return transforms.make(name).augment if name else None
 
 
 class Program:

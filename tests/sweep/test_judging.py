@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import soundfile
 import sweep_subjects
 from sweep_subjects import (
   EPSILONS,
@@ -30,9 +31,10 @@ from advspeech import (
   parallel,
   randomness,
   sweep,
+  transforms,
 )
 from advspeech.attacks import constraints, feature_level
-from advspeech.sweep import judging, problem, program
+from advspeech.sweep import judging, masks, problem, program
 
 pytestmark = pytest.mark.usefixtures('shallow_networks')
 
@@ -567,6 +569,96 @@ def test_an_adaptive_attack_takes_its_gradient_through_the_transform(
     return spectrum[:, 240:].sum() / spectrum.sum()  # above 2 kHz
 
   assert high_share(adaptive) < 0.8 * high_share(blind)
+
+
+@pytest.fixture(scope='module')
+def air(tmp_path_factory):
+  """The air with rooms known and unknown of the user's own."""
+  folder = tmp_path_factory.mktemp('responses')
+  rng = np.random.default_rng(0)
+  for side in ('training', 'unseen'):
+    (folder / side).mkdir()
+    for i in range(3):
+      response = 0.05 * rng.normal(size=400)
+      response[0] = 0.5
+      soundfile.write(folder / side / f'{i}.wav', response, 16_000)
+  return f'air@{folder}'
+
+
+def test_attack_and_controls_pass_the_same_air(members, split, air):
+  planned = make_planned(transform=air)
+  result = judge(planned, members, split)
+  assert sweep.variants(planned, make_settings()) == (
+    'memory',
+    *sweep.CONTROLS,
+  )
+  assert result.predictions.shape == (3, 4, 3, NUM_CLIPS)
+  # At epsilon 0 all hear what the clean clip is behind the same air.
+  np.testing.assert_array_equal(
+    result.predictions[0], np.broadcast_to(result.clean, (4, 3, NUM_CLIPS))
+  )
+  assert np.isposinf(result.heard_snr_db[0]).all()
+  assert np.isfinite(result.heard_snr_db[1:]).all()
+  # What is sent through echoes and a band is heard at about its own ratio.
+  change_db = result.heard_snr_db[1:] - result.snr_db[1:]
+  assert np.abs(change_db).max() < 15
+  assert np.abs(change_db).max() > 0.1
+  alone = parallel.make_mesh(devices=jax.devices()[:1])
+  assert_same(result, judge(planned, members, split, make_settings(mesh=alone)))
+
+
+def test_an_snr_at_the_microphone_is_of_simulations_alone(plain):
+  assert np.isnan(plain.heard_snr_db).all()
+  assert plain.heard_snr_db.shape == plain.snr_db.shape
+
+
+def test_an_attack_averages_its_loss_over_draws(members, split, air):
+  """The gradient is the mean of those of the draws, each of its own keys."""
+  planned = make_planned(transform=air, adaptive=True)
+  known = transforms.make(air)
+  source = members[0].classifier
+  clips, recorded = input_pipeline.decode(split.pcm, split.spans)
+  words = randomness.id_words(split.ids)
+  rows = {
+    'audio': clips,
+    'mask': recorded,
+    'key': randomness.clip_keys(jax.random.key(0), words),
+    'goal': jnp.asarray(split.labels),
+  }
+
+  def posed(num_draws):
+    return problem.pose(
+      source.model,
+      source.variables,
+      rows,
+      sweep_subjects.make_attack(planned.attack),
+      masks.parse('all'),
+      known,
+      (0.0, 1.0),
+      num_draws,
+    )
+
+  def loss(x, draw):
+    heard = known.straight_through(
+      x, problem.known_keys(rows['key'], draw), recorded
+    )
+    logits = source.model.apply(source.variables, heard, train=False)
+    return attacks.cross_entropy(logits, rows['goal'])
+
+  def gradient(fn):
+    return np.asarray(jax.grad(lambda x: fn(x).sum())(clips))
+
+  each = [
+    gradient(functools.partial(loss, draw=jnp.int32(i))) for i in range(3)
+  ]
+  largest = np.abs(each[0]).max()
+  np.testing.assert_allclose(
+    gradient(posed(1).loss_fn), each[0], atol=1e-4 * largest
+  )
+  np.testing.assert_allclose(
+    gradient(posed(3).loss_fn), np.mean(each, 0), atol=1e-4 * largest
+  )
+  assert np.abs(each[1] - each[0]).max() > 0.1 * largest
 
 
 def test_a_targeted_attack_goes_for_the_class_after_the_label(members, split):

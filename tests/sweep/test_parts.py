@@ -196,7 +196,7 @@ def test_sources_that_look_alike_share_no_file(
     answer = np.full((2, 1, 3, clips), planned.source, np.int32)
     sizes = np.zeros((2, 4, clips))
     return judging.Judgements(
-      answer[0, 0], answer, sizes, sizes[:, 0], sizes[:, 0], sizes[:, 0]
+      answer[0, 0], answer, sizes, sizes, sizes[:, 0], sizes[:, 0], sizes[:, 0]
     )
 
   def make(sweep, planned, rows, strength):

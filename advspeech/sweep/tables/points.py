@@ -19,6 +19,7 @@ COLUMNS: columns.Columns = {
   'below_one_lsb': int,
   'mean_snr_db': float,
   'num_infinite_snr': int,
+  'mean_heard_snr_db': float,
   'num_clips': int,
   'num_speakers': int,
   'num_errors': int,
@@ -87,6 +88,9 @@ def point_rows(results: results_lib.Results) -> Iterator[dict[str, Any]]:
             **columns.of_epsilon(epsilon, results.levels),
             'below_one_lsb': columns.below_one_lsb(epsilon, results.levels),
             **mean_snr(judged.snr_db[e, measured]),
+            'mean_heard_snr_db': mean_heard_snr(
+              judged.heard_snr_db[e, measured]
+            ),
             **row_of(answers[c]),
           }
           if control:
@@ -110,6 +114,15 @@ def mean_snr(snr_db: np.ndarray) -> dict[str, Any]:
     'mean_snr_db': float(np.mean(shown, dtype=np.float64)),
     'num_infinite_snr': int((~finite).sum()),
   }
+
+
+def mean_heard_snr(snr_db: np.ndarray) -> float | str:
+  """Returns the mean over clips whose SNR at the microphone is finite, or ''.
+
+  Where there is no microphone none is.
+  """
+  finite = snr_db[np.isfinite(snr_db)]
+  return float(np.mean(finite, dtype=np.float64)) if len(finite) else ''
 
 
 def _rates(target, attack, clean, speakers, confidence, answers):
