@@ -12,7 +12,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib import axes, figure, font_manager
 
-from advspeech import preemption, registry, storage
+from advspeech import preemption, registry, rooms, storage
 from advspeech.sweep.tables.points import STRONGEST
 
 logger = logging.getLogger(__name__)
@@ -95,7 +95,11 @@ def attack_title(name: str) -> str:
 
 
 def transform_title(name: str) -> str:
-  """Returns what a page calls a transform."""
+  """Returns what a page calls a transform; says of rooms that they are not."""
+  base, _, folder = name.partition('@')
+  if base in rooms.PARTS:
+    own = f', responses of {os.path.basename(folder)}' if folder else ''
+    return f'{base} (simulated{own})'
   return registry.title(name, {})
 
 

@@ -76,7 +76,7 @@ def make(name: str) -> Transform:
   Filters are linear-phase windowed-sinc FIRs (scipy.signal.firwin, Hamming) and
   delay nothing; resampling goes to the rate and back to 16 kHz as
   scipy.signal.resample_poly does. Codecs are libsndfile's. Rooms and devices
-  are `rooms.carry`'s; simulated ones are made when they are first needed.
+  are `rooms.carry`'s.
 
   Args:
     name: One of LEGAL_FORMS, with other numbers as wanted, or
@@ -291,34 +291,34 @@ def _codec(name):
 def _air(name, chain, folder):
   """Returns a simulation of the air: known rooms for attacks, others to judge.
 
-  With the user's responses the files of both sides are read at once, so that
-  a bad one is found before any work.
+  Responses are read, or simulated, now: inside of what is compiled nothing else
+  can be, and the user's bad file is found before any work.
   """
   parts = rooms.PARTS[chain]
   if folder and not parts.room:
     return None
-  if folder:
-    made_of = [rooms.load(side, folder).digest for side in rooms.SIDES]
-  else:
-    made_of = [rooms.recipe(side) for side in rooms.SIDES if parts.room]
+  banks = {
+    side: rooms.load(side, folder or '') for side in rooms.SIDES if parts.room
+  }
 
   def through(side):
+    bank = banks.get(side)
+    responses = bank.responses if bank else np.zeros((1, 1), np.float32)
+
     def apply(audio, keys, mask):
-      responses = np.zeros((1, 1), np.float32)
-      if parts.room:
-        responses = rooms.load(side, folder or '').responses
       draws = rooms.draw(keys, len(responses))
       return rooms.carry(parts, responses, audio, draws, mask)
 
     return apply
 
   known = through(rooms.TRAINING)
+  digests = (bank.digest for bank in banks.values())
   return Transform(
     name,
     through(rooms.UNSEEN) if parts.room else known,
     known,
     is_simulated=True,
-    digest=' '.join((rooms.chain_recipe(), *made_of)),
+    digest=' '.join((rooms.chain_recipe(), *digests)),
   )
 
 

@@ -110,7 +110,7 @@ def _own_noise_rows(run, name, seed):
     if (row['source'], row['target'], row['control'])
     == (name, name, run.control)
     and row['seed'] == row['target_seed'] == seed
-    and (row['attack'], row['mask']) == (run.attack, mask)
+    and (row['attack'], row['mask'], row['transform']) == (run.attack, mask, '')
     and row['epsilon'] > 0
   ]
 

@@ -8,7 +8,8 @@ def filters(run: run_lib.Run) -> list[run_lib.Row]:
 
   At the telling epsilon, of models of the source's seed: error without a
   transform, and with it, clean, attacked blindly, and by an attack that knows;
-  with `taken`, the row of `transforms.csv` on the blind one.
+  with `taken`, the row of `transforms.csv` on the blind one, and `noise`, that
+  of noise of its size behind the same transform, where it was judged.
   """
   mask = run.config['sweep']['masks'][0]
 
@@ -24,6 +25,7 @@ def filters(run: run_lib.Run) -> list[run_lib.Row]:
   points = by_point(
     r for r in run.rows if not r['control'] and r['error_rate'] != ''
   )
+  noise = by_point(r for r in run.rows if r['control'] == run.control)
   taken = by_point(run.transforms)
   transforms = [t for t in dict.fromkeys(key[2] for key in points) if t]
   rows = []
@@ -41,6 +43,7 @@ def filters(run: run_lib.Run) -> list[run_lib.Row]:
           'transform': transform,
           'clean': at(0, 0),
           'blind': at(0, run.telling_epsilon),
+          'noise': at(0, run.telling_epsilon, noise),
           'adaptive': at(1, run.telling_epsilon) if transform else None,
           'taken': at(0, run.telling_epsilon, taken),
         }

@@ -5,7 +5,7 @@ responses, `recorded` reads the user's own, `bank` keeps both, and `chain` sends
 clips through them.
 """
 
-from advspeech.rooms.bank import SIDES, TRAINING, UNSEEN, Bank, load, recipe
+from advspeech.rooms.bank import SIDES, TRAINING, UNSEEN, Bank, load
 from advspeech.rooms.chain import PARTS, Draws, Parts, carry, draw
 from advspeech.rooms.chain import recipe as chain_recipe
 
@@ -21,5 +21,4 @@ __all__ = [
   'chain_recipe',
   'draw',
   'load',
-  'recipe',
 ]
