@@ -262,6 +262,7 @@ NUMBERS = {
   'lr_search.num_epochs': ((1, 1000), (0, -1, 3.0, 10**7)),
   'lr_search.num_rounds': ((1, 20), (0, -1, 3.0, 21)),
   'sweep.num_clips': ((1, -1), (0, -2, 4.0)),
+  'sweep.transform_draws': ((1, 1000), (0, -1, 4.0)),
   'sweep.iterative.num_steps': ((1, 1000), (0, -1, 4.0)),
   'sweep.iterative.num_restarts': ((1, 100), (0, -1, 4.0)),
   'sweep.iterative.num_queries': ((1, 10**6), (0, -1, 4.0)),
