@@ -154,6 +154,9 @@ def get_config() -> ml_collections.ConfigDict:
         'num_enrolled': 3,
         # Clips of each other speaker.
         'num_fitted': 6,
+        # Tested clips written as sound under each protection, at the loudest
+        # epsilon.
+        'num_examples': 2,
       },
       # Randomised smoothing, of models trained with
       # `training.defence.name='gaussian'` and the same size.

@@ -285,6 +285,7 @@ NUMBERS = {
   'privacy.num_clips': ((1, -1), (0, -2, 4.0)),
   'privacy.num_enrolled': ((1, 9), (0, -1, 4.0)),
   'privacy.num_fitted': ((2, 9), (1, 0, 4.0)),
+  'privacy.num_examples': ((0, 9), (-1, 101, 4.0)),
   'verification.num_trials': ((1, 500), (0, -1, 4.0)),
   'verification.num_validation': ((1, 500), (0, -1, 4.0)),
   'verification.num_enrolled': ((1, 9), (0, -1, 4.0)),

@@ -126,6 +126,43 @@ def equal_error_rate(found: Points) -> tuple[float, float]:
   return float(rate), float(found.thresholds[nearest])
 
 
+def equal_error_rates(
+  scores: npt.ArrayLike, is_target: npt.ArrayLike, weights: np.ndarray
+) -> np.ndarray:
+  """Returns the equal error rate of every resample, [num_resamples].
+
+  As `equal_error_rate` of `points` has it for one of them, with one sort for
+  all; 0.5 where a resample has no target or no impostor trial.
+
+  Args:
+    scores: [num_trials] the higher, the more alike.
+    is_target: [num_trials] whether both sides are one speaker.
+    weights: [num_resamples, num_trials] how often each trial counts.
+  """
+  is_target = np.asarray(is_target, bool)
+  order = np.argsort(scores, kind='stable')
+  ascending = np.asarray(scores, float)[order]
+  first = np.flatnonzero(np.r_[True, ascending[1:] != ascending[:-1]])
+  rates, totals = [], []
+  for kind in (~is_target, is_target):
+    at = np.add.reduceat((weights * kind[None])[:, order], first, 1)
+    total = at.sum(1, keepdims=True)
+    below = np.concatenate([np.zeros_like(total), np.cumsum(at, 1)], 1)
+    rates.append(below / np.where(total == 0, 1, total))
+    totals.append(total[:, 0])
+  far, frr = 1 - rates[0], rates[1]
+  gap = far - frr
+  after = np.argmax(gap <= 0, 1)
+  rows = np.arange(len(weights))
+  before = np.maximum(after - 1, 0)
+  fall = gap[rows, before] - gap[rows, after]
+  share = gap[rows, before] / np.where(fall == 0, 1, fall)
+  rise = frr[rows, after] - frr[rows, before]
+  found = frr[rows, before] + share * rise
+  is_there = (totals[0] > 0) & (totals[1] > 0)
+  return np.where(is_there, found, 0.5)
+
+
 def threshold_at_far(found: Points, far: float) -> float:
   """Returns the lowest threshold at which FAR is no more than asked for.
 

@@ -158,3 +158,20 @@ def test_an_interval_needs_speakers():
   names = ['a', 'b', 'c', 'd', 'e']
   with pytest.raises(ValueError, match='at least 6 speakers, got 5'):
     trials.rate_interval([True] * 5, names, names)
+
+
+def test_resamples_are_taken_together_as_one_by_one():
+  rng = np.random.default_rng(0)
+  is_target = np.arange(60) % 4 == 0
+  scores = np.round(rng.normal(size=60) + is_target, 1)  # some are equal
+  weights = rng.integers(0, 3, (50, 60)).astype(float)
+  weights[7, is_target] = 0
+  found = verification.equal_error_rates(scores, is_target, weights)
+  assert found[7] == 0.5
+  for rate, each in zip(
+    np.delete(found, 7), np.delete(weights, 7, 0), strict=True
+  ):
+    points = verification.points(scores, is_target, each)
+    assert rate == pytest.approx(verification.equal_error_rate(points)[0])
+  apart = verification.equal_error_rates([3, 2, 1], [1, 1, 0], np.ones((1, 3)))
+  assert apart == [0.0]

@@ -141,21 +141,19 @@ def _scores(design, clips, speakers, vectors, enrolled_of):
   )
 
 
-def equal_error(trials: Trials, weights: np.ndarray | None = None) -> float:
-  """Returns the EER of trials, 0.5 where weights leave none of a kind.
+def equal_errors(trials: Trials, weights: np.ndarray) -> np.ndarray:
+  """Returns the EER of every resample, [num_resamples].
 
   Args:
     trials: Of an attacker.
-    weights: [num_clips, num_speakers] how often each counts; once if None.
+    weights: [num_resamples, num_clips, num_speakers] how often each counts.
   """
   is_target = trials.own[:, None] == np.arange(trials.scores.shape[1])[None]
-  weights = np.ones(is_target.shape) if weights is None else weights
-  if not weights[is_target].any() or not weights[~is_target].any():
-    return 0.5
-  points = verification.points(
-    trials.scores.ravel(), is_target.ravel(), weights.ravel()
+  return verification.equal_error_rates(
+    trials.scores.ravel(),
+    is_target.ravel(),
+    weights.reshape(len(weights), -1),
   )
-  return verification.equal_error_rate(points)[0]
 
 
 def drawn(

@@ -31,6 +31,8 @@ def protection(row: Any) -> str:
   name = row['protection']
   known = _TITLES.get(name) or figures.transform_title(name)
   is_weighed = name == attacks.SOLVERS[0]
+  if is_weighed and row['weight'] == 1:
+    return _TITLES[points.SPEAKER]
   return f'{known}, {row["weight"]:g}' if is_weighed else known
 
 

@@ -24,7 +24,7 @@ from advspeech import (
 from advspeech.studies import folder as folder_lib
 from advspeech.studies import named_embedders
 from advspeech.studies.privacy import design as design_lib
-from advspeech.studies.privacy import protecting
+from advspeech.studies.privacy import examples, protecting
 from advspeech.studies.verification import scoring
 
 logger = logging.getLogger(__name__)
@@ -138,6 +138,7 @@ def make(run: Any, folder: str) -> Results:
     ).astype(np.float32),
     'radii': np.array([e.radii(rms) for e in epsilons], np.float32).T,
   }
+  protections = list(_protections(config, judges))
   heard = {
     name: folder_lib.cached(
       os.path.join(folder, f'heard-{registry.short_name(name)}.npz'),
@@ -147,13 +148,30 @@ def make(run: Any, folder: str) -> Results:
         mesh,
         over_clips.chunk_size(mesh, **scoring.CHUNK),
         shared=(*shared, np.array(weights, np.float32)),
-        columns=columns if isinstance(fn, protecting.Protecting) else None,
+        columns=columns,
         seed=config.seeds[0],
         name=f'clips under {name}',
       ),
     )
-    for name, fn, weights in _protections(config, judges)
+    for name, fn, weights in protections
   }
+  if settings.num_examples:
+    rows = input_pipeline.spread_rows(len(design.tested), settings.num_examples)
+    loudest = np.argmax(columns['radii'][rows].mean(0))
+    parallel.on_lead(
+      lambda: examples.write(
+        folder,
+        input_pipeline.subset(split, rows),
+        protections,
+        shared,
+        {
+          'known': columns['known'][rows],
+          'radii': columns['radii'][rows][:, [loudest]],
+        },
+        config.seeds[0],
+      ),
+      'clips to listen to are written',
+    )
   return Results(
     design,
     corpus.ids,

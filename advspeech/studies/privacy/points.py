@@ -11,8 +11,7 @@ from advspeech.statistics import trials as by_speaker
 from advspeech.studies.privacy import attackers, parts, protecting
 from advspeech.studies.privacy import design as design_lib
 
-# An equal error rate is a sort each.
-NUM_RESAMPLES = 499
+NUM_RESAMPLES = 1999
 CLEAN, NOISE = parts.CLEAN, protecting.NOISE
 # The weighted sum with all weight on the speaker.
 SPEAKER = 'speaker'
@@ -96,13 +95,11 @@ class Speakers:
     """Returns the EER of an attacker."""
     drawn = None
     if self.is_enough:
-      drawn = np.array(
-        [
-          attackers.equal_error(trials, weights)
-          for weights in attackers.drawn(trials, self.names, NUM_RESAMPLES)
-        ]
-      )
-    return Resampled(attackers.equal_error(trials), drawn, self.number)
+      weights = attackers.drawn(trials, self.names, NUM_RESAMPLES)
+      drawn = attackers.equal_errors(trials, weights)
+    once = np.ones((1, *trials.scores.shape))
+    (value,) = attackers.equal_errors(trials, once)
+    return Resampled(float(value), drawn, self.number)
 
   def mean(self, values: np.ndarray) -> Resampled:
     """Returns the mean of clips."""

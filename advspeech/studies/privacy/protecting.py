@@ -1,5 +1,6 @@
 """What is compiled: clips protected in one way, and heard by all who judge."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -9,6 +10,8 @@ import jax.numpy as jnp
 from advspeech import attacks, audio, embedders, randomness, transforms
 from advspeech.studies.verification import scoring
 
+# Of radii [batch] and a weight, to clips [batch, time].
+Made = Callable[[Any, Any], jax.Array]
 # Protections that are made at every epsilon: solvers, and noise of their size.
 NOISE = 'random_sign'
 
@@ -80,47 +83,53 @@ class Protecting(NamedTuple):
         embedder says of other clips of the speaker, and `radii` [chunk,
         num_epsilons], the RMS of perturbations.
     """
-    weights = shared[2]
+    make = self.made(shared, rows)
     clips, recorded = rows['audio'], rows['mask']
-    num_recorded = recorded.sum(-1)
-    hidden_fn, drift_fn = self._losses(shared, rows)
-
-    def at(point):
-      radii, weight = point
-      if self.name == NOISE:
-        noise = attacks.random_sign_like(
-          randomness.stream(rows['key'], 'random_sign'),
-          radii[:, None] * recorded,
-          mask=recorded,
-        )
-        found = attacks.add(clips, noise, bounds=self.bounds)
-      else:
-        found = attacks.sparing(
-          self.name,
-          hidden_fn,
-          drift_fn,
-          clips,
-          radii * jnp.sqrt(num_recorded),
-          randomness.stream(rows['key'], 'attack'),
-          weight=weight,
-          num_steps=self.num_steps,
-          mask=recorded,
-          bounds=self.bounds,
-        )
-      return self.judges.hear(shared, clips, found, recorded)
-
-    radii = rows['radii'].T
+    radii, weights = rows['radii'].T, shared[2]
     grid = (
       jnp.repeat(radii, len(weights), 0),
       jnp.tile(weights, len(radii)),
     )
-    found = jax.lax.map(at, grid)
+    found = jax.lax.map(
+      lambda point: self.judges.hear(shared, clips, make(*point), recorded),
+      grid,
+    )
     return jax.tree.map(
       lambda x: jnp.moveaxis(
         x.reshape(len(radii), len(weights), *x.shape[1:]), 2, 0
       ),
       found,
     )
+
+  def made(self, shared: Any, rows: dict[str, jax.Array]) -> Made:
+    """Returns what maps radii and a weight to protected clips."""
+    clips, recorded, keys = rows['audio'], rows['mask'], rows['key']
+    hidden_fn, drift_fn = self._losses(shared, rows)
+
+    def noisy(radii, weight):
+      del weight
+      noise = attacks.random_sign_like(
+        randomness.stream(keys, 'random_sign'),
+        radii[:, None] * recorded,
+        mask=recorded,
+      )
+      return attacks.add(clips, noise, bounds=self.bounds)
+
+    def solved(radii, weight):
+      return attacks.sparing(
+        self.name,
+        hidden_fn,
+        drift_fn,
+        clips,
+        radii * jnp.sqrt(recorded.sum(-1)),
+        randomness.stream(keys, 'attack'),
+        weight=weight,
+        num_steps=self.num_steps,
+        mask=recorded,
+        bounds=self.bounds,
+      )
+
+    return noisy if self.name == NOISE else solved
 
   def _losses(self, shared, rows):
     """Returns how well a speaker is hidden, and how far answers drift."""
@@ -157,9 +166,15 @@ class Transforming(NamedTuple):
   def __call__(self, shared: Any, rows: dict[str, jax.Array]) -> dict[str, Any]:
     """Returns what is heard, [chunk, 1, 1, ...]; see `Protecting`."""
     clips, recorded = rows['audio'], rows['mask']
-    found = clips
-    if self.transform:
-      draws = randomness.stream(rows['key'], 'transform')
-      found = self.transform.apply(clips, draws, recorded)
+    found = self.made(shared, rows)(None, None)
     heard = self.judges.hear(shared, clips, found, recorded)
     return jax.tree.map(lambda x: x[:, None, None], heard)
+
+  def made(self, shared: Any, rows: dict[str, jax.Array]) -> Made:
+    """Returns what gives transformed clips, whatever radii and weight are."""
+    del shared
+    draws = randomness.stream(rows['key'], 'transform')
+    found = rows['audio']
+    if self.transform:
+      found = self.transform.apply(found, draws, rows['mask'])
+    return lambda radii, weight: found

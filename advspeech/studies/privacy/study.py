@@ -32,6 +32,7 @@ class PrivacyStudy(studies.Study):
     'num_clips': 'whole [1, inf) or -1',
     'num_enrolled': 'whole [1, 1000]',
     'num_fitted': 'whole [2, 1000]',
+    'num_examples': 'whole [0, 100]',
   }
 
   def check(self, config: Any) -> None:
@@ -58,8 +59,6 @@ class PrivacyStudy(studies.Study):
           f'in [0, 1]), got {epsilon.text}'
         )
     registry.check_short_names('config.privacy.transforms', settings.transforms)
-    for name in settings.transforms:
-      transforms.make(name)
     if self.name in config.studies:
       self._check_run(config)
 
@@ -72,6 +71,8 @@ class PrivacyStudy(studies.Study):
         'such as configs/ravdess.py:emotion'
       )
     named_embedders.check(config, self.name)
+    for name in config.privacy.transforms:  # filters need SciPy: not always
+      transforms.make(name)
 
   def run(self, run: Any, folder: str) -> None:
     """Protects clips in every way; all listen.

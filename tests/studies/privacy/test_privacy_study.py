@@ -1,5 +1,6 @@
 """Speakers are hidden, emotions stay, and what comes out is on the page."""
 
+import shutil
 import types
 
 import jax
@@ -67,6 +68,7 @@ def run():
   settings.transforms = ('mcadams0.8',)
   settings.num_steps = 6
   settings.num_enrolled, settings.num_fitted = 1, 4
+  settings.num_examples = 1
   corpus = voices.corpus()
   found = [classifier(corpus, seed) for seed in config.seeds]
   is_test = np.array([i.endswith('-3') for i in corpus.ids])
@@ -126,6 +128,36 @@ def test_solvers_and_noise_spend_the_same_snr(privacy):
     for row in pick(privacy, epsilon_given=epsilon):
       if row['protection'] not in ('none', 'mcadams0.8'):
         assert row['mean_snr_db'] == pytest.approx(snr_db, abs=0.1)
+
+
+def test_clips_are_written_to_listen_to(run, folder):
+  entries = storage.read_json(folder / 'examples.json', kind=list)
+  by_id = storage.grouped(entries, ('id',))
+  assert len(by_id) == 1
+  for (name,), own in by_id.items():
+    protections = ['none', 'mcadams0.8', 'random_sign', *['weighted'] * 3]
+    protections += ['projected', 'multiplier']
+    assert sorted(e['protection'] for e in own) == sorted(protections)
+    corpus = run.data.corpus
+    (row,) = np.flatnonzero(corpus.ids == name)
+    heard = {
+      (e['protection'], e['weight']): audio.read(folder / 'audio' / e['file'])
+      for e in own
+    }
+    clean = heard['none', 1.0]
+    recorded = np.asarray(corpus.pcm)[row, : corpus.num_samples[row]]
+    np.testing.assert_allclose(clean * 32768, recorded, atol=1e-3)
+    for entry in own:
+      other = heard[entry['protection'], entry['weight']]
+      if entry['protection'] == 'none':
+        assert entry['snr_db'] is None
+        continue
+      found = 20 * np.log10(
+        np.linalg.norm(clean) / np.linalg.norm(other - clean)
+      )
+      assert found == pytest.approx(entry['snr_db'], abs=0.1)
+      if entry['protection'] != 'mcadams0.8':
+        assert found == pytest.approx(5, abs=0.1)
 
 
 def test_clean_clips_are_as_the_models_say(run, folder, privacy, utility):
@@ -283,12 +315,14 @@ def test_the_page_shows_who_finds_the_speaker(run, folder, tmp_path):
   page = workdir / 'report' / 'index.html'
   report.write(str(workdir))
   assert 'python -m launch.study privacy' in page.read_text()
+  before = page.read_text().count('<audio')
   made = workdir / 'studies' / 'privacy'
   made.mkdir(parents=True)
-  for path in folder.iterdir():
-    (made / path.name).write_bytes(path.read_bytes())
+  shutil.copytree(folder, made, dirs_exist_ok=True)
   report.write(str(workdir))
   text = page.read_text()
+  assert text.count('<audio') == before + 8
+  assert 'speaker alone, 5 dB SNR' in text
   assert 'Hide the speaker, keep the emotion</h2>' in text
   assert 'enrols protected clips' in text
   assert 'projected gradient' in text
