@@ -234,7 +234,9 @@ def test_an_epsilon_that_was_not_tried_tells_nothing(tmp_path):
     assert found.verdict == claim.NOT_TESTED
   alone = defence_claims.of_run(members[-1].run)
   assert alone.verdict == claim.NOT_TESTED
-  assert alone.found[0].startswith('Epsilon 33dbsnr is not among config.sweep.')
+  assert alone.found[0].startswith(
+    'No such attack was made at epsilon 33dbsnr: see '
+  )
 
 
 def test_examples_of_an_undefended_run_are_beside_those_on_noise(tmp_path):

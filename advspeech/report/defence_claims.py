@@ -141,8 +141,9 @@ def _words_of(member, point):
 
 def _not_attacked(member):
   return (
-    f'Epsilon {member.defence["epsilon"]} is not among config.sweep.epsilons, '
-    f'or {KNOWN} not among config.sweep.attacks.'
+    f'No such attack was made at epsilon {member.defence["epsilon"]}: see '
+    'config.sweep.attacks, config.sweep.epsilons and '
+    'config.sweep.iterative.epsilons.'
   )
 
 
