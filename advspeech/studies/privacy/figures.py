@@ -22,6 +22,8 @@ ATTACKER_TITLES = {
   attackers.LAZY: 'enrols protected clips',
   attackers.SEMI: 'refitted',
 }
+# Of protections, more than there are colours.
+_SIGNS = 'osD^vPX*<>'
 _MARKERS = dict(zip(attackers.ATTACKERS, 'osD', strict=True))
 __all__ = ['ATTACKER_TITLES', 'loudest', 'pareto', 'protection', 'title', 'who']
 
@@ -50,7 +52,7 @@ def pareto(results: section.Results) -> figure.Figure:
   """
   rows = loudest(results.table('privacy'))
   embedders = list(dict.fromkeys(row['embedder'] for row in rows))
-  colors = _colors(rows)
+  looks = _looks(rows)
   with figures.house_style():
     fig = figure.Figure(figsize=(9.6, 3.2 * len(embedders) + 1.1))
     panels = fig.subplots(
@@ -60,12 +62,13 @@ def pareto(results: section.Results) -> figure.Figure:
       sharey=True,
       squeeze=False,
     )
+    for panel, who_asks in zip(panels[0], attackers.ATTACKERS, strict=True):
+      panel.set_title(f'attacker: {ATTACKER_TITLES[who_asks]}')
     for line, embedder in zip(panels, embedders, strict=True):
       for panel, who_asks in zip(line, attackers.ATTACKERS, strict=True):
         own = points.by_key(rows, embedder=embedder, attacker=who_asks)
-        _draw_pareto(panel, own, colors)
-        panel.set_title(f'{title(embedder)}, {ATTACKER_TITLES[who_asks]}')
-      line[0].set_ylabel('EER of the attacker in %')
+        _draw_pareto(panel, own, looks)
+      line[0].set_ylabel(f'{title(embedder)}\nEER in %')
     for panel in panels[-1]:
       panel.set_xlabel('UAR of the emotion in %')
     handles, labels = panels[0][0].get_legend_handles_labels()
@@ -77,11 +80,12 @@ def pareto(results: section.Results) -> figure.Figure:
     return fig
 
 
-def _draw_pareto(panel: axes.Axes, rows: Sequence[Any], colors: Any) -> None:
+def _draw_pareto(panel: axes.Axes, rows: Sequence[Any], looks: Any) -> None:
   """Draws a point a protection, with its intervals."""
   panel.axhline(50, color='0.7', linewidth=0.6)
   for row in rows:
-    name, color = protection(row), colors[protection(row)]
+    name = protection(row)
+    color, marker = looks[name]
     x, y = 100 * row['uar'], 100 * row['eer']
     if row['eer_low'] != '':
       panel.plot(
@@ -96,7 +100,7 @@ def _draw_pareto(panel: axes.Axes, rows: Sequence[Any], colors: Any) -> None:
         color=color,
         alpha=0.3,
       )
-    panel.plot(x, y, 'o', color=color, label=name)
+    panel.plot(x, y, marker, color=color, label=name)
     if row['non_dominated'] != '' and row['non_dominated'] >= 0.5:
       panel.plot(x, y, 'o', color='0.2', markersize=11, fillstyle='none')
 
@@ -154,10 +158,12 @@ def _draw_who(panel, rows, names, who_asks, number):
       )
 
 
-def _colors(rows):
-  """Returns a colour a protection."""
+def _looks(rows):
+  """Returns a colour and a marker a protection."""
   names = list(dict.fromkeys(map(protection, rows)))
-  return {name: f'C{i % 10}' for i, name in enumerate(names)}
+  return {
+    name: (f'C{i % 7}', _SIGNS[i % len(_SIGNS)]) for i, name in enumerate(names)
+  }
 
 
 def _counted(rows):

@@ -296,7 +296,22 @@ def test_it_survives_if_the_refitted_attacker_errs_more_than_before(
   rows = changed(privacy, more_low=0.1, more=0.2, more_high=0.3)
   found = claims.survives(tables(rows, utility))
   assert found.verdict == 'confirmed'
-  assert all(' survives: EER' in words for words in found.found)
+  assert all(' survives on ' in words for words in found.found)
+  # On the model attacked alone, of two.
+  half = [
+    row if row['attacked'] else {**row, 'more_low': -0.1, 'more_high': 0.05}
+    for row in rows
+  ]
+  found = claims.survives(tables(half, utility))
+  assert found.verdict == 'in part'
+  assert (
+    sum('does not survive on Levels (not att' in x for x in found.found) == 4
+  )
+  alone = pick(rows, attacked=1)
+  assert (
+    'No other speaker model'
+    in claims.survives(tables(alone, utility)).found[-1]
+  )
   for changes, verdict in (
     ({'more_low': -0.1}, 'not shown'),
     ({'more_low': ''}, 'not shown'),
