@@ -279,11 +279,12 @@ def test_an_attack_that_breaks_more_with_twice_the_steps_is_found():
 def test_clips_that_no_perturbation_breaks_are_found():
   everything, few = wrong(100), wrong(10)
   finding = only(
-    checks.unbroken_clips(wrong(97), everything, -20.0),
+    checks.unbroken_clips(wrong(97), everything, -20.0, 'L2'),
     'unbroken_clips',
     'warning',
   )
   assert finding.values == {'num_unbroken': 3, 'num_clips': 100}
-  assert checks.unbroken_clips(everything, everything, -20.0) == []
+  assert 'many steps in L2 by' in finding.sentence
+  assert checks.unbroken_clips(everything, everything, -20.0, 'L2') == []
   # Of the others the ball was too small to say.
-  assert checks.unbroken_clips(few, few, -20.0) == []
+  assert checks.unbroken_clips(few, few, -20.0, 'L2') == []

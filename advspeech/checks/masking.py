@@ -108,7 +108,7 @@ def not_converged(
 
 
 def unbroken_clips(
-  broken: npt.ArrayLike, held: npt.ArrayLike, snr_db: float
+  broken: npt.ArrayLike, held: npt.ArrayLike, snr_db: float, norm: str
 ) -> list[Finding]:
   """Finds clips that withstand what could make any other clip of them.
 
@@ -121,6 +121,7 @@ def unbroken_clips(
       each clip, at any epsilon.
     held: [num_clips] whether the largest ball tried holds other clips.
     snr_db: From which on a ball counts as that large, for the sentence.
+    norm: Of the balls, for the sentence.
   """
   held = np.asarray(held, bool)
   num_left = int(np.sum(held & ~np.asarray(broken, bool)))
@@ -131,9 +132,9 @@ def unbroken_clips(
       'unbroken_clips',
       'warning',
       f'{num_left} of {held.sum()} clips withstand every attack of many steps '
-      'by the gradient of this model, up to perturbations that could make any '
-      f'other clip of them ({snr_db:g} dB SNR): the search is too weak or '
-      'gradients are masked, so do not call it robust by these',
+      f'in {norm} by the gradient of this model, up to perturbations that '
+      f'could make any other clip of them ({snr_db:g} dB SNR): the search is '
+      'too weak or gradients are masked, so do not call it robust by these',
       {'num_unbroken': num_left, 'num_clips': int(held.sum())},
     )
   ]

@@ -14,6 +14,8 @@ from advspeech.sweep import results as results_lib
 _HELD_DB = -20.0
 # What rounding may take off such an epsilon.
 _ROUNDING = 1e-4
+# What a sentence calls a norm.
+_NORMS = {'linf': 'max-norm', 'l2': 'L2'}
 # Where a perturbation may turn a recording into another.
 _WHOLE = ('all', 'recorded')
 
@@ -128,5 +130,6 @@ def _of_large(results, t):
       )
     )
     held = (radii.max(0) >= least) & (results.levels[known] > 0)
-    for finding in checks.unbroken_clips(broken.any(0), held, _HELD_DB):
+    norm = _NORMS[sweep.attacks[families[control][0].attack].norm]
+    for finding in checks.unbroken_clips(broken.any(0), held, _HELD_DB, norm):
       yield finding, None
