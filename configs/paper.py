@@ -76,7 +76,8 @@ def get_config() -> ml_collections.ConfigDict:
       # 'features' (equations 6 and 7), 'rounding' (what training the same seed
       # again moves, where sums round otherwise), 'verification' (Figure 1: an
       # impostor is accepted), 'privacy' (who speaks is hidden, the emotion
-      # stays) and 'smoothing' (what no perturbation can change).
+      # stays), 'smoothing' (what no perturbation can change) and 'air' (what
+      # is left of an attack in rooms it does not know, simulated).
       'studies': ('gradients',),
       'gradients': {
         # Clips that input gradients are studied on, evenly spread over the
@@ -91,6 +92,25 @@ def get_config() -> ml_collections.ConfigDict:
         'examples': (),
         # Folders of trained models, of this run or others; () is all of this.
         'checkpoints': (),
+      },
+      # Simulated: models of the first seed, attacked through training rooms and
+      # judged in others.
+      'air': {
+        # 'air' (loudspeaker, room, microphone), 'room' alone, or one of these
+        # with @FOLDER of your own responses.
+        'transform': 'air',
+        # On the waveform; the steps are those of the sweep.
+        'attacks': ('pgd',),
+        # In any unit, as those of the sweep.
+        'epsilon': '20dbsnr',
+        # Rooms that an attack averages over, each number an attack of its own,
+        # beside one that knows nothing of rooms.
+        'draws': (1, 4, 16),
+        # Clips of the test split, evenly spread over it.
+        'num_clips': 48,
+        # Unseen rooms, evenly spread over their T60, that every clip is heard
+        # in.
+        'num_rooms': 20,
       },
       'features': {
         # Clips of the test split, evenly spread over it; -1: all.

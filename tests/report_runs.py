@@ -6,6 +6,8 @@ import numpy as np
 
 from advspeech import audio, statistics, storage
 from advspeech.statistics import trainings
+from advspeech.studies.air import sending
+from advspeech.studies.air import tables as air_tables
 from advspeech.studies.features import norm_tables, norms
 from advspeech.studies.features import tables as feature_tables
 from advspeech.studies.gradients import summary as summary_lib
@@ -495,6 +497,7 @@ def write_everything_else(folder, classes=CLASSES):
   write_verification(folder / 'studies' / 'verification')
   write_privacy(folder / 'studies' / 'privacy')
   write_smoothing(folder / 'studies' / 'smoothing')
+  write_air(folder / 'studies' / 'air')
 
 
 def write_verification(folder):
@@ -584,6 +587,49 @@ def write_privacy(folder):
     ],
   }
   for name, rows in tables_of.items():
+    storage.write_table(folder / f'{name}.csv', tuple(rows[0]), rows)
+
+
+def write_air(folder):
+  """Writes tables of one model under one attack, in eight rooms."""
+  folder.mkdir(parents=True)
+  error = {'attack': 0.8, 'clean': 0.1}
+  point = {'model': 'wavecnn', 'attack': 'pgd'}
+  points = [
+    {
+      **dict.fromkeys(air_tables.COLUMNS, ''),
+      **point,
+      **{'draws': draws, 'sent': sent, 'num_clips': 40, 'num_rooms': 8},
+      **{'epsilon_given': '20dbsnr', 'epsilon': 0.01, 'epsilon_unit': ''},
+      **{'mean_snr_db': 20.0, 'mean_heard_snr_db': 18.0, 'direct': 0.9},
+      **{
+        f'unseen{end}': error.get(sent, 0.2) + x
+        for end, x in {'': 0, '_low': -0.1, '_high': 0.1}.items()
+      },
+      **({'seen': 0.95, 'gap': 0.15} if draws else {}),
+      **({'gap_low': 0.1, 'gap_high': 0.2} if draws else {}),
+      **(
+        {}
+        if sent == 'attack'
+        else {'more': 0.6, 'more_low': 0.5, 'more_high': 0.7}
+      ),
+    }
+    for draws in (0, 1, 4)
+    for sent in sending.SENT
+  ]
+  heard = [
+    {
+      **point,
+      **{'draws': draws, 'sent': sent, 'room': f'{room:04d}'},
+      **{'t60_s': 0.2 + 0.05 * room, 'distance_m': 2.0, 'num_clips': 40},
+      'error_rate': error.get(sent, 0.2) - 0.01 * room,
+      'mean_heard_snr_db': 18.0,
+    }
+    for draws in (0, 1, 4)
+    for sent in sending.SENT
+    for room in range(8)
+  ]
+  for name, rows in (('air', points), ('rooms', heard)):
     storage.write_table(folder / f'{name}.csv', tuple(rows[0]), rows)
 
 

@@ -95,8 +95,8 @@ def test_what_was_run_is_shown_and_nothing_is_said_to_be_missing(full):
   assert full.text.count('+25.0 [10.0, 10.0]') == 2 * 2
   alts = [image['alt'] for image in full.all('img')]
   # Figure 6 and by class, twice 7, transfer, gradients, features,
-  # rounding, verification, privacy, smoothing.
-  assert len(alts) == 1 + 1 + 2 + 1 + 7 + 3 + 1 + 2 + 2 + 1
+  # rounding, verification, privacy, smoothing, air.
+  assert len(alts) == 1 + 1 + 2 + 1 + 7 + 3 + 1 + 2 + 2 + 1 + 2
   assert all(len(alt) > 40 for alt in alts)
 
 

@@ -62,6 +62,7 @@ SWITCHES = (
   'sweep.clip_to_range',
 )
 NAME_LISTS = (
+  'air.attacks',
   'models',
   'classes',
   'studies',
@@ -81,6 +82,8 @@ NAME_LISTS = (
   'verification.embedders',
 )
 TEXTS = (
+  'air.epsilon',
+  'air.transform',
   'corpus.folder',
   'corpus.manifest',
   'corpus.channels',

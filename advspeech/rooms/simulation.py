@@ -142,7 +142,7 @@ def t60_of(response: np.ndarray, drop_db: float = 20.0) -> float:
   """Returns in how many seconds a response decays by 60 dB (Schroeder 1965).
 
   By a line through its backward-integrated energy, from 5 dB below all of it to
-  `drop_db` further.
+  `drop_db` further; 0 for a response that ends before.
 
   Args:
     response: [time].
@@ -151,5 +151,7 @@ def t60_of(response: np.ndarray, drop_db: float = 20.0) -> float:
   energy = np.cumsum(np.asarray(response, np.float64)[::-1] ** 2)[::-1]
   level_db = 10 * np.log10(energy / energy[0] + 1e-30)
   inside = np.flatnonzero((level_db <= -5) & (level_db >= -5 - drop_db))
+  if len(inside) < 2:
+    return 0.0
   slope, _ = np.polyfit(inside / SAMPLE_RATE_HZ, level_db[inside], 1)
   return float(-60 / slope)

@@ -20,6 +20,7 @@ NAMES = (
   'verification',
   'privacy',
   'smoothing',
+  'air',
 )
 
 

@@ -1,0 +1,207 @@
+"""Attacks through rooms: judged in those they know and those they do not."""
+
+import types
+
+import jax
+import numpy as np
+import pytest
+import report_runs as runs
+import soundfile
+import tiny
+
+from advspeech import (
+  checkpoint,
+  claim,
+  errors,
+  parallel,
+  section,
+  storage,
+  studies,
+  sweep,
+  training,
+)
+from advspeech.studies.air import claims, parts, sending, tables
+
+CLASSES = tiny.CLASSES
+
+
+@pytest.fixture(scope='module')
+def responses(tmp_path_factory):
+  """Rooms whose echoes last longer from one to the next."""
+  folder = tmp_path_factory.mktemp('responses')
+  rng = np.random.default_rng(0)
+  time_s = np.arange(2000) / 16_000
+  for side, num in (('training', 3), ('unseen', 6)):
+    (folder / side).mkdir()
+    for i in range(num):
+      t60 = 0.05 + 0.02 * i
+      response = 0.1 * rng.normal(size=2000) * 10 ** (-3 * time_s / t60)
+      response[0] = 0.9
+      soundfile.write(folder / side / f'{i}.wav', response, 16_000)
+  return folder
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory, responses):
+  """A run with one trained model, as far as the study asks of one."""
+  config = tiny.get_config()
+  config.models = (tiny.MODEL,)
+  config.model_options = {'tinymodel': {}}
+  config.source = tiny.MODEL
+  config.seeds = (0,)
+  config.sweep.batch_size = 8
+  config.air.transform = f'air@{responses}'
+  config.air.attacks = ('fgsm',)
+  config.air.draws = (1, 2)
+  config.air.num_clips = 8
+  config.air.num_rooms = 5
+  splits = {
+    name: tiny.tones(n, seed)
+    for seed, (name, n) in enumerate(
+      {'train': 24, 'validation': 8, 'test': 16}.items()
+    )
+  }
+  folder = tmp_path_factory.mktemp('run')
+  (folder / 'own').mkdir()
+  training.train_and_evaluate(
+    config,
+    str(folder / 'own'),
+    model_name=tiny.MODEL,
+    seed=0,
+    classes=CLASSES,
+    splits=splits,
+    mesh=parallel.make_mesh(devices=jax.devices()[:1]),
+  )
+  classifier = checkpoint.load_classifier(str(folder / 'own'))
+  return types.SimpleNamespace(
+    config=config,
+    classifier=lambda name, seed: classifier,
+    data=types.SimpleNamespace(splits=splits),
+    folder=folder,
+  )
+
+
+@pytest.fixture(scope='module')
+def made(run):
+  folder = run.folder / 'air'
+  folder.mkdir()
+  studies.resolve('air').run(run, str(folder))
+  return folder
+
+
+def test_every_clip_is_heard_in_every_room_and_so_is_noise(run, made):
+  rows = storage.read_table(str(made / 'rooms.csv'))
+  assert len(rows) == 3 * 5 * 5  # draws, sent, rooms
+  assert {row['num_clips'] for row in rows} == {8}
+  t60 = [row['t60_s'] for row in rows[:5]]
+  assert t60 == sorted(t60)
+  assert t60[0] < 0.09 < t60[-1]
+  points = storage.read_table(str(made / 'air.csv'))
+  assert len(points) == 3 * 5
+  for point in points:
+    own = [
+      row for row in rows if all(row[k] == point[k] for k in ('draws', 'sent'))
+    ]
+    assert point['num_rooms'] == len(own) == 5
+    assert np.mean([r['error_rate'] for r in own]) == pytest.approx(
+      point['unseen']
+    )
+    assert point['unseen_low'] <= point['unseen'] <= point['unseen_high']
+    assert (point['seen'] == '') == (point['draws'] == 0)
+
+
+def test_clean_clips_are_the_same_whatever_the_attack(made):
+  rows = storage.read_table(str(made / 'air.csv'))
+  clean = [row for row in rows if row['sent'] == 'clean']
+  assert len({row['unseen'] for row in clean}) == 1
+  assert {row['mean_snr_db'] for row in clean} == {''}
+  sent = [row for row in rows if row['sent'] == 'random_sign']
+  assert all(abs(row['mean_snr_db'] - 20) < 1 for row in sent)
+  assert all(row['mean_heard_snr_db'] < 40 for row in sent)
+
+
+def test_parts_are_read_back_and_another_study_is_refused(run, made):
+  before = {p: p.stat().st_mtime_ns for p in made.glob('*.npz')}
+  assert len(before) == 3
+  (made / tables.LAST).unlink()
+  studies.resolve('air').run(run, str(made))
+  assert (made / tables.LAST).exists()
+  assert {p: p.stat().st_mtime_ns for p in made.glob('*.npz')} == before
+  config = run.config.copy_and_resolve_references()
+  config.air.epsilon = '10dbsnr'
+  (made / tables.LAST).unlink()
+  other = types.SimpleNamespace(**{**vars(run), 'config': config})
+  with pytest.raises(errors.InputError, match=r'another study \(epsilon'):
+    studies.resolve('air').run(other, str(made))
+  studies.resolve('air').run(run, str(made))
+
+
+def test_too_few_rooms_are_refused(tmp_path):
+  (tmp_path / 'unseen').mkdir()
+  soundfile.write(tmp_path / 'unseen' / 'a.wav', np.eye(1, 300)[0], 16_000)
+  with pytest.raises(errors.InputError, match='must hold 5 responses'):
+    parts.judging_rooms(str(tmp_path), 20)
+
+
+def found_of(wrong_attack, wrong_clean, seen):
+  """What a model answers, from who is wrong in rooms [clips, rooms]."""
+  sent = np.stack(
+    [wrong_clean, wrong_attack, *[wrong_clean] * 3], axis=1
+  ).astype(np.int32)
+  zeros = np.zeros(sent.shape[:2])
+  return sending.Found(
+    sent[..., 0],
+    np.broadcast_to(seen[:, None, None], (len(seen), 5, 2)).astype(np.int32),
+    sent,
+    zeros + 20,
+    np.zeros(sent.shape) + 15,
+  )
+
+
+def test_the_gap_is_what_an_attack_loses_in_unseen_rooms():
+  rng = np.random.default_rng(0)
+  attacked, clean = rng.random((40, 6)) < 0.5, rng.random((40, 6)) < 0.1
+  seen = np.ones(40)
+  seen[:4] = 0
+  bank = types.SimpleNamespace(names=tuple('abcdef'))
+  results = parts.Results(
+    np.zeros(40, np.int32),
+    np.full(40, ''),
+    bank,
+    sweep.parse_epsilons(['20dbsnr'])[0],
+    np.full(40, 0.1, np.float32),
+    {('wavecnn', 'pgd', 2): found_of(attacked, clean, seen)},
+  )
+  rows = {row['sent']: row for row in tables.point_rows(results, 0.95)}
+  attack = rows['attack']
+  assert attack['seen'] == 0.9
+  assert attack['unseen'] == pytest.approx(attacked.mean())
+  assert attack['gap'] == pytest.approx(0.9 - attacked.mean())
+  assert attack['gap_low'] < attack['gap'] < attack['gap_high']
+  assert rows['gaussian']['more'] == pytest.approx(
+    attacked.mean() - clean.mean()
+  )
+  assert rows['gaussian']['more_low'] > 0
+  assert attack['more'] == ''
+
+
+@pytest.mark.parametrize(
+  ('ends', 'verdict'),
+  [
+    ((0.5, 0.7), claim.CONFIRMED),
+    ((-0.1, 0.7), claim.NOT_SHOWN),
+    ((-0.4, -0.1), claim.REFUTED),
+  ],
+)
+def test_an_attack_survives_if_it_does_more_than_noise(tmp_path, ends, verdict):
+  runs.write_air(tmp_path / 'air')
+  path = str(tmp_path / 'air' / 'air.csv')
+  rows = storage.read_table(path)
+  for row in rows:
+    if row['more'] != '':
+      row['more_low'], row['more_high'] = ends
+  storage.write_table(path, tuple(rows[0]), rows)
+  found = claims.survives(section.Results(str(tmp_path / 'air'), {}, ()))
+  assert found.verdict == verdict
+  assert 'simulated' in found.found[0]
+  assert 'over 4 simulated rooms' in found.found[0]
