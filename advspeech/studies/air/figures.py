@@ -37,6 +37,7 @@ def gap(results: section.Results) -> figure.Figure:
           linestyle=style,
           marker='.',
           capsize=2,
+          zorder=3,
         )
         seen = [i for i, row in enumerate(made) if row['seen'] != '']
         panel.plot(
@@ -45,6 +46,7 @@ def gap(results: section.Results) -> figure.Figure:
           color='C1',
           linestyle=style,
           marker='.',
+          zorder=4,
         )
         panel.plot(
           place,
@@ -94,8 +96,8 @@ def gap(results: section.Results) -> figure.Figure:
     figures.note(
       fig,
       f'{rows[0]["num_clips"]} test clips in {rows[0]["num_rooms"]} simulated '
-      'rooms; whiskers draw clips and rooms anew (of all, the noise that harms '
-      'most).',
+      'rooms; whiskers: intervals over clips and rooms. Noise: the most '
+      'harmful of three kinds.',
     )
     return fig
 
