@@ -171,6 +171,8 @@ def _judge_chunk(program, source, targets, fitted, rows):
       heard_snr_db = jnp.stack(
         [audio.snr_db(clean, hear(x), recorded) for x in sent]
       )
+      # Where nothing was sent, what is heard differs by rounding.
+      heard_snr_db = jnp.where(jnp.isinf(snr_db), snr_db, heard_snr_db)
     return {
       'predictions': predictions,
       'snr_db': snr_db,
