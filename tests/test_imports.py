@@ -87,6 +87,7 @@ def test_configs_import_ml_collections_alone():
 # Anew for each module the libraries would take a minute and a half.
 IMPORT_EACH = """
 import importlib, os, sys, traceback
+import jax
 failed = []
 for name in sys.argv[1:]:
   pid = os.fork()
@@ -94,6 +95,9 @@ for name in sys.argv[1:]:
     try:
       importlib.import_module(name)
       assert 'tensorflow' not in sys.modules, 'tensorflow was imported'
+      # Which fails once anything was computed: how many devices there are, and
+      # what processes they are of, programs say after the imports.
+      jax.config.update('jax_num_cpu_devices', 2)
     except BaseException:
       traceback.print_exc()
       sys.stderr.flush()

@@ -44,7 +44,7 @@ class Epsilon:
   def same(self) -> tuple[bool, float]:
     """Returns what tells it from others, in whatever unit it is written."""
     in_db = self.unit == 'dbsnr'
-    radius = self.value if in_db else float(self.radii(jnp.float32(0)))
+    radius = self.value if in_db else self._radius()
     return in_db, float(f'{radius:.6g}')
 
   def radii(self, signal_rms: jax.Array) -> jax.Array:
@@ -60,12 +60,16 @@ class Epsilon:
     """
     if self.unit == 'dbsnr':
       return signal_rms * 10 ** (-self.value / 20)
+    return jnp.full_like(signal_rms, self._radius())
+
+  def _radius(self):
+    """Returns the radius of every clip, of units in which it is the same."""
     units = {
       'fs': self.value / amplitude.FULL_SCALE_PER_UNIT,
       'lsb': self.value / amplitude.LSB_PER_UNIT,
       'dbfs': 10 ** (self.value / 20) / amplitude.FULL_SCALE_PER_UNIT,
     }
-    return jnp.full_like(signal_rms, units.get(self.unit, self.value))
+    return units.get(self.unit, self.value)
 
 
 def parse_epsilon(epsilon: str | float) -> Epsilon:
