@@ -39,6 +39,7 @@ TINY = (
   '--config.model.hidden_features=4',
   '--config.training.num_epochs=1',
   '--config.training.batch_size=64',
+  '--config.seeds=(0,)',
   '--config.sweep.batch_size=64',
   '--config.sweep.epsilons=(0.0, 0.02)',
   "--config.sweep.sources=('wavecnn',)",
@@ -72,11 +73,11 @@ def tiny(espeak_dir, tmp_path_factory):
   workdir = tmp_path_factory.mktemp('runs') / 'tiny'
   args = (*TINY, f'--config.data_dir={espeak_dir}', f'--workdir={workdir}')
   # One of its models alone, and what is missing.
-  done = launch('train', *args, '--model=wavernn', '--seed=1', start=SHALLOW)
+  done = launch('train', *args, '--model=wavernn', '--seed=0', start=SHALLOW)
   assert done.returncode == 0, done.stderr
   (workdir / 'train.log').write_text(done.stderr)
   trained = [p.name for p in workdir.iterdir() if p.is_dir()]
-  assert trained == ['wavernn-seed1']
+  assert trained == ['wavernn-seed0']
   done = launch('reproduce', *args, start=SHALLOW)
   assert done.returncode == 0, done.stderr
   return workdir, args
@@ -90,17 +91,16 @@ def table(path):
 def test_leaves_models_tables_figure_and_page(tiny):
   workdir, _ = tiny
   for model in ('wavecnn', 'wavernn'):
-    for seed in (0, 1):
-      folder = workdir / f'{model}-seed{seed}'
-      summary = json.loads((folder / 'summary.json').read_text())
-      assert summary['test']['num_clips'] == 240
-      assert (folder / 'metrics.jsonl').exists()
-      assert (folder / 'checkpoints' / '15' / 'digests.json').exists()
-      assert list((folder / 'tensorboard').iterdir())
+    folder = workdir / f'{model}-seed0'
+    summary = json.loads((folder / 'summary.json').read_text())
+    assert summary['test']['num_clips'] == 240
+    assert (folder / 'metrics.jsonl').exists()
+    assert (folder / 'checkpoints' / '15' / 'digests.json').exists()
+    assert list((folder / 'tensorboard').iterdir())
   sweep = table(workdir / 'attack' / 'sweep.csv')
   attacked = [row for row in sweep if not row['control']]
-  # Two sources, four targets, two epsilons; three controls of each.
-  assert len(attacked) == 2 * 4 * 2
+  # One source, two targets, two epsilons; three controls of each.
+  assert len(attacked) == 2 * 2
   assert len(sweep) == 4 * len(attacked)
   samples = table(workdir / 'attack' / 'samples.csv')
   assert len(samples) == 240 * len(attacked)

@@ -355,6 +355,7 @@ def test_the_table_is_as_wide_as_its_classes(attack_name, control):
       assert line[at - 2 : at] == '  '
 
 
+@pytest.mark.slow
 def test_the_command_tells_the_table(model, tone, tmp_path):
   done = subprocess.run(
     [

@@ -215,7 +215,7 @@ def test_every_image_and_sound_loads_and_the_console_is_silent(opened):
   images = page.execute_script(
     'return [...document.images].map((i) => [i.complete, i.naturalWidth])'
   )
-  assert len(images) == 21
+  assert len(images) == 23
   assert all(complete and width > 100 for complete, width in images)
   durations = page.execute_async_script("""
     const done = arguments[0];
@@ -409,7 +409,7 @@ def test_a_figure_opens_large_by_keyboard_and_closes_with_escape(opened):
 @pytest.mark.parametrize(
   ('width', 'scheme'),
   [
-    (360, 'dark'),
+    pytest.param(360, 'dark', marks=pytest.mark.slow),
     pytest.param(360, 'light', marks=pytest.mark.slow),
     pytest.param(1600, 'dark', marks=pytest.mark.slow),
     pytest.param(1600, 'light', marks=pytest.mark.slow),

@@ -326,6 +326,7 @@ def test_a_folder_is_one_trials(sounds, tmp_path):
   trial.attack(pair(sounds), ('0',), str(tmp_path))
 
 
+@pytest.mark.slow
 def test_the_command_attacks_one_trial(sounds, tmp_path):
   done = subprocess.run(
     [

@@ -21,7 +21,17 @@ ON_WAVEFORM = [
 ]
 
 
-@pytest.mark.parametrize('name', [*ON_WAVEFORM, 'fgsm-targeted'])
+# The others are variants of these, in another norm, loss or step.
+QUICK = ('fgsm', 'fgm', 'pgd', 'apgd_margin_l2', 'square', 'fgsm-targeted')
+
+
+@pytest.mark.parametrize(
+  'name',
+  [
+    name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+    for name in (*ON_WAVEFORM, 'fgsm-targeted')
+  ],
+)
 def test_every_attack_of_a_sweep_passes(name):
   conformance.check(attacks.make(name, **COUNTS, representations={}))
 

@@ -271,6 +271,7 @@ def test_every_attainable_clip_has_the_size_asked_for(attacked):
   assert checked > 3 * 2 * 3
 
 
+@pytest.mark.slow
 def test_what_the_conversion_exceeds_is_reported_and_left_unperturbed(attacked):
   lost = [
     found
@@ -286,6 +287,7 @@ def test_what_the_conversion_exceeds_is_reported_and_left_unperturbed(attacked):
     assert found['epsilon'] == found['adversarial_max_norm'] == 0
 
 
+@pytest.mark.slow
 def test_the_waveform_has_no_conversion_loss_and_the_rest_adds_up(attacked):
   for found in attacked:
     if found['representation'] == 'waveform':
@@ -300,6 +302,7 @@ def test_the_waveform_has_no_conversion_loss_and_the_rest_adds_up(attacked):
       assert found['prediction'] == found['unperturbed_prediction']
 
 
+@pytest.mark.slow
 def test_rows_go_to_disk_and_back(attacked, tmp_path):
   path = str(tmp_path / 'clips.csv')
   storage.write_table(path, clips.CLIP_COLUMNS, attacked)
@@ -311,6 +314,7 @@ def test_rows_go_to_disk_and_back(attacked, tmp_path):
   )
 
 
+@pytest.mark.slow
 def test_a_stopped_study_goes_on_with_the_next_seed(
   study, attacked, tmp_path, monkeypatch
 ):
@@ -372,6 +376,7 @@ def test_a_stopped_study_goes_on_with_the_next_seed(
     assert (tmp_path / name).read_bytes() == before[name]
 
 
+@pytest.mark.slow
 def test_what_is_heard_is_the_answer_to_the_file(study, attacked, tmp_path):
   split, classifiers, _ = study
   shown = {
@@ -459,6 +464,7 @@ def test_clips_scored_are_spread_over_the_split(study, monkeypatch):
   assert scored == {'a', 'c'}
 
 
+@pytest.mark.slow
 def test_random_signs_are_each_clips_own(study, attacked):
   """And not those of another seed."""
   split, classifiers, settings = study

@@ -29,6 +29,7 @@ def folder(tmp_path, monkeypatch):
   sys.modules.pop('loudness', None)
 
 
+@pytest.mark.slow
 def test_a_study_of_ones_own_is_run_drawn_and_on_the_page(folder, monkeypatch):
   workdir = folder / 'run'
   runs.write(workdir, studies=(NAME,))

@@ -22,6 +22,9 @@ from advspeech import (
   training,
 )
 
+# It trains and attacks three times.
+pytestmark = pytest.mark.slow
+
 CLASSES = tiny.CLASSES
 
 

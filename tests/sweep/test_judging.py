@@ -585,6 +585,7 @@ def air(tmp_path_factory):
   return f'air@{folder}'
 
 
+@pytest.mark.slow
 def test_attack_and_controls_pass_the_same_air(members, split, air):
   planned = make_planned(transform=air)
   result = judge(planned, members, split)
@@ -612,6 +613,7 @@ def test_an_snr_at_the_microphone_is_of_simulations_alone(plain):
   assert plain.heard_snr_db.shape == plain.snr_db.shape
 
 
+@pytest.mark.slow
 def test_an_attack_averages_its_loss_over_draws(members, split, air):
   """The gradient is the mean of those of the draws, each of its own keys."""
   planned = make_planned(transform=air, adaptive=True)

@@ -276,7 +276,9 @@ def num_exchanges(model_name, norm):
   return collections.Counter(_COMMUNICATION.findall(compiled.as_text()))
 
 
-@pytest.mark.parametrize('model_name', models.NAMES)
+@pytest.mark.parametrize(
+  'model_name', ['wavecnn', pytest.param('wavernn', marks=pytest.mark.slow)]
+)
 def test_a_step_sends_its_gradients_in_one_all_reduce(model_name):
   assert num_exchanges(model_name, 'none') == {'all-reduce': 1}
   layers = {'wavecnn': 3, 'wavernn': 2}[model_name]

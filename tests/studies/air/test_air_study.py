@@ -22,6 +22,9 @@ from advspeech import (
 )
 from advspeech.studies.air import claims, parts, sending, tables
 
+# Attacks through rooms compile for a quarter of a minute.
+pytestmark = pytest.mark.slow
+
 CLASSES = tiny.CLASSES
 
 

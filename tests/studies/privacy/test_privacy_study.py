@@ -27,6 +27,9 @@ from advspeech.statistics import verification
 from advspeech.studies.privacy import claims, figures, points
 from advspeech.studies.verification import scoring
 
+# Models, protections and attackers compile for half a minute.
+pytestmark = pytest.mark.slow
+
 BANDS = 'voices:bands'
 OTHER = 'test_privacy_study:levels'
 
