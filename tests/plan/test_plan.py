@@ -79,6 +79,7 @@ def test_a_batch_that_the_chips_cannot_share_is_filled_up_and_said():
   )
 
 
+@pytest.mark.slow
 def test_of_processors_it_says_memory_and_collectives_and_no_time(tmp_path):
   config, said = make_config(), []
   results = plan.make(

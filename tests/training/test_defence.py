@@ -149,6 +149,7 @@ def defended(config):
   return config
 
 
+@pytest.mark.slow
 def test_a_stopped_defended_training_goes_on_to_the_same_bits(
   tmp_path, defended, stop_at, caplog
 ):

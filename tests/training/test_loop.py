@@ -63,6 +63,7 @@ def test_a_stopped_run_ends_with_the_same_bits(
   assert [r['epoch'] for r in tiny.records(tmp_path / 'stopped')] == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_a_model_of_ones_own_resumes_its_dropout_bit_for_bit(
   tmp_path, config, stop_at
 ):
@@ -86,6 +87,7 @@ def shout(audio, keys, mask):
   return audio + mask * gain * 0.1 * (audio - 0.5)
 
 
+@pytest.mark.slow
 def test_an_augmentation_of_ones_own_is_the_same_on_any_devices(
   tmp_path, config, stop_at
 ):
