@@ -1,6 +1,7 @@
 """What a study, or a part of a sweep, shows on a run's page."""
 
 import dataclasses
+import importlib.resources
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -71,3 +72,14 @@ class Section(NamedTuple):
 
   template: str
   context: Mapping[str, Any]
+
+
+def of_package(package: str, context: Mapping[str, Any]) -> Section:
+  """Returns a section whose template is a package's `section.html.j2`.
+
+  Args:
+    package: Of the study, as it is imported.
+    context: What the template uses.
+  """
+  template = importlib.resources.files(package) / 'section.html.j2'
+  return Section(template.read_text(encoding='utf-8'), context)

@@ -212,7 +212,7 @@ NOTHING = 'leaves nothing to attack'
     ('studies', ('gradient',), "smoothing, air, or .*'gradient'"),
     ('air.transform', 'device', "'room', or one of these .*'device'"),
     ('air.draws', (0,), r'from 1 to 1000, one at least, got \(0,\)'),
-    ('air.epsilon', '0', r'must be above 0 and at most 1 .*got 0'),
+    ('air.epsilon', '0', r'epsilon must lie in \(0, 1\].*got 0'),
     ('air.attacks', ('mfcc',), "on the waveform of one clip, got 'mfcc'"),
     ('smoothing.mask', 'padding', "one of all, recorded, got 'padding'"),
     ('smoothing.sigmas', ('20dbsnr',), 'the same for every clip.*20dbsnr'),

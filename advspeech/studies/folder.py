@@ -66,3 +66,19 @@ def cached(path: str, make: Callable[[], Tree]) -> Tree:
       f'{path} is written',
     )
   return traverse_util.unflatten_dict(storage.read_arrays(path), sep='/')
+
+
+def tables_once(
+  last: str, make: Callable[[], Any], write: Callable[[Any], None]
+) -> None:
+  """Makes what is found and writes its tables, unless the last one is there.
+
+  Args:
+    last: Path of the table that is written last.
+    make: Returns what is found; called on every process.
+    write: Writes the tables of it; called on one.
+  """
+  if parallel.agree(lambda: storage.exists(last)):
+    return
+  found = make()
+  parallel.on_lead(lambda: write(found), f'{last} is written')

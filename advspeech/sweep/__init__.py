@@ -21,6 +21,7 @@ from advspeech.sweep.planning import (
   PlannedAttack,
   absolute_epsilons,
   check_mask,
+  parse_budgets,
   parse_epsilons,
   plan,
   source_names,
@@ -31,7 +32,11 @@ from advspeech.sweep.settings import FORMATS, Settings, make_settings, variants
 from advspeech.sweep.tables import write as write_tables
 from advspeech.sweep.tables.columns import EPSILON as EPSILON_COLUMNS
 from advspeech.sweep.tables.columns import of_epsilon as epsilon_columns
-from advspeech.sweep.tables.points import STRONGEST, point_rows
+from advspeech.sweep.tables.points import (
+  STRONGEST,
+  mean_of_finite,
+  point_rows,
+)
 from advspeech.sweep.tables.trainings import COLUMNS as TRAINING_COLUMNS
 from advspeech.sweep.tables.trainings import excess as excess_over_trainings
 from advspeech.sweep.tables.trainings import rate as rate_over_trainings
@@ -65,7 +70,9 @@ __all__ = [
   'load_victim',
   'make_attack',
   'make_settings',
+  'mean_of_finite',
   'num_touched',
+  'parse_budgets',
   'parse_epsilons',
   'plan',
   'point_rows',

@@ -209,6 +209,32 @@ def parse_epsilons(
   return tuple(audio.Epsilon(e.value, unit, e.text + unit) for e in parsed)
 
 
+def parse_budgets(
+  key: str, values: Sequence[str | float], *, zero: bool = True
+) -> tuple[audio.Epsilon, ...]:
+  """Returns epsilons of samples, of which none goes beyond all audio.
+
+  Args:
+    key: What the user calls them.
+    values: In any unit; see `audio.parse_epsilon`.
+    zero: Whether 0 is one of them.
+
+  Raises:
+    errors.InputError: As of `parse_epsilons`, or if one lies outside [0, 1].
+  """
+  parsed = parse_epsilons(values)
+  for epsilon in parsed:
+    if epsilon.unit == 'dbsnr':
+      continue  # of each clip
+    radius = float(epsilon.radii(np.float32(0)))
+    if not 0 <= radius <= 1 or not (radius or zero):
+      raise errors.InputError(
+        f'{key} must lie in {"[" if zero else "("}0, 1] (the model hears [0, '
+        f'1]), got {epsilon.text}; the paper uses 0 to 0.032'
+      )
+  return parsed
+
+
 def check_mask(attack: attacks.Attack, mask: str, num_samples: int) -> None:
   """Refuses a mask that an attack cannot keep to, or that leaves it nothing.
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from advspeech import audio, errors, registry, storage, transforms
 from advspeech.sweep import masks, named_attacks
-from advspeech.sweep.planning import check_mask, parse_epsilons
+from advspeech.sweep.planning import check_mask, parse_budgets, parse_epsilons
 
 if TYPE_CHECKING:  # a bare accelerator machine need not have it
   import ml_collections
@@ -21,16 +21,12 @@ def validate(config: 'ml_collections.ConfigDict') -> None:
       f'name at least one each, got {sweep.epsilons}, {sweep.attacks} and '
       f'{sweep.masks}'
     )
-  for epsilon in (
-    *parse_epsilons(sweep.epsilons),
-    *parse_epsilons(sweep.iterative.epsilons),
-    *parse_epsilons([sweep.example_epsilon]),
+  for key, epsilons in (
+    ('epsilons', sweep.epsilons),
+    ('iterative.epsilons', sweep.iterative.epsilons),
+    ('example_epsilon', [sweep.example_epsilon]),
   ):
-    if epsilon.unit != 'dbsnr' and not 0 <= epsilon.radii(1.0) <= 1:
-      raise errors.InputError(
-        'an epsilon must lie in [0, 1] (the model hears [0, 1]), got '
-        f'{epsilon.text}; the paper uses 0 to 0.032'
-      )
+    parse_budgets(f'config.sweep.{key}', epsilons)
   _validate_attacks(config)
   for name in sweep.transforms:
     transforms.make(name)

@@ -1,7 +1,5 @@
 """What the study shows on the page."""
 
-import importlib.resources
-
 from advspeech import figures as house
 from advspeech import section
 from advspeech.studies.air import figures, sending
@@ -32,9 +30,8 @@ def figure_list(results: section.Results) -> list[section.Figure]:
 
 def make(results: section.Results) -> section.Section:
   """Returns the section."""
-  package = importlib.resources.files('advspeech.studies.air')
-  return section.Section(
-    package.joinpath('section.html.j2').read_text(encoding='utf-8'),
+  return section.of_package(
+    'advspeech.studies.air',
     {
       'rows': results.table('air'),
       'model_title': house.model_name,

@@ -4,7 +4,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from advspeech import errors, parallel, registry, storage, studies, sweep
+from advspeech import errors, registry, studies, sweep
+from advspeech.studies import folder as folder_lib
 from advspeech.studies.air import claims, page, parts, tables
 
 
@@ -48,12 +49,7 @@ class AirStudy(studies.Study):
         f'got {draws}'
       )
     errors.check_distinct('config.air.draws', draws)
-    (epsilon,) = sweep.parse_epsilons([settings.epsilon])
-    if epsilon.unit != 'dbsnr' and not 0 < epsilon.radii(1.0) <= 1:
-      raise errors.InputError(
-        'config.air.epsilon must be above 0 and at most 1 (audio lies in '
-        f'[0, 1]), got {epsilon.text}'
-      )
+    sweep.parse_budgets('config.air.epsilon', [settings.epsilon], zero=False)
 
   def run(self, run: Any, folder: str) -> None:
     """Sends every model's clips, clean, attacked and noisy, through rooms.
@@ -66,13 +62,10 @@ class AirStudy(studies.Study):
       errors.InputError: If a model is not trained, or the folder is of another
         study.
     """
-    last = os.path.join(folder, self.table)
-    if parallel.agree(lambda: storage.exists(last)):
-      return
-    results = parts.make(run, folder)
-    parallel.on_lead(
-      lambda: tables.write(folder, results, run.config.sweep.confidence),
-      f'{last} is written',
+    folder_lib.tables_once(
+      os.path.join(folder, self.table),
+      lambda: parts.make(run, folder),
+      lambda found: tables.write(folder, found, run.config.sweep.confidence),
     )
 
 

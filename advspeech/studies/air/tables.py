@@ -75,7 +75,9 @@ def room_rows(results: parts.Results) -> list[Row]:
             'distance_m': distance if np.isfinite(distance) else '',
             'num_clips': len(results.labels),
             'error_rate': float(wrong[:, s, r].mean()),
-            'mean_heard_snr_db': _mean(found.heard_snr_db[:, s, r]),
+            'mean_heard_snr_db': sweep.mean_of_finite(
+              found.heard_snr_db[:, s, r]
+            ),
           }
         )
   return rows
@@ -114,8 +116,8 @@ def point_rows(results: parts.Results, confidence: float) -> list[Row]:
         'num_clips': len(results.labels),
         'num_speakers': rates.num_speakers(speakers),
         'num_rooms': len(results.rooms.names),
-        'mean_snr_db': _mean(found.snr_db[:, s]),
-        'mean_heard_snr_db': _mean(found.heard_snr_db[:, s]),
+        'mean_snr_db': sweep.mean_of_finite(found.snr_db[:, s]),
+        'mean_heard_snr_db': sweep.mean_of_finite(found.heard_snr_db[:, s]),
         'direct': float((found.direct[:, s] != results.labels).mean()),
         'unseen': float(unseen[s].mean()),
         'unseen_low': low,
@@ -145,9 +147,3 @@ def point_rows(results: parts.Results, confidence: float) -> list[Row]:
 def _point(point, sent):
   model, attack, num_draws = point
   return {'model': model, 'attack': attack, 'draws': num_draws, 'sent': sent}
-
-
-def _mean(snr_db):
-  """Returns the mean of the ratios that are finite, '' if none is."""
-  finite = snr_db[np.isfinite(snr_db)]
-  return float(finite.mean(dtype=np.float64)) if len(finite) else ''

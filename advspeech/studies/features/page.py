@@ -1,6 +1,5 @@
 """What the study of attacks on features shows on the page."""
 
-import importlib.resources
 import os
 from typing import Any
 
@@ -18,9 +17,8 @@ def figure_list(results: section.Results) -> list[section.Figure]:
 
 def make(results: section.Results) -> section.Section:
   """Returns the section."""
-  package = importlib.resources.files('advspeech.studies.features')
-  return section.Section(
-    package.joinpath('section.html.j2').read_text(encoding='utf-8'),
+  return section.of_package(
+    'advspeech.studies.features',
     {
       'comparison': _comparison(results),
       'equal_errors': _equal_errors(results),

@@ -1,6 +1,5 @@
 """What the study of gradients shows on the page."""
 
-import importlib.resources
 from typing import Any
 
 from advspeech import section
@@ -29,9 +28,8 @@ def figure_list(results: section.Results) -> list[section.Figure]:
 def make(results: section.Results) -> section.Section:
   """Returns the section."""
   estimates = _estimates(results)
-  package = importlib.resources.files('advspeech.studies.gradients')
-  return section.Section(
-    package.joinpath('section.html.j2').read_text(encoding='utf-8'),
+  return section.of_package(
+    'advspeech.studies.gradients',
     {
       'estimates': estimates,
       'headings': _headings(estimates),

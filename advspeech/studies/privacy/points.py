@@ -5,18 +5,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from advspeech import attacks, statistics
+from advspeech import attacks, statistics, sweep
 from advspeech.statistics import clusters
 from advspeech.statistics import trials as by_speaker
 from advspeech.studies.privacy import attackers, parts, protecting
 from advspeech.studies.privacy import design as design_lib
+from advspeech.studies.verification import sides
 
 NUM_RESAMPLES = 1999
 CLEAN, NOISE = parts.CLEAN, protecting.NOISE
 # The weighted sum with all weight on the speaker.
 SPEAKER = 'speaker'
-# Behind the name of a number: itself, and the ends of its interval.
-ENDS = ('', '_low', '_high')
 
 
 class Point(NamedTuple):
@@ -68,11 +67,7 @@ class Resampled:
       low, high = by_speaker.expanded_interval(
         self.drawn, self._number, confidence
       )
-    return dict(
-      zip(
-        (f'{name}{end}' for end in ENDS), (self.value, low, high), strict=True
-      )
-    )
+    return sides.columns(name, self.value, low, high)
 
 
 class Speakers:
@@ -127,17 +122,8 @@ class Speakers:
     self, name: str, happened: np.ndarray, confidence: float
   ) -> dict[str, Any]:
     """Returns a rate of clips with its interval, '' where none can be had."""
-    low, high = '', ''
-    if self.is_enough:
-      low, high = by_speaker.rate_interval(
-        happened, self.of_clips, self.of_clips, confidence
-      )
-    return dict(
-      zip(
-        (f'{name}{end}' for end in ENDS),
-        (float(happened.mean()), low, high),
-        strict=True,
-      )
+    return sides.rate_row(
+      name, happened, self.of_clips, self.of_clips, confidence
     )
 
 
@@ -195,8 +181,7 @@ def snr_db(results: parts.Results, point: Point) -> float | str:
   """Returns the mean SNR of tested clips, '' where nothing was changed."""
   found = results.heard[point.part]['snr_db']
   found = np.asarray(found)[results.of(design_lib.TESTED)][:, *point.place]
-  finite = found[np.isfinite(found)]
-  return float(finite.mean()) if len(finite) else ''
+  return sweep.mean_of_finite(found)
 
 
 def by_key(rows: Sequence[Mapping[str, Any]], **values: Any) -> list[Any]:

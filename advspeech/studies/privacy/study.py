@@ -7,13 +7,12 @@ from typing import Any
 from advspeech import (
   attacks,
   errors,
-  parallel,
   registry,
-  storage,
   studies,
   sweep,
   transforms,
 )
+from advspeech.studies import folder as folder_lib
 from advspeech.studies import named_embedders
 from advspeech.studies.privacy import claims, page, parts, tables
 
@@ -52,12 +51,7 @@ class PrivacyStudy(studies.Study):
           f'{", ".join(attacks.SOLVERS)}, got {name!r}'
         )
     _check_weights(settings.weights)
-    for epsilon in sweep.parse_epsilons(settings.epsilons):
-      if epsilon.unit != 'dbsnr' and not epsilon.radii(1.0) <= 1:
-        raise errors.InputError(
-          'an epsilon of config.privacy.epsilons must be at most 1 (audio lies '
-          f'in [0, 1]), got {epsilon.text}'
-        )
+    sweep.parse_budgets('config.privacy.epsilons', settings.epsilons)
     registry.check_short_names('config.privacy.transforms', settings.transforms)
     if self.name in config.studies:
       self._check_run(config)
@@ -86,13 +80,10 @@ class PrivacyStudy(studies.Study):
         model is not trained.
     """
     self._check_run(run.config)
-    last = os.path.join(folder, self.table)
-    if parallel.agree(lambda: storage.exists(last)):
-      return
-    results = parts.make(run, folder)
-    parallel.on_lead(
-      lambda: tables.write(folder, results, run.config.sweep.confidence),
-      f'{last} is written',
+    folder_lib.tables_once(
+      os.path.join(folder, self.table),
+      lambda: parts.make(run, folder),
+      lambda found: tables.write(folder, found, run.config.sweep.confidence),
     )
 
 

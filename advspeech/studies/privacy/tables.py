@@ -9,7 +9,7 @@ from advspeech import storage, sweep
 from advspeech.studies.privacy import attackers, parts
 from advspeech.studies.privacy import design as design_lib
 from advspeech.studies.privacy import points as points_lib
-from advspeech.studies.privacy.points import ENDS
+from advspeech.studies.verification.sides import ENDS
 
 Row = dict[str, Any]
 LAST = 'privacy.csv'

@@ -1,6 +1,5 @@
 """What the study of rounding shows on the page."""
 
-import importlib.resources
 import os
 from typing import Any
 
@@ -11,9 +10,8 @@ from advspeech import figures, section, storage
 
 def make(results: section.Results) -> section.Section:
   """Returns the section: spread over orders beside that over seeds."""
-  package = importlib.resources.files('advspeech.studies.rounding')
-  return section.Section(
-    package.joinpath('section.html.j2').read_text(encoding='utf-8'),
+  return section.of_package(
+    'advspeech.studies.rounding',
     {'comparisons': compared(results)},
   )
 

@@ -13,6 +13,7 @@ from advspeech import (
   sweep,
   training,
 )
+from advspeech.studies import folder as folder_lib
 from advspeech.studies.rounding import page
 
 CURVE_COLUMNS = {
@@ -50,25 +51,31 @@ class RoundingStudy(studies.Study):
     Raises:
       errors.InputError: If a model is not trained.
     """
-    if storage.exists(os.path.join(folder, self.table)):
-      return
     config = run.config
-    split = input_pipeline.spread(
-      run.data.splits['test'], config.sweep.num_clips
-    )
-    members = []
-    for name in config.models:
-      if training.frontend_of(name):
-        continue  # its front end was trained in one order
-      for order in range(config.rounding.num_orders + 1):
-        classifier = _classifier(run, folder, name, order)
-        members.append(sweep.Member(name, order, classifier, split.labels))
-    work = _sweep(run, members, split, os.path.join(folder, 'attack'))
-    sweep.run(work)
-    if parallel.is_lead():
+
+    def write(work):
       results = sweep.load_results(work, config.task, config.sweep.confidence)
       _write(results, folder, self.table)
-    parallel.on_lead(lambda: None, f'{folder} has its tables')
+
+    folder_lib.tables_once(
+      os.path.join(folder, self.table), lambda: _attacked(run, folder), write
+    )
+
+
+def _attacked(run, folder):
+  """Returns the sweep over all orders, done."""
+  config = run.config
+  split = input_pipeline.spread(run.data.splits['test'], config.sweep.num_clips)
+  members = []
+  for name in config.models:
+    if training.frontend_of(name):
+      continue  # its front end was trained in one order
+    for order in range(config.rounding.num_orders + 1):
+      classifier = _classifier(run, folder, name, order)
+      members.append(sweep.Member(name, order, classifier, split.labels))
+  work = _sweep(run, members, split, os.path.join(folder, 'attack'))
+  sweep.run(work)
+  return work
 
 
 def _classifier(run, folder, name, order):

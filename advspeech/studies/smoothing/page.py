@@ -1,6 +1,5 @@
 """What the study of smoothing shows on the page."""
 
-import importlib.resources
 import os
 from typing import Any
 
@@ -33,11 +32,10 @@ def figure_list(results: section.Results) -> list[section.Figure]:
 
 def make(results: section.Results) -> section.Section:
   """Returns the section."""
-  package = importlib.resources.files('advspeech.studies.smoothing')
   settings = results.config['smoothing']
   rows = results.table('summary')
-  return section.Section(
-    package.joinpath('section.html.j2').read_text(encoding='utf-8'),
+  return section.of_package(
+    'advspeech.studies.smoothing',
     {
       'rows': storage.grouped(rows, ('model', 'seed', 'sigma_given')),
       'settings': settings,

@@ -52,17 +52,14 @@ class SmoothingStudy(studies.Study):
       raise errors.InputError(
         'config.smoothing.sigmas must name at least one, got ()'
       )
-    for sigma in sweep.parse_epsilons(settings.sigmas):
+    for sigma in sweep.parse_budgets(
+      'config.smoothing.sigmas', settings.sigmas, zero=False
+    ):
       if sigma.unit == 'dbsnr':
         raise errors.InputError(
           'config.smoothing.sigmas must be the same for every clip, since a '
           f'certificate does not hold for noise that goes by it, got '
           f"{sigma.text}; use a number, '66lsb' or '-54dbfs'"
-        )
-      if not 0 < sigma.radii(np.float32(0)) <= 1:
-        raise errors.InputError(
-          'a sigma of config.smoothing.sigmas must lie in (0, 1] (audio lies '
-          f'in [0, 1]), got {sigma.text}'
         )
 
   def run(self, run: Any, folder: str) -> None:
@@ -76,27 +73,31 @@ class SmoothingStudy(studies.Study):
       errors.InputError: If a model is not trained, or the folder is of others.
       preemption.Stopped: If a signal asked for it; parts that are there stay.
     """
-    last = os.path.join(folder, self.table)
-    if parallel.agree(lambda: storage.exists(last)):
-      return
     settings = run.config.smoothing
-    if parallel.is_lead():
-      warn_of_draws(settings.num_certifying, settings.alpha)
-      _warn_of_training(run.config.training.defence)
     split = input_pipeline.spread(run.data.splits['test'], settings.num_clips)
-    _claim(run, folder, split)
-    mesh = parallel.make_mesh()
-    found = {
-      tables.Base(name, seed, sigma): _counts(
-        run, folder, name, seed, number, sigma, split, mesh
-      )
-      for seed in run.config.seeds
-      for name in run.config.models
-      for number, sigma in enumerate(sweep.parse_epsilons(settings.sigmas))
-    }
-    parallel.on_lead(
-      lambda: _write(folder, found, split, run), f'{last} is written'
+    folder_lib.tables_once(
+      os.path.join(folder, self.table),
+      lambda: _make(run, folder, split),
+      lambda found: _write(folder, found, split, run),
     )
+
+
+def _make(run, folder, split):
+  """Returns the counts of every network under every noise."""
+  settings = run.config.smoothing
+  if parallel.is_lead():
+    warn_of_draws(settings.num_certifying, settings.alpha)
+    _warn_of_training(run.config.training.defence)
+  _claim(run, folder, split)
+  mesh = parallel.make_mesh()
+  return {
+    tables.Base(name, seed, sigma): _counts(
+      run, folder, name, seed, number, sigma, split, mesh
+    )
+    for seed in run.config.seeds
+    for name in run.config.models
+    for number, sigma in enumerate(sweep.parse_epsilons(settings.sigmas))
+  }
 
 
 def warn_of_draws(num_draws: int, alpha: float) -> None:

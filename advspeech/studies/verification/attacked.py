@@ -87,7 +87,7 @@ def rows(results: parts.Results, confidence: float) -> list[dict[str, Any]]:
           'attack': attack,
           'norm': results.norms[attack],
           **sweep.epsilon_columns(epsilon, results.signal_rms[group.chosen]),
-          'mean_snr_db': _mean(made.snr_db[group.chosen, e]),
+          'mean_snr_db': sweep.mean_of_finite(made.snr_db[group.chosen, e]),
           'kind': group.kind,
         }
         for j, clean in enumerate(results.clean):
@@ -136,12 +136,6 @@ def _groups(test) -> Iterator[Group]:
     which = kinds != TARGET if kind == UNKNOWN else kinds == kind
     if which.any():
       yield Group(kind, which, sides.Sides(sides.chosen(test, which)))
-
-
-def _mean(snr_db):
-  """Returns the mean of the ratios that are finite, '' if none is."""
-  finite = snr_db[np.isfinite(snr_db)]
-  return float(finite.mean()) if len(finite) else ''
 
 
 def _variants(group, judged, confidence):

@@ -1,6 +1,5 @@
 """What the study shows on the page."""
 
-import importlib.resources
 from typing import Any
 
 from advspeech import section
@@ -34,9 +33,8 @@ def figure_list(results: section.Results) -> list[section.Figure]:
 
 def make(results: section.Results) -> section.Section:
   """Returns the section."""
-  package = importlib.resources.files('advspeech.studies.verification')
-  return section.Section(
-    package.joinpath('section.html.j2').read_text(encoding='utf-8'),
+  return section.of_package(
+    'advspeech.studies.verification',
     {
       'clean': results.table('clean'),
       'attacked': attacked(results),

@@ -38,16 +38,7 @@ class Sides:
     self, name: str, happened: np.ndarray, confidence: float
   ) -> dict[str, Any]:
     """Returns a rate and its interval, '' with too few speakers."""
-    low, high = '', ''
-    if self.is_enough:
-      low, high = by_speaker.rate_interval(
-        happened, self.claimed, self.speaking, confidence
-      )
-    return {
-      name: float(happened.mean()),
-      f'{name}_low': low,
-      f'{name}_high': high,
-    }
+    return rate_row(name, happened, self.claimed, self.speaking, confidence)
 
   def more(
     self, a: np.ndarray, b: np.ndarray, confidence: float
@@ -73,3 +64,36 @@ class Sides:
       'more_low': min(low for low, _ in ends),
       'more_high': max(high for _, high in ends),
     }
+
+
+def columns(
+  name: str, value: float, low: float | str, high: float | str
+) -> dict[str, Any]:
+  """Returns a number and the ends of its interval under their names."""
+  return {
+    f'{name}{end}': x for end, x in zip(ENDS, (value, low, high), strict=True)
+  }
+
+
+def rate_row(
+  name: str,
+  happened: np.ndarray,
+  claimed: np.ndarray,
+  speaking: np.ndarray,
+  confidence: float,
+) -> dict[str, Any]:
+  """Returns a rate and its interval by speaker, '' with too few speakers.
+
+  Args:
+    name: Of the rate; with `ENDS` behind it the keys.
+    happened: [num_trials] whether each is accepted, or rejected.
+    claimed: [num_trials] who is enrolled.
+    speaking: [num_trials] who speaks.
+    confidence: Of the interval.
+  """
+  low, high = '', ''
+  if by_speaker.num_speakers(claimed, speaking) >= statistics.FEWEST_CLUSTERS:
+    low, high = by_speaker.rate_interval(
+      happened, claimed, speaking, confidence
+    )
+  return columns(name, float(happened.mean()), low, high)

@@ -6,12 +6,11 @@ from typing import Any
 
 from advspeech import (
   errors,
-  parallel,
   registry,
-  storage,
   studies,
   sweep,
 )
+from advspeech.studies import folder as folder_lib
 from advspeech.studies import named_embedders
 from advspeech.studies.verification import claims, page, parts, tables
 
@@ -49,12 +48,7 @@ class VerificationStudy(studies.Study):
     for key in ('embedders', 'attacks'):
       registry.check_short_names(f'config.verification.{key}', settings[key])
       errors.check_distinct(f'config.verification.{key}', settings[key])
-    for epsilon in sweep.parse_epsilons(settings.epsilons):
-      if epsilon.unit != 'dbsnr' and not epsilon.radii(1.0) <= 1:
-        raise errors.InputError(
-          'an epsilon of config.verification.epsilons must be at most 1 (audio '
-          f'lies in [0, 1]), got {epsilon.text}'
-        )
+    sweep.parse_budgets('config.verification.epsilons', settings.epsilons)
     for name in settings.attacks:
       attack = sweep.make_attack(config, name)
       if attack.targeted or attack.fitted or attack.unit:
@@ -78,13 +72,10 @@ class VerificationStudy(studies.Study):
         trained.
     """
     named_embedders.check(run.config, self.name)
-    last = os.path.join(folder, self.table)
-    if parallel.agree(lambda: storage.exists(last)):
-      return
-    results = parts.make(run, folder)
-    parallel.on_lead(
-      lambda: tables.write(folder, results, run.config.sweep.confidence),
-      f'{last} is written',
+    folder_lib.tables_once(
+      os.path.join(folder, self.table),
+      lambda: parts.make(run, folder),
+      lambda found: tables.write(folder, found, run.config.sweep.confidence),
     )
 
 

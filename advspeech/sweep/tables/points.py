@@ -88,7 +88,7 @@ def point_rows(results: results_lib.Results) -> Iterator[dict[str, Any]]:
             **columns.of_epsilon(epsilon, results.levels),
             'below_one_lsb': columns.below_one_lsb(epsilon, results.levels),
             **mean_snr(judged.snr_db[e, measured]),
-            'mean_heard_snr_db': mean_heard_snr(
+            'mean_heard_snr_db': mean_of_finite(
               judged.heard_snr_db[e, measured]
             ),
             **row_of(answers[c]),
@@ -116,11 +116,8 @@ def mean_snr(snr_db: np.ndarray) -> dict[str, Any]:
   }
 
 
-def mean_heard_snr(snr_db: np.ndarray) -> float | str:
-  """Returns the mean over clips whose SNR at the microphone is finite, or ''.
-
-  Where there is no microphone none is.
-  """
+def mean_of_finite(snr_db: np.ndarray) -> float | str:
+  """Returns the mean over clips whose SNR is finite, '' if none is."""
   finite = snr_db[np.isfinite(snr_db)]
   return float(np.mean(finite, dtype=np.float64)) if len(finite) else ''
 

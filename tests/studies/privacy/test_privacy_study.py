@@ -358,7 +358,7 @@ def test_the_page_shows_who_finds_the_speaker(run, folder, tmp_path):
     ('solvers', (), 'solvers must name at least one'),
     ('weights', (0.5,), r'weights must be different, and 1\.0 among them'),
     ('weights', (1.0, 0.0), r'weights must be numbers above 0 .* got 0\.0'),
-    ('epsilons', ('2.0',), r'privacy\.epsilons must be at most 1'),
+    ('epsilons', ('2.0',), r'privacy\.epsilons must lie in \[0, 1\]'),
     ('transforms', ('mcadams9',), 'a transform must be one of'),
     ('embedders', ('nobody',), r'privacy\.embedders must be among resemblyzer'),
     ('num_fitted', 1, r'privacy\.num_fitted'),

@@ -305,7 +305,7 @@ def test_the_page_shows_rates_beside_noise(run, folder, tmp_path):
     ('attacks', ('mfcc',), 'must be on the waveform of one clip'),
     ('attacks', ('universal',), 'must be on the waveform of one clip'),
     ('attacks', (), r'verification\.attacks must name at least one'),
-    ('epsilons', ('2.0',), r'verification\.epsilons must be at most 1'),
+    ('epsilons', ('2.0',), r'verification\.epsilons must lie in \[0, 1\]'),
     ('far', 1.5, r'verification\.far'),
     ('speakers', 'some', r"speakers must be 'all' or 'unheard', got 'some'"),
     (
