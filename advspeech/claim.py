@@ -25,6 +25,13 @@ class Claim(NamedTuple):
   rule: str
 
 
+def how_to_test(study: str) -> list[str]:
+  """Returns, in place of what was found, how a study is run."""
+  return [
+    f'Run python -m launch.study {study} with the same --config and --workdir.'
+  ]
+
+
 # Of a statistic that no clip has, such as where a gradient of zeros lies.
 _UNDEFINED = 'not defined for any clip'
 

@@ -100,6 +100,8 @@ def test_an_augmentation_of_ones_own_is_the_same_on_any_devices(
   stop_at(0)
   assert straight == tiny.run(config, tmp_path / 'stopped')
   tiny.assert_same_bits(tmp_path / 'straight', tmp_path / 'stopped')
+  config.training.augmentation = ''
+  assert tiny.run(config, tmp_path / 'plain') != straight
   losses = []
   split = tiny.SPLITS['test']
   model = models.create_model(tiny.MODEL, 2, norm_axis='data')

@@ -24,7 +24,7 @@ def survives(results: section.Results) -> claim.Claim:
     return claim.Claim(
       text,
       claim.NOT_TESTED,
-      ['Run python -m launch.study air with the same --config and --workdir.'],
+      claim.how_to_test('air'),
       rule,
     )
   most = max(row['draws'] for row in rows)

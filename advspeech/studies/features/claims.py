@@ -33,10 +33,7 @@ def conversion(results: section.Results) -> claim.Claim:
     return claim.Claim(
       text,
       claim.NOT_TESTED,
-      [
-        'Run python -m launch.study features with the same --config and '
-        '--workdir.'
-      ],
+      claim.how_to_test('features'),
       rule,
     )
   smallest: dict[tuple[str, str], Row] = {}

@@ -269,9 +269,7 @@ def _model(row):
 
 
 def _or_gradients(words):
-  return words or [
-    'Run python -m launch.study gradients with the same --config and --workdir.'
-  ]
+  return words or claim.how_to_test('gradients')
 
 
 def of_study(results: section.Results) -> list[claim.Claim]:

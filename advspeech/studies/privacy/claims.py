@@ -5,9 +5,6 @@ from advspeech.studies.privacy import attackers, figures, points
 
 # Of UAR that may be lost, and of the EER gained that counts as most of it.
 _LOST, _MOST = 0.05, 0.5
-_HOW = [
-  'Run python -m launch.study privacy with the same --config and --workdir.'
-]
 
 
 def hidden(results: section.Results) -> claim.Claim:
@@ -25,7 +22,9 @@ def hidden(results: section.Results) -> claim.Claim:
   )
   rows, utility = _spared(results)
   if not rows:
-    return claim.Claim(text, claim.NOT_TESTED, _HOW, rule)
+    return claim.Claim(
+      text, claim.NOT_TESTED, claim.how_to_test('privacy'), rule
+    )
   answers, words = [], []
   for row in points.by_key(rows, attacker=attackers.IGNORANT, attacked=1):
     lost = points.by_key(
@@ -73,7 +72,9 @@ def survives(results: section.Results) -> claim.Claim:
   )
   rows, _ = _spared(results)
   if not rows:
-    return claim.Claim(text, claim.NOT_TESTED, _HOW, rule)
+    return claim.Claim(
+      text, claim.NOT_TESTED, claim.how_to_test('privacy'), rule
+    )
   answers, words = [], []
   for row in points.by_key(rows, attacker=attackers.SEMI):
     same = {key: row[key] for key in ('protection', 'weight')}

@@ -29,10 +29,7 @@ def accepted(results: section.Results) -> claim.Claim:
     return claim.Claim(
       text,
       claim.NOT_TESTED,
-      [
-        'Run python -m launch.study verification with the same --config and '
-        '--workdir.'
-      ],
+      claim.how_to_test('verification'),
       rule,
     )
   answers, words = [], []
