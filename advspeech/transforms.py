@@ -31,7 +31,8 @@ MU = 255.0
 LEGAL_FORMS = (
   'lowpass4000, highpass300, bandpass300-3400 (Hz), median3 (odd width), '
   'resample8000 (Hz), quantize8 (bits), mulaw8, noise20db (SNR), mcadams0.8 '
-  '(exponent), mp3, vorbis and opus'
+  '(exponent), mp3, vorbis, opus and, simulated, room, device and air (with '
+  '@FOLDER of your own responses)'
 )
 
 # Of audio [batch, time], keys [batch] and mask [batch, time].

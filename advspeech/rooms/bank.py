@@ -45,7 +45,7 @@ class Bank:
   @functools.cached_property
   def digest(self) -> str:
     """Returns what tells these responses from others."""
-    return hashlib.sha256(self.responses.tobytes()).hexdigest()
+    return _digest(self.responses)
 
 
 @functools.lru_cache
