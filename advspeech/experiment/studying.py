@@ -30,6 +30,7 @@ def study(run: Run, name: str) -> str:
   """
   found = studies.resolve(name)
   found.check(run.config)
+  found.check_run(run.config)
   found.check_devices(run.config)
   folder = run.paths.study(found.name)
   run.remove_page_without(_table(run, found), 'this study')

@@ -64,6 +64,8 @@ def validate(config: ml_collections.ConfigDict) -> None:
   sweep.validate(config)
   for name in dict.fromkeys((*studies.NAMES, *config.studies)):
     _check_study(config, name)
+  for name in config.studies:
+    studies.resolve(name).check_run(config)
   if config.lr_search.low >= config.lr_search.high:
     raise errors.InputError(
       'config.lr_search.low must be below config.lr_search.high, got '

@@ -43,6 +43,12 @@ class Study:
   def check(self, config: Any) -> None:
     """Raises errors.InputError at settings that cannot be run."""
 
+  def check_run(self, config: Any) -> None:
+    """Raises errors.InputError at a run that the study cannot be of.
+
+    Asked only where it is to be run, before anything is touched.
+    """
+
   def check_devices(self, config: Any) -> None:
     """Raises errors.InputError where devices or processes do not fit."""
 

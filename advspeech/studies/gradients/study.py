@@ -42,12 +42,19 @@ class GradientStudy(studies.Study):
         'config.gradients.split must be one of '
         f'{", ".join(holdout.SPLITS)}, got {settings.split!r}'
       )
-    if self.name in config.studies:
-      _check_frames(config)
     errors.check_distinct(
       'config.gradients.checkpoints', settings.checkpoints, storage.canonical
     )
     errors.check_distinct('config.gradients.examples', settings.examples)
+
+  def check_run(self, config: Any) -> None:
+    """Raises errors.InputError at clips that profiles cannot be taken of."""
+    if round(config.clip_s * audio.SAMPLE_RATE_HZ) % analysis.FRAME_SAMPLES:
+      raise errors.InputError(
+        'config.clip_s must be whole frames of 40 ms for the study of '
+        f'gradients, got {config.clip_s} s; use a multiple of 0.04 or leave '
+        'gradients out of config.studies'
+      )
 
   def run(self, run: Any, folder: str) -> None:
     """Studies the run's models, or those of `config.gradients.checkpoints`.
@@ -60,7 +67,6 @@ class GradientStudy(studies.Study):
       errors.InputError: If a model is not trained, or not for these clips.
     """
     config, settings = run.config, run.config.gradients
-    _check_frames(config)
     epsilons = sweep.absolute_epsilons(config.sweep.epsilons)
     left_out = len(config.sweep.epsilons) - len(epsilons)
     if left_out and parallel.is_lead():
@@ -99,16 +105,6 @@ class GradientStudy(studies.Study):
 
 
 STUDY = GradientStudy()
-
-
-def _check_frames(config):
-  """Raises errors.InputError at clips that profiles cannot be taken of."""
-  if round(config.clip_s * audio.SAMPLE_RATE_HZ) % analysis.FRAME_SAMPLES:
-    raise errors.InputError(
-      'config.clip_s must be whole frames of 40 ms for the study of gradients, '
-      f'got {config.clip_s} s; use a multiple of 0.04 or leave gradients out '
-      'of config.studies'
-    )
 
 
 def _classifiers(run):

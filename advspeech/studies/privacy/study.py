@@ -53,11 +53,9 @@ class PrivacyStudy(studies.Study):
     _check_weights(settings.weights)
     sweep.parse_budgets('config.privacy.epsilons', settings.epsilons)
     registry.check_short_names('config.privacy.transforms', settings.transforms)
-    if self.name in config.studies:
-      self._check_run(config)
 
-  def _check_run(self, config):
-    """Raises errors.InputError at a run that the study cannot be of."""
+  def check_run(self, config: Any) -> None:
+    """Raises errors.InputError at another task, or unknown names."""
     if config.task != 'emotion':
       raise errors.InputError(
         'the study of privacy keeps the emotion, which models of '
@@ -79,7 +77,6 @@ class PrivacyStudy(studies.Study):
       errors.InputError: If the task, speakers or embedders do not fit, or a
         model is not trained.
     """
-    self._check_run(run.config)
     folder_lib.tables_once(
       os.path.join(folder, self.table),
       lambda: parts.make(run, folder),

@@ -57,8 +57,10 @@ class VerificationStudy(studies.Study):
           f'towards or away from a speaker by themselves, got {name!r}; use '
           'fgsm, pgd, apgd_margin or their like'
         )
-    if self.name in config.studies:
-      named_embedders.check(config, self.name)
+
+  def check_run(self, config: Any) -> None:
+    """Raises errors.InputError at embedders that the run does not have."""
+    named_embedders.check(config, self.name)
 
   def run(self, run: Any, folder: str) -> None:
     """Attacks every embedder; all judge.
@@ -71,7 +73,6 @@ class VerificationStudy(studies.Study):
       errors.InputError: If trials or embedders do not fit, or a model is not
         trained.
     """
-    named_embedders.check(run.config, self.name)
     folder_lib.tables_once(
       os.path.join(folder, self.table),
       lambda: parts.make(run, folder),

@@ -1,5 +1,6 @@
 """Speakers are hidden, emotions stay, and what comes out is on the page."""
 
+import pathlib
 import shutil
 import types
 
@@ -18,6 +19,7 @@ from advspeech import (
   experiment,
   models,
   over_clips,
+  paths,
   report,
   section,
   storage,
@@ -375,14 +377,17 @@ def test_settings_that_cannot_be_run_are_refused(key, value, message):
     experiment.validate(config)
 
 
-def test_a_run_that_tells_no_emotion_is_refused(run):
-  config = run.config.copy_and_resolve_references()
+def test_a_run_that_tells_no_emotion_is_refused_and_keeps_its_page(tmp_path):
+  page = pathlib.Path(report.write(str(runs.write(tmp_path / 'run'))))
+  config = tiny.get_config()
   config.task = 'gender'
-  other = types.SimpleNamespace(**{**vars(run), 'config': config})
+  config.privacy.embedders = (BANDS,)
+  run = experiment.Run(config, paths.RunPaths(str(tmp_path / 'run')), False)
   with pytest.raises(
     errors.InputError, match=r"models of config.task='gender' do not tell"
   ):
-    studies.resolve('privacy').run(other, '')
+    experiment.study(run, 'privacy')
+  assert page.exists()
 
 
 def slow(samples, mask):
