@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import re
 import types
 
@@ -606,6 +607,25 @@ def test_attack_and_controls_pass_the_same_air(members, split, air):
   assert np.abs(change_db).max() > 0.1
   alone = parallel.make_mesh(devices=jax.devices()[:1])
   assert_same(result, judge(planned, members, split, make_settings(mesh=alone)))
+
+
+_traces = itertools.count()
+
+
+def drift(audio, keys, mask):
+  """What rounding does: the same clip sounds a little different each time."""
+  return audio + 1e-6 * (1 + next(_traces))
+
+
+DRIFTING = transforms.Transform('drift', drift, drift, is_simulated=True)
+
+
+@pytest.mark.slow
+def test_where_nothing_was_sent_rounding_is_not_heard(members, split):
+  planned = make_planned(transform='test_judging:DRIFTING')
+  result = judge(planned, members, split)
+  assert np.isposinf(result.heard_snr_db[0]).all()
+  assert np.isfinite(result.heard_snr_db[1:]).all()
 
 
 def test_an_snr_at_the_microphone_is_of_simulations_alone(plain):
