@@ -68,14 +68,22 @@ SPLITS = {
 }
 
 
-def run(config, workdir, model_name=MODEL, mesh=None, seed=0, frontend=None):
+def run(
+  config,
+  workdir,
+  model_name=MODEL,
+  mesh=None,
+  seed=0,
+  frontend=None,
+  splits=SPLITS,
+):
   os.makedirs(workdir, exist_ok=True)
   return training.train_and_evaluate(
     config,
     str(workdir),
     model_name=model_name,
     seed=seed,
-    splits=SPLITS,
+    splits=splits,
     classes=CLASSES,
     mesh=mesh,
     frontend=frontend,

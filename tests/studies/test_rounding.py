@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 import report_runs as runs
+import studied
 import tiny
 
 from advspeech import (
@@ -13,7 +14,6 @@ from advspeech import (
   errors,
   experiment,
   input_pipeline,
-  parallel,
   preemption,
   report,
   storage,
@@ -30,39 +30,11 @@ CLASSES = tiny.CLASSES
 
 @pytest.fixture(scope='module')
 def run(tmp_path_factory):
-  """A run with one trained model, as far as the study asks of one."""
   config = tiny.get_config()
-  config.models = (tiny.MODEL,)
-  config.model_options = {'tinymodel': {}}
-  config.source = tiny.MODEL
-  config.seeds = (0,)
   config.sweep.sources = ()
   config.sweep.epsilons = (0.0, 0.01, 0.1)
-  config.sweep.batch_size = 8
   config.rounding.num_orders = 2
-  folder = tmp_path_factory.mktemp('run')
-  names = ('train', 'validation', 'test')
-  splits = {
-    name: tiny.tones(n, seed)
-    for seed, (name, n) in enumerate(zip(names, (24, 8, 16), strict=True))
-  }
-  meshes = [parallel.make_mesh(devices=jax.devices()[:1])]
-  trained = folder / 'own'
-  trained.mkdir()
-  what = {'model_name': tiny.MODEL, 'seed': 0, 'classes': CLASSES}
-  training.train_and_evaluate(
-    config, str(trained), **what, splits=splits, mesh=meshes[0]
-  )
-  classifier = checkpoint.load_classifier(str(trained))
-  return types.SimpleNamespace(
-    config=config,
-    config_of=lambda name: config,
-    classes=CLASSES,
-    classifier=lambda name, seed: classifier,
-    data=types.SimpleNamespace(splits=splits),
-    training_meshes=meshes,
-    folder=folder,
-  )
+  return studied.small_run(tmp_path_factory.mktemp('run'), config)
 
 
 @pytest.fixture(scope='module')

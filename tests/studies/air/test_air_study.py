@@ -2,23 +2,20 @@
 
 import types
 
-import jax
 import numpy as np
 import pytest
 import report_runs as runs
 import soundfile
+import studied
 import tiny
 
 from advspeech import (
-  checkpoint,
   claim,
   errors,
-  parallel,
   section,
   storage,
   studies,
   sweep,
-  training,
 )
 from advspeech.studies.air import claims, parts, sending, tables
 
@@ -46,42 +43,13 @@ def responses(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def run(tmp_path_factory, responses):
-  """A run with one trained model, as far as the study asks of one."""
   config = tiny.get_config()
-  config.models = (tiny.MODEL,)
-  config.model_options = {'tinymodel': {}}
-  config.source = tiny.MODEL
-  config.seeds = (0,)
-  config.sweep.batch_size = 8
   config.air.transform = f'air@{responses}'
   config.air.attacks = ('fgsm',)
   config.air.draws = (1, 2)
   config.air.num_clips = 8
   config.air.num_rooms = 5
-  splits = {
-    name: tiny.tones(n, seed)
-    for seed, (name, n) in enumerate(
-      {'train': 24, 'validation': 8, 'test': 16}.items()
-    )
-  }
-  folder = tmp_path_factory.mktemp('run')
-  (folder / 'own').mkdir()
-  training.train_and_evaluate(
-    config,
-    str(folder / 'own'),
-    model_name=tiny.MODEL,
-    seed=0,
-    classes=CLASSES,
-    splits=splits,
-    mesh=parallel.make_mesh(devices=jax.devices()[:1]),
-  )
-  classifier = checkpoint.load_classifier(str(folder / 'own'))
-  return types.SimpleNamespace(
-    config=config,
-    classifier=lambda name, seed: classifier,
-    data=types.SimpleNamespace(splits=splits),
-    folder=folder,
-  )
+  return studied.small_run(tmp_path_factory.mktemp('run'), config)
 
 
 @pytest.fixture(scope='module')
@@ -123,20 +91,9 @@ def test_clean_clips_are_the_same_whatever_the_attack(made):
   assert all(row['mean_heard_snr_db'] < 40 for row in sent)
 
 
-def test_parts_are_read_back_and_another_study_is_refused(run, made):
-  before = {p: p.stat().st_mtime_ns for p in made.glob('*.npz')}
-  assert len(before) == 3
-  (made / tables.LAST).unlink()
-  studies.resolve('air').run(run, str(made))
-  assert (made / tables.LAST).exists()
-  assert {p: p.stat().st_mtime_ns for p in made.glob('*.npz')} == before
-  config = run.config.copy_and_resolve_references()
-  config.air.epsilon = '10dbsnr'
-  (made / tables.LAST).unlink()
-  other = types.SimpleNamespace(**{**vars(run), 'config': config})
-  with pytest.raises(errors.InputError, match=r'another study \(epsilon'):
-    studies.resolve('air').run(other, str(made))
-  studies.resolve('air').run(run, str(made))
+def test_parts_that_are_there_are_not_computed_again(run, made, monkeypatch):
+  assert len(list(made.glob('*.npz'))) == 3
+  studied.assert_parts_stay(run, made, 'air', 'epsilon', '10dbsnr', monkeypatch)
 
 
 def test_too_few_rooms_are_refused(tmp_path):

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import report_runs as runs
+import studied
 import tiny
 import voices
 
@@ -18,7 +19,6 @@ from advspeech import (
   errors,
   experiment,
   models,
-  over_clips,
   paths,
   report,
   section,
@@ -252,19 +252,7 @@ def test_what_another_point_beats_in_both_is_dominated():
 
 
 def test_parts_that_are_there_are_not_computed_again(run, folder, monkeypatch):
-  before = (folder / 'privacy.csv').read_bytes()
-  (folder / 'privacy.csv').unlink()
-  monkeypatch.setattr(over_clips, 'map_clips', None)
-  study = studies.resolve('privacy')
-  study.run(run, str(folder))
-  assert (folder / 'privacy.csv').read_bytes() == before
-  other = run.config.copy_and_resolve_references()
-  other.privacy.num_steps = 7
-  (folder / 'privacy.csv').unlink()
-  again = types.SimpleNamespace(**{**vars(run), 'config': other})
-  with pytest.raises(errors.InputError, match=r'another study \(num_steps dif'):
-    study.run(again, str(folder))
-  study.run(run, str(folder))
+  studied.assert_parts_stay(run, folder, 'privacy', 'num_steps', 7, monkeypatch)
 
 
 def tables(privacy, utility):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import report_runs as runs
+import studied
 import tiny
 import voices
 
@@ -17,7 +18,6 @@ from advspeech import (
   errors,
   experiment,
   models,
-  over_clips,
   parallel,
   report,
   section,
@@ -215,19 +215,9 @@ def test_kinds_of_impostors_stand_apart_and_together(table):
 
 
 def test_parts_that_are_there_are_not_computed_again(run, folder, monkeypatch):
-  before = (folder / 'attacked.csv').read_bytes()
-  (folder / 'attacked.csv').unlink()
-  monkeypatch.setattr(over_clips, 'map_clips', None)
-  study = studies.resolve('verification')
-  study.run(run, str(folder))
-  assert (folder / 'attacked.csv').read_bytes() == before
-  other = run.config.copy_and_resolve_references()
-  other.verification.far = 0.02
-  (folder / 'attacked.csv').unlink()
-  again = types.SimpleNamespace(**{**vars(run), 'config': other})
-  with pytest.raises(errors.InputError, match=r'another study \(far differ'):
-    study.run(again, str(folder))
-  study.run(run, str(folder))
+  studied.assert_parts_stay(
+    run, folder, 'verification', 'far', 0.02, monkeypatch
+  )
 
 
 def test_the_claim_is_decided_by_the_noise(run, folder, table):
