@@ -146,6 +146,20 @@ def set_log(panel: axes.Axes, *, x: Any = None, y: Any = None) -> None:
       set_scale('log')
 
 
+def with_legend(
+  fig: figure.Figure, handles: Sequence[Any], ncols: int = 7
+) -> figure.Figure:
+  """Returns a figure with its legend below, in so many columns at most."""
+  fig.legend(
+    handles=handles,
+    loc='upper center',
+    ncols=min(len(handles), ncols),
+    bbox_to_anchor=(0.5, 0.01),
+  )
+  fig.tight_layout()
+  return fig
+
+
 def note(fig: figure.Figure, text: str) -> None:
   """Writes above a figure what one must know to read it alone.
 

@@ -57,7 +57,7 @@ def error_by_attack(rows: Sequence[Mapping[str, Any]]) -> figure.Figure:
       '(95 %)'
       f'{panel_parts.widest_by_speaker(rows)}.',
     )
-    return panel_parts.with_legend(fig, handles)
+    return figures.with_legend(fig, handles)
 
 
 def _attack_styles(rows):

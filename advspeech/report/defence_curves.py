@@ -52,7 +52,7 @@ def errors_by_run(
       'training by clip, of five or more for the next one too; bars: from the '
       'lowest to the highest of fewer.',
     )
-    return panel_parts.with_legend(fig, handles)
+    return figures.with_legend(fig, handles)
 
 
 def sizes_of(members: Sequence[defences.Member]) -> dict[str, list[int]]:
@@ -134,7 +134,7 @@ def errors_against_clean(
       'means over trainings: whatever any attack in max-norm on the model '
       'itself breaks. Beside each point the epsilon trained at.',
     )
-    return panel_parts.with_legend(fig, handles)
+    return figures.with_legend(fig, handles)
 
 
 def _draw_against_clean(panel, members, lines_of, target, epsilon):

@@ -76,7 +76,7 @@ def error_against_epsilon(
       f'{figures.count_note(rows)}. {drawn}, '
       f'{panel_parts.held(means or rows)}.',
     )
-    return panel_parts.with_legend(fig, handles)
+    return figures.with_legend(fig, handles)
 
 
 def error_by_class(rows: Sequence[Mapping[str, Any]]) -> figure.Figure:
@@ -146,4 +146,4 @@ def error_by_class(rows: Sequence[Mapping[str, Any]]) -> figure.Figure:
       f'{n} of {figures.plain(name)}' for name, (_, n) in num.items()
     )
     figures.note(fig, f'{figures.count_note(rows)}: {counts}.')
-    return panel_parts.with_legend(fig, handles)
+    return figures.with_legend(fig, handles)

@@ -61,18 +61,6 @@ def chance_line(panel: axes.Axes, rows: Rows) -> None:
   )
 
 
-def with_legend(fig: figure.Figure, handles: Sequence[Any]) -> figure.Figure:
-  """Returns a figure with its legend below."""
-  fig.legend(
-    handles=handles,
-    loc='upper center',
-    ncols=min(len(handles), 7),
-    bbox_to_anchor=(0.5, 0.01),
-  )
-  fig.tight_layout()
-  return fig
-
-
 def marker(seeds: Sequence[int], seed: int) -> str:
   """Returns the marker of a seed."""
   return MARKERS[seeds.index(seed) % len(MARKERS)]

@@ -65,7 +65,7 @@ def error_over_runs(
       'intervals, of one training by clip, of five or more for the next one '
       'too; bars: from the lowest to the highest of fewer.',
     )
-    return panel_parts.with_legend(fig, handles)
+    return figures.with_legend(fig, handles)
 
 
 def _mean_curve(panel, points, is_control, look):

@@ -67,8 +67,9 @@ def gap(results: section.Results) -> figure.Figure:
       panel.set_xlabel('simulated rooms that the attack averages over')
     panels[0].set_ylim(0, 100)
     panels[0].set_ylabel('error rate in %')
-    fig.legend(
-      handles=[
+    figures.with_legend(
+      fig,
+      [
         *(
           lines.Line2D([], [], color=color, label=label)
           for color, label in (
@@ -88,11 +89,8 @@ def gap(results: section.Results) -> figure.Figure:
           if len(attacks) > 1
         ),
       ],
-      loc='upper center',
       ncols=2,
-      bbox_to_anchor=(0.5, 0.01),
     )
-    fig.tight_layout()
     figures.note(
       fig,
       f'{rows[0]["num_clips"]} test clips in {rows[0]["num_rooms"]} simulated '
@@ -144,16 +142,14 @@ def reverberation(results: section.Results) -> figure.Figure:
       panel.set_xlabel('T60 of the simulated room in s')
       panel.set_ylim(-2, 102)
     panels[0].set_ylabel('error rate in %')
-    fig.legend(
-      handles=[
+    figures.with_legend(
+      fig,
+      [
         lines.Line2D([], [], color=color, marker='.', label=label)
         for _, color, label in shown
       ],
-      loc='upper center',
       ncols=3,
-      bbox_to_anchor=(0.5, 0.01),
     )
-    fig.tight_layout()
     figures.note(
       fig,
       f'A dot is one unseen room, {rows[0]["num_clips"]} test clips; lines are '

@@ -71,11 +71,9 @@ def pareto(results: section.Results) -> figure.Figure:
       line[0].set_ylabel(f'{title(embedder)}\nEER in %')
     for panel in panels[-1]:
       panel.set_xlabel('UAR of the emotion in %')
-    handles, labels = panels[0][0].get_legend_handles_labels()
-    fig.legend(
-      handles, labels, loc='upper center', ncols=4, bbox_to_anchor=(0.5, 0.01)
+    figures.with_legend(
+      fig, panels[0][0].get_legend_handles_labels()[0], ncols=4
     )
-    fig.tight_layout()
     figures.note(fig, _counted(rows))
     return fig
 
@@ -127,11 +125,7 @@ def who(results: section.Results) -> figure.Figure:
       panel.axvline(50, color='0.7', linewidth=0.6)
     panels[0].set_yticks(range(len(names)), names)
     panels[0].invert_yaxis()
-    handles, labels = panels[0].get_legend_handles_labels()
-    fig.legend(
-      handles, labels, loc='upper center', ncols=3, bbox_to_anchor=(0.5, 0.01)
-    )
-    fig.tight_layout()
+    figures.with_legend(fig, panels[0].get_legend_handles_labels()[0], ncols=3)
     figures.note(fig, _counted(rows))
     return fig
 

@@ -95,16 +95,14 @@ def orders_and_seeds(results: section.Results) -> figure.Figure:
       panel.set_xlim(left=0)
       panel.set_ylim(0, 100)
     panels[0].set_ylabel('error rate in %')
-    fig.legend(
-      handles=[
+    figures.with_legend(
+      fig,
+      [
         lines.Line2D([], [], color='0.2', linewidth=2, label="the run's own"),
         lines.Line2D([], [], color='0.2', linewidth=0.8, label='other orders'),
         lines.Line2D([], [], color='0.5', alpha=0.3, lw=8, label='other seeds'),
       ],
-      loc='upper center',
       ncols=3,
-      bbox_to_anchor=(0.5, 0.01),
     )
-    fig.tight_layout()
     figures.note(fig, f'{curves[0]["num_clips"]} test clips.')
     return fig

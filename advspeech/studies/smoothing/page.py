@@ -112,10 +112,7 @@ def certified(results: section.Results) -> figure.Figure:
           [], [], color='0.2', ls='', marker='x', label='APGD in L2, no noise'
         )
       )
-    fig.legend(
-      handles=handles, loc='upper center', ncols=4, bbox_to_anchor=(0.5, 0.01)
-    )
-    fig.tight_layout()
+    figures.with_legend(fig, handles, ncols=4)
     number = len({row['id'] for row in rows})
     figures.note(fig, f'{number} test clips; a line a training and noise.')
     return fig

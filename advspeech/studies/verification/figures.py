@@ -61,8 +61,9 @@ def rates(results: section.Results) -> figure.Figure:
       panel.set_xlabel('signal-to-noise ratio in dB, louder to the right')
     panels[0][0].set_ylim(0, 100)
     panels[0][0].invert_xaxis()
-    fig.legend(
-      handles=[
+    figures.with_legend(
+      fig,
+      [
         *(
           lines.Line2D([], [], color=color, label=label)
           for color, label in (
@@ -80,11 +81,8 @@ def rates(results: section.Results) -> figure.Figure:
         ),
         lines.Line2D([], [], color='0.6', lw=4, label='noise of its size'),
       ],
-      loc='upper center',
       ncols=3,
-      bbox_to_anchor=(0.5, 0.01),
     )
-    fig.tight_layout()
     figures.note(fig, _counted(rows))
     return fig
 
