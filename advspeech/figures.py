@@ -34,7 +34,7 @@ _TITLES = {
   'wavernn_tanh': 'tanh RNN',
   'wavernn_on_wavecnn': 'WaveRNN, CNN front end',
 }
-_INITIALS = ('fgsm', 'fgm', 'bim', 'mi', 'pgd', 'apgd', 'ce', 'l2')
+_INITIALS = ('fgsm', 'fgm', 'bim', 'mi', 'pgd', 'apgd', 'ce', 'l2', 'nes')
 # Epsilons that span more than this are drawn on a logarithmic axis.
 LINEAR_RANGE = 50
 # Of a model's name, in a legend.

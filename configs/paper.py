@@ -328,7 +328,7 @@ def get_config() -> ml_collections.ConfigDict:
           'num_steps': 20,
           # Of PGD and APGD, from random points; the strongest counts.
           'num_restarts': 1,
-          # Of Square, for each clip.
+          # Of Square and NES, for each clip.
           'num_queries': 500,
         },
         # Of attacks on features (`mfcc`, `spectrogram`).

@@ -24,17 +24,20 @@ from advspeech.attacks.losses import (
   targeted_margin,
 )
 from advspeech.attacks.minimal import Minimal, minimal_perturbation
+from advspeech.attacks.nes import nes, nes_search
 from advspeech.attacks.pgd import bim, mi_fgsm, pgd
 from advspeech.attacks.problem import Attack, Problem, from_function
+from advspeech.attacks.queries import Searched, milestones
 from advspeech.attacks.registry import (
   DOUBLED,
   ON_FEATURES,
+  asks_only,
   make,
   names,
   norm_of,
 )
 from advspeech.attacks.solvers import SOLVERS, sparing
-from advspeech.attacks.square import square
+from advspeech.attacks.square import square, square_search
 from advspeech.attacks.universal import (
   perturb_all,
   universal,
@@ -48,8 +51,10 @@ __all__ = [
   'Attack',
   'Minimal',
   'Problem',
+  'Searched',
   'add',
   'apgd',
+  'asks_only',
   'band_weights',
   'bim',
   'conformance',
@@ -64,8 +69,11 @@ __all__ = [
   'make',
   'margin',
   'mi_fgsm',
+  'milestones',
   'minimal_perturbation',
   'names',
+  'nes',
+  'nes_search',
   'norm_of',
   'perturb',
   'perturb_all',
@@ -75,6 +83,7 @@ __all__ = [
   'shuffled',
   'sparing',
   'square',
+  'square_search',
   'targeted_cross_entropy',
   'targeted_margin',
   'to_lattice',

@@ -13,6 +13,7 @@ import jax
 from advspeech.attacks import feature_level
 from advspeech.attacks.apgd import apgd
 from advspeech.attacks.fgsm import gradient_sign, perturb, unit_gradient
+from advspeech.attacks.nes import nes
 from advspeech.attacks.pgd import bim, mi_fgsm, pgd
 from advspeech.attacks.problem import Attack, Problem, prepare_nothing
 from advspeech.attacks.square import square
@@ -54,7 +55,7 @@ def make(
     name: One of `names()`.
     num_steps: Gradients of an iterative attack.
     num_restarts: Random starts of PGD and APGD.
-    num_queries: Of Square.
+    num_queries: Of Square and NES.
     representations: For each of `ON_FEATURES` the features it moves: see
       `attacks.feature_level`, and a `unit`.
 
@@ -101,6 +102,15 @@ def make(
     apply,
     tuple(counts) if iterative else (),
   )
+
+
+def asks_only(name: str) -> bool:
+  """Returns whether an attack asks for scores and takes no gradient.
+
+  Args:
+    name: One of `names()`, or the user's own, which is taken to take one.
+  """
+  return name.removesuffix(_TARGETED).removesuffix(DOUBLED) in _BY_QUERIES
 
 
 def norm_of(name: str) -> str:
@@ -255,8 +265,9 @@ def _apgd(objective_fn, problem, radii, counts, limits):
   )
 
 
-def _square(problem, radii, counts, **limits):
-  return square(
+def _asking(attack_fn):
+  """Returns, for `_iterated`, an attack that asks for margins."""
+  return lambda problem, radii, counts, **limits: attack_fn(
     problem.margin_fn,
     problem.audio,
     radii,
@@ -277,6 +288,7 @@ _SINGLE = {
   'fgsm': _single('linf', gradient_sign),
   'fgm': _single('l2', unit_gradient),
 }
+_BY_QUERIES = {'square': square, 'nes': nes}
 _MAKERS = {
   **_SINGLE,
   **{
@@ -284,5 +296,8 @@ _MAKERS = {
     for name, attack_fn in _BOTH_NORMS.items()
     for suffix, norm in (('', 'linf'), ('_l2', 'l2'))
   },
-  'square': _iterated('linf', _square),
+  **{
+    name: _iterated('linf', _asking(attack_fn))
+    for name, attack_fn in _BY_QUERIES.items()
+  },
 }

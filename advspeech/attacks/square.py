@@ -1,11 +1,11 @@
 """Square (Andriushchenko et al. 2020) in one dimension, without a gradient."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 
-from advspeech.attacks import arguments, constraints
+from advspeech.attacks import arguments, constraints, queries
 
 # Halvings of the window, in queries out of 10,000 (the authors' schedule).
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
@@ -27,6 +27,40 @@ def square(
 ) -> jax.Array:
   """Returns examples found by random search, [num_epsilons, batch, time].
 
+  Arguments and errors are those of `square_search`.
+  """
+  return square_search(
+    score_fn,
+    audio,
+    epsilons,
+    keys,
+    norm=norm,
+    num_queries=num_queries,
+    first_share=first_share,
+    mask=mask,
+    band=band,
+    bounds=bounds,
+    epsilons_at_once=epsilons_at_once,
+  ).audio
+
+
+def square_search(
+  score_fn: Callable[[jax.Array], jax.Array],
+  audio: jax.Array,
+  epsilons: jax.Array,
+  keys: jax.Array,
+  *,
+  counts: Sequence[int] = (),
+  norm: str = 'linf',
+  num_queries: int = 1000,
+  first_share: float = 0.8,
+  mask: jax.Array | None = None,
+  band: jax.Array | None = None,
+  bounds: tuple[float, float] = (0.0, 1.0),
+  epsilons_at_once: int | None = None,
+) -> queries.Searched:
+  """Returns examples found by random search, and the best after each count.
+
   The paper's squares become windows in time, its vertical stripes blocks of
   random sign. Each query sets one window of the perturbation to epsilon times
   blocks of random sign (of a random length, up to the window's own), and is
@@ -40,6 +74,7 @@ def square(
     epsilons: [num_epsilons] max-norm radii, in the unit of `audio`, or
       [num_epsilons, batch] with a radius a clip.
     keys: [batch] typed PRNG keys, one a clip.
+    counts: Queries after which the best score is recorded.
     norm: 'linf'; the windows are full steps of the max-norm.
     num_queries: Scores a clip.
     first_share: Of a clip, the first window's length; it shrinks on the
@@ -97,7 +132,7 @@ def square(
       return threat.project(audio, epsilon[:, None] * signs, epsilon)
 
     def query(i, carry):
-      best, score = carry
+      best, score, record = carry
       turn = jax.vmap(jax.random.fold_in, (0, None))(keys, i)
       window, signs = jax.vmap(propose, (0, 0, None))(turn, movable, shares[i])
       new = jnp.where(window, settle(signs.astype(audio.dtype)), best)
@@ -106,13 +141,19 @@ def square(
       return (
         jnp.where(better[:, None], new, best),
         jnp.where(better, new_score, score),
+        queries.noted(record, counts, i + 1, new_score),
       )
 
     first = jax.vmap(jax.random.fold_in, (0, None))(keys, 0)
     start = settle(jax.vmap(stripes)(first, movable).astype(audio.dtype))
-    carry = start, score_fn(threat.add(audio, start))
-    best, _ = jax.lax.fori_loop(1, num_queries, query, carry)
-    return threat.add(audio, best)
+    score = score_fn(threat.add(audio, start))
+    record = queries.nothing_asked(counts, audio)
+    record = queries.noted(record, counts, 1, score)
+    best, _, record = jax.lax.fori_loop(
+      1, num_queries, query, (start, score, record)
+    )
+    asked = jnp.full_like(record.reached, num_queries)
+    return queries.Searched(threat.add(audio, best), *record, asked)
 
   radii = arguments.radii(epsilons, audio)
   return arguments.each_epsilon(attack, radii, epsilons_at_once)

@@ -58,7 +58,7 @@ def _without_gradient(results, t):
     name = planned.attack
     if planned.source != t:
       name += f' on {source.name} seed {source.seed}'
-    needs_none = planned.source != t or _by_queries(planned)
+    needs_none = planned.source != t or attacks.asks_only(planned.attack)
     # Of one norm, and so of one control.
     control = named_attacks.control_of(planned.attack)
     for e, epsilon in enumerate(planned.epsilons):
@@ -70,10 +70,6 @@ def _without_gradient(results, t):
   # The clearest of all epsilons.
   found.sort(key=lambda x: x.values['own_error'] - x.values['other_error'])
   yield from ((finding, None) for finding in found[:1])
-
-
-def _by_queries(planned):
-  return planned.attack.startswith('square')
 
 
 def _searches(results, t):
@@ -117,7 +113,7 @@ def _of_large(results, t):
   least = results.levels[known] * 10 ** (-_HELD_DB / 20) * (1 - _ROUNDING)
   families = collections.defaultdict(list)
   for name, planned in _searches(results, t).items():
-    if not (sweep.attacks[name].targeted or _by_queries(planned)):
+    if not (sweep.attacks[name].targeted or attacks.asks_only(planned.attack)):
       families[named_attacks.control_of(name)].append(planned)
   for control in planning.CONTROLS:
     if control not in families:

@@ -53,6 +53,13 @@ def test_a_doubled_attack_is_that_of_twice_its_counts():
   np.testing.assert_array_equal(found, expected)
 
 
+def test_what_takes_no_gradient_is_known_by_name():
+  for name in ('square', 'nes', 'nes-doubled-targeted'):
+    assert attacks.asks_only(name)
+  for name in ('apgd_margin', 'universal', 'nested.squares:nes'):
+    assert not attacks.asks_only(name)
+
+
 def moved(problem, change):
   """A change, as a sound attack makes it."""
   out = jnp.clip(problem.audio + change, *problem.bounds)

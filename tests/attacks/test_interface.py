@@ -57,9 +57,10 @@ ATTACKS = {  # each with an L2 version, where it has one
     objective_fn, audio, epsilons, keys, **{'num_steps': 10, 'norm': 'l2', **kw}
   ),
   'square': keyed(attacks.square, num_queries=100),
+  'nes': keyed(attacks.nes, num_queries=154, enough=jnp.inf),
 }
-BANDED = ('fgsm', 'fgm', 'bim', 'mi_fgsm-l2', 'apgd', 'pgd-l2')
-MULTI_STEP = ('bim', 'pgd', 'apgd', 'square')
+BANDED = ('fgsm', 'fgm', 'bim', 'mi_fgsm-l2', 'apgd', 'pgd-l2', 'nes')
+MULTI_STEP = ('bim', 'pgd', 'apgd', 'square', 'nes')
 
 
 def order(name):
@@ -196,7 +197,7 @@ def test_an_unknown_norm_is_refused(name):
     ATTACKS[name](AUDIO, EPSILONS, KEYS, norm='l1')
 
 
-@pytest.mark.parametrize('name', ['pgd', 'apgd', 'square'])
+@pytest.mark.parametrize('name', ['pgd', 'apgd', 'square', 'nes'])
 def test_keys_must_be_typed_and_one_a_clip(name):
   for keys in (KEYS[:2], jnp.zeros((BATCH, 2), jnp.uint32)):
     with pytest.raises(ValueError, match='keys must be 5 typed PRNG keys'):
