@@ -362,8 +362,8 @@ def get_config() -> ml_collections.ConfigDict:
         'epsilon_devices': 1,
         # Clips written as sound and judged again; -1: all.
         'num_examples': 2,
-        # How strongly these are attacked.
-        'example_epsilon': 0.02,
+        # How strongly these are attacked, in any unit of the epsilons.
+        'example_epsilon': '0.02',
         # Clips whose STOI and PESQ are measured; -1: all.
         'num_quality_clips': 0,
       },

@@ -64,7 +64,7 @@ def get_config(variant: str = 'gender') -> ml_collections.ConfigDict:
     0.02,
     0.032,
   )
-  sweep.example_epsilon = 0.001
+  sweep.example_epsilon = '0.001'
   # Everything the sweep has, on and from every model.
   config.models = ('wavecnn', 'wavernn', 'wavernn_on_wavecnn')
   sweep.sources = config.models

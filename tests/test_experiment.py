@@ -405,14 +405,20 @@ def test_no_key_of_the_recipe_goes_unchecked():
   found = {int: set(), float: set(), bool: set(), str: set(), tuple: set()}
   for key, value in flat(paper.get_config().to_dict()):
     found[type(value)].add(key)
-  epsilons = {'sweep.example_epsilon', 'sweep.feature_level.example_epsilon'}
-  assert found[int] | found[float] == {*key_types.NUMBERS} | epsilons
+  of_features = {'sweep.feature_level.example_epsilon'}
+  assert found[int] | found[float] == {*key_types.NUMBERS} | of_features
   assert found[bool] == {*key_types.SWITCHES}
   choices = {'task', 'source', 'corpus.name', 'split.kind'}
   choices |= {f'model.{key}' for key in ('norm', 'init', 'gate_init')}
   choices |= {f'clip.{key}' for key in ('pad', 'cut', 'normalize')}
   choices |= {'training.precision', 'sweep.precision'}
   assert found[str] == {*key_types.TEXTS} | choices
+
+
+def test_what_is_written_as_sound_may_be_attacked_by_its_snr():
+  config = paper.get_config()
+  config.sweep.example_epsilon = '20dbsnr'
+  experiment.validate(config)
 
 
 def test_features_cannot_be_attacked_in_a_band():

@@ -92,6 +92,7 @@ TEXTS = (
   'training.augmentation',
   'training.defence.epsilon',
   'training.defence.name',
+  'sweep.example_epsilon',
   'split.by',
   'gradients.split',
   'smoothing.mask',
