@@ -24,6 +24,8 @@ STREAMS = (
   'dither',  # in the place of digital silence
   'smoothing',  # noise that answers are counted under
   'more_transforms',  # further draws of an attack that averages over several
+  'queries',  # which clips a victim is asked about
+  'augmented',  # what becomes of them before it is asked again
 )
 
 

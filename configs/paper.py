@@ -76,8 +76,9 @@ def get_config() -> ml_collections.ConfigDict:
       # 'features' (equations 6 and 7), 'rounding' (what training the same seed
       # again moves, where sums round otherwise), 'verification' (Figure 1: an
       # impostor is accepted), 'privacy' (who speaks is hidden, the emotion
-      # stays), 'smoothing' (what no perturbation can change) and 'air' (what
-      # is left of an attack in rooms it does not know, simulated).
+      # stays), 'smoothing' (what no perturbation can change), 'air' (what is
+      # left of an attack in rooms it does not know, simulated) and 'substitute'
+      # (an attacker who knows nothing of the model, and may only ask).
       'studies': ('gradients',),
       'gradients': {
         # Clips that input gradients are studied on, evenly spread over the
@@ -194,6 +195,54 @@ def get_config() -> ml_collections.ConfigDict:
         # Probability that a clip's radius is wrong, at most.
         'alpha': 0.001,
         # Clips of the test split, evenly spread over it; -1: all.
+        'num_clips': 72,
+      },
+      # Models of the first seed, of which labels alone are asked; what is
+      # trained on the answers is attacked in their place.
+      'substitute': {
+        # Which of `models`; () is all.
+        'victims': (),
+        # What is trained in the victim's place: of Table 1, or your own as
+        # 'package.module:Class'; '' is the next of `models`.
+        'model': '',
+        # Whose clips are asked about: the 'same' as the victim was trained on,
+        # 'other' ones of its corpus (validation and test clips that are not
+        # judged), or those of another 'corpus', where one is named below.
+        'regimes': ('same', 'other', 'corpus'),
+        # Another corpus, prepared, by its name in the table; '' is none.
+        'corpus': '',
+        # Its own, as `corpus.folder`.
+        'folder': '',
+        # Its own, as `corpus.manifest`.
+        'manifest': '',
+        # Where it is prepared; '' is the run's.
+        'data_dir': '',
+        # How the attacker comes by more clips: along the substitute's gradient
+        # ('jacobian', Papernot et al.), 'natural' ones, 'noise' of the same
+        # size, 'transforms'; 'true_labels' asks nothing and knows the labels.
+        'arms': ('jacobian', 'natural', 'noise', 'transforms', 'true_labels'),
+        # Clips asked about at first.
+        'num_seeds': 48,
+        # Each asks about as many clips again as there are by then.
+        'num_rounds': 3,
+        # New clips of a round, at most.
+        'num_new': 400,
+        # Epochs a round.
+        'num_epochs': 10,
+        # Clips of a training step, on all devices together.
+        'batch_size': 16,
+        # Of a change's size to the clip's RMS.
+        'ratio': 0.2,
+        # Rounds after which the change turns round.
+        'flip_every': 3,
+        # One a round, each in its turn; see the sweep's.
+        'transforms': ('resample8000', 'highpass300', 'mulaw8'),
+        # On the waveform, not targeted; the steps are those of the sweep.
+        'attacks': ('fgsm',),
+        # In any unit; () are the sweep's.
+        'epsilons': (),
+        # Clips of the test split, evenly spread over it, that are judged and
+        # never asked about; -1: all.
         'num_clips': 72,
       },
       # One pair of models a seed ("We perform the attack twice").

@@ -14,6 +14,9 @@ from advspeech.studies.gradients import summary as summary_lib
 from advspeech.studies.gradients import tables as gradient_tables
 from advspeech.studies.privacy import tables as privacy_tables
 from advspeech.studies.smoothing import tables as smoothing_tables
+from advspeech.studies.substitute import rounds as substitute_rounds
+from advspeech.studies.substitute import tables as substitute_tables
+from advspeech.studies.substitute import trying
 from advspeech.studies.verification import attacked
 from advspeech.studies.verification import tables as verification_tables
 from advspeech.sweep import tables
@@ -498,6 +501,7 @@ def write_everything_else(folder, classes=CLASSES):
   write_privacy(folder / 'studies' / 'privacy')
   write_smoothing(folder / 'studies' / 'smoothing')
   write_air(folder / 'studies' / 'air')
+  write_substitute(folder / 'studies' / 'substitute')
 
 
 def write_verification(folder):
@@ -631,6 +635,47 @@ def write_air(folder):
   ]
   for name, rows in (('air', points), ('rooms', heard)):
     storage.write_table(folder / f'{name}.csv', tuple(rows[0]), rows)
+
+
+def write_substitute(folder, num_broken=30):
+  """Writes tables of one victim and two ways to ask about clips.
+
+  Args:
+    folder: Of the study.
+    num_broken: Clips of 40 that the last substitute's examples break; those of
+      natural clips break 10 and noise 5.
+  """
+  folder.mkdir(parents=True)
+
+  def tried(num):
+    answers = np.zeros((40, 2, len(trying.SENT)), np.int32)
+    answers[:5] = 1
+    answers[:num, :, 0] = 1
+    clean = np.zeros(40, np.int32)
+    return {'fgsm': trying.Tried(clean, clean, answers, answers + 20.0)}
+
+  arms = {'jacobian': num_broken, 'natural': 10}
+  reached = {
+    substitute_rounds.Point(
+      'wavecnn', '', 'white_box', 0
+    ): substitute_rounds.Reached(0, 0, 0, tried(40))
+  } | {
+    substitute_rounds.Point(
+      'wavecnn', 'other', arm, i
+    ): substitute_rounds.Reached(8, num, num, tried(arms[arm] if i else 5))
+    for arm in arms
+    for i, num in enumerate((8, 16))
+  }
+  results = substitute_rounds.Results(
+    np.zeros(40, np.int32),
+    np.full(40, ''),
+    np.full(40, 0.1, np.float32),
+    0,
+    {'fgsm': (audio.parse_epsilon('20dbsnr'), audio.parse_epsilon(0.01))},
+    {'wavecnn': 'wavernn'},
+    reached,
+  )
+  substitute_tables.write(str(folder), results, 0.95)
 
 
 def write_smoothing(folder):

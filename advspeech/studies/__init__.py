@@ -21,6 +21,7 @@ NAMES = (
   'privacy',
   'smoothing',
   'air',
+  'substitute',
 )
 
 

@@ -2,7 +2,7 @@
 
 from advspeech.training import defence
 from advspeech.training.loop import train, train_and_evaluate
-from advspeech.training.metrics import evaluate
+from advspeech.training.metrics import check_finite, evaluate
 from advspeech.training.model import (
   NAMES,
   base_name,
@@ -28,6 +28,7 @@ __all__ = [
   'abstract_rate',
   'augmentation',
   'base_name',
+  'check_finite',
   'check_frontend',
   'decay',
   'defence',
