@@ -67,6 +67,14 @@ def select(
       f'config.task must be one of {", ".join(NAMES)}, got {name!r}'
     )
   column = np.asarray(columns[COLUMNS[name]])
+  if not column.any():
+    others = [
+      n for n in NAMES if len({*columns.get(COLUMNS[n], ())} - {''}) > 1
+    ]
+    raise errors.InputError(
+      f'the {name} task needs the {COLUMNS[name]} of clips, and this corpus '
+      f'tells it of none; choose --config.task of {_listed(others) or "none"}'
+    )
   classes, num_classes = tuple(classes), len(classes)
   if not classes:
     classes = _default_classes(name, columns)

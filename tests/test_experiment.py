@@ -1162,7 +1162,7 @@ def test_an_audit_says_what_is_in_each_split_and_what_is_not(caplog):
     'train: 3 clips (1 yes, 1 no, 1 maybe), 2 speakers, 4 s of sound'
   )
   assert validation.getMessage() == (
-    'validation: 1 clips (0 yes, 1 no, 0 maybe), 0 speakers, 2 s of sound'
+    'validation: 1 clips (0 yes, 1 no, 0 maybe), unknown speakers, 2 s of sound'
   )
   assert test.getMessage() == (
     'test: 2 clips (1 yes, 0 no, 1 maybe), 2 speakers, 3 s of sound'

@@ -95,9 +95,16 @@ def test_label_takes_every_clip_that_has_one():
   assert task.labels.tolist() == [1, 0, 1]
 
 
-@pytest.mark.parametrize('label', [(), [''] * 240, ['dog'] * 240])
-def test_a_corpus_without_two_classes_has_no_label_task(label):
-  with pytest.raises(errors.InputError, match='label task needs 2 classes'):
+@pytest.mark.parametrize(
+  ('label', 'expected'),
+  [
+    ((), 'tells it of none; choose --config.task of gender, emotion, speaker$'),
+    ([''] * 240, 'of none; choose --config.task of gender, emotion, speaker$'),
+    (['dog'] * 240, 'label task needs 2 classes'),
+  ],
+)
+def test_a_corpus_without_two_classes_has_no_label_task(label, expected):
+  with pytest.raises(errors.InputError, match=expected):
     tasks.select(
       'label', speaker=SPEAKER, sex=SEX, emotion=EMOTION, label=label
     )

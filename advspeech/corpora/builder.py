@@ -53,10 +53,11 @@ class SpeechBuilder(
   def summary(self, clips: list[clip_warnings.Clip]) -> list[str]:
     """Returns a summary of the corpus, a line each."""
     seconds = [clip.seconds for clip in clips]
+    speakers = {clip.speaker for clip in clips} - {''}
     lines = [
       f'{self.name}: {len(clips)} clips, {sum(seconds) / 60:.1f} minutes, '
       f'{min(seconds):.2f} to {max(seconds):.2f} s each, '
-      f'{len({clip.speaker for clip in clips} - {""})} speakers'
+      f'{len(speakers) or "unknown"} speakers'
     ]
     for column in ('label', 'emotion', 'sex', 'session', 'split'):
       totals = collections.defaultdict(list)

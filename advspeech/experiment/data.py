@@ -148,11 +148,11 @@ def audit(
     }
   for name, found in described.items():
     logger.info(
-      '%s: %d clips (%s), %d speakers, %.0f s of sound',
+      '%s: %d clips (%s), %s speakers, %.0f s of sound',
       name,
       found['num_clips'],
       ', '.join(f'{n} {c}' for c, n in found['classes'].items()),
-      found['num_speakers'],
+      found['num_speakers'] or 'unknown',
       found['seconds'],
     )
     shared = {k: n for k, n in found.get('shared', {}).items() if n is not None}
