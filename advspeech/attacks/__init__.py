@@ -16,6 +16,7 @@ from advspeech.attacks.fgsm import (
   perturb,
   unit_gradient,
 )
+from advspeech.attacks.hopskipjump import Closest, hopskipjump
 from advspeech.attacks.lattice import repair, to_lattice
 from advspeech.attacks.losses import (
   cross_entropy,
@@ -49,6 +50,7 @@ __all__ = [
   'ON_FEATURES',
   'SOLVERS',
   'Attack',
+  'Closest',
   'Minimal',
   'Problem',
   'Searched',
@@ -66,6 +68,7 @@ __all__ = [
   'from_function',
   'gaussian_like',
   'gradient_sign',
+  'hopskipjump',
   'make',
   'margin',
   'mi_fgsm',
