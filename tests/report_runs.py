@@ -14,6 +14,7 @@ from advspeech.studies.gradients import summary as summary_lib
 from advspeech.studies.gradients import tables as gradient_tables
 from advspeech.studies.privacy import tables as privacy_tables
 from advspeech.studies.smoothing import tables as smoothing_tables
+from advspeech.studies.substitute import attacker as substitute_attacker
 from advspeech.studies.substitute import rounds as substitute_rounds
 from advspeech.studies.substitute import tables as substitute_tables
 from advspeech.studies.substitute import trying
@@ -658,11 +659,11 @@ def write_substitute(folder, num_broken=30):
   reached = {
     substitute_rounds.Point(
       'wavecnn', '', 'white_box', 0
-    ): substitute_rounds.Reached(0, 0, 0, tried(40))
+    ): substitute_attacker.Reached(0, 0, 0, tried(40))
   } | {
     substitute_rounds.Point(
       'wavecnn', 'other', arm, i
-    ): substitute_rounds.Reached(8, num, num, tried(arms[arm] if i else 5))
+    ): substitute_attacker.Reached(8, num, num, tried(arms[arm] if i else 5))
     for arm in arms
     for i, num in enumerate((8, 16))
   }

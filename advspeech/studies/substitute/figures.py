@@ -4,14 +4,14 @@ import numpy as np
 from matplotlib import figure, lines
 
 from advspeech import figures, section, storage
-from advspeech.studies.substitute import augmenting, claims, rounds
+from advspeech.studies.substitute import attacker, augmenting, claims, rounds
 
 ARM_TITLES = {
   augmenting.JACOBIAN: "along the substitute's gradient",
-  rounds.NATURAL: 'natural clips',
+  attacker.NATURAL: 'natural clips',
   augmenting.NOISE: 'clips and noise',
   augmenting.TRANSFORMS: 'clips and transforms',
-  rounds.TRUE_LABELS: 'natural clips, true labels',
+  attacker.TRUE_LABELS: 'natural clips, true labels',
 }
 
 
@@ -90,7 +90,7 @@ def queries(results: section.Results) -> figure.Figure:
 
 
 def _style(arm):
-  return '--' if arm == rounds.TRUE_LABELS else '-'
+  return '--' if arm == attacker.TRUE_LABELS else '-'
 
 
 def _draw(panel, rows, regime, colors):

@@ -1,5 +1,6 @@
 """The study of substitutes, as a stage runs it."""
 
+import logging
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +16,7 @@ from advspeech import (
 )
 from advspeech.studies import folder as folder_lib
 from advspeech.studies.substitute import (
+  attacker,
   augmenting,
   claims,
   clips,
@@ -22,6 +24,8 @@ from advspeech.studies.substitute import (
   rounds,
   tables,
 )
+
+logger = logging.getLogger(__name__)
 
 
 class SubstituteStudy(studies.Study):
@@ -47,7 +51,7 @@ class SubstituteStudy(studies.Study):
   def check(self, config: Any) -> None:
     """Raises errors.InputError at settings that cannot be run."""
     settings = config.substitute
-    for key, legal in (('regimes', clips.REGIMES), ('arms', rounds.ARMS)):
+    for key, legal in (('regimes', clips.REGIMES), ('arms', attacker.ARMS)):
       for name in settings[key]:
         if name not in legal:
           raise errors.InputError(
@@ -63,8 +67,8 @@ class SubstituteStudy(studies.Study):
       errors.check_distinct(f'config.substitute.{key}', settings[key])
     registry.check_short_names('config.substitute.attacks', settings.attacks)
     for name in settings.attacks:
-      attack = sweep.make_attack(config, name)
-      if attack.fitted or attack.unit or attack.targeted:
+      made = sweep.make_attack(config, name)
+      if made.fitted or made.unit or made.targeted:
         raise errors.InputError(
           'config.substitute.attacks must be on the waveform of one clip, and '
           f'not targeted, got {name!r}; use fgsm, pgd or their like'
@@ -87,20 +91,28 @@ class SubstituteStudy(studies.Study):
       )
 
   def check_run(self, config: Any) -> None:
-    """Raises errors.InputError at a victim that the run has not."""
+    """Raises errors.InputError at a victim or clips that the run has not."""
     for name in config.substitute.victims:
       if name not in config.models:
         raise errors.InputError(
           'config.substitute.victims must be of the models of the run, '
           f'{", ".join(config.models)}, got {name!r}'
         )
-    for victim in rounds.pairs(config):
-      for name in config.substitute.attacks:
-        if not rounds.epsilons_of(config, name):
-          raise errors.InputError(
-            f'config.substitute.epsilons must name at least one for {name} on '
-            f'{victim}, as config.sweep.epsilons has none but 0'
-          )
+    if not rounds.regimes(config):
+      raise errors.InputError(
+        "config.substitute.corpus must name the corpus of the regime 'corpus', "
+        "got ''; name one, or another of config.substitute.regimes"
+      )
+    if clips.CORPUS in config.substitute.regimes and (
+      not config.substitute.corpus
+    ):
+      logger.info('substitute: no other corpus is named, and none is tried')
+    for name in config.substitute.attacks:
+      if not attacker.epsilons_of(config, name):
+        raise errors.InputError(
+          f'config.substitute.epsilons must name at least one for {name}, as '
+          'the sweep has none but 0'
+        )
 
   def check_devices(self, config: Any) -> None:
     """Raises errors.InputError where devices cannot share a batch."""

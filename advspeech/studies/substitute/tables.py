@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from advspeech import statistics, storage, sweep
-from advspeech.studies.substitute import rounds, trying
+from advspeech.studies.substitute import attacker, rounds, trying
 from advspeech.sweep import rates
 
 Row = dict[str, Any]
@@ -113,7 +113,7 @@ def error_rows(results: rounds.Results, confidence: float) -> Iterator[Row]:
     confidence: Of intervals.
   """
   for point, reached in results.reached.items():
-    natural = results.reached.get(point._replace(arm=rounds.NATURAL))
+    natural = results.reached.get(point._replace(arm=attacker.NATURAL))
     for attack, tried in reached.tried.items():
       wrong = tried.answers != results.labels[:, None, None]
       for e, epsilon in enumerate(results.epsilons[attack]):
@@ -123,7 +123,7 @@ def error_rows(results: rounds.Results, confidence: float) -> Iterator[Row]:
             pair = wrong[:, e, 0], wrong[:, e, s]
             other = _more('excess', pair, results, confidence)
             other['mcnemar_p'] = statistics.mcnemar(*pair).p_value
-          elif natural and point.arm != rounds.NATURAL and point.number:
+          elif natural and point.arm != attacker.NATURAL and point.number:
             theirs = natural.tried[attack].answers[:, e, 0] != results.labels
             pair = wrong[:, e, 0], theirs
             other = _more('over_natural', pair, results, confidence)

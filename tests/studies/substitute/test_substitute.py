@@ -14,6 +14,8 @@ import tiny
 
 from advspeech import (
   claim,
+  corpora,
+  errors,
   input_pipeline,
   parallel,
   preemption,
@@ -21,7 +23,14 @@ from advspeech import (
   storage,
   studies,
 )
-from advspeech.studies.substitute import augmenting, claims, clips, fitting
+from advspeech.studies.substitute import (
+  augmenting,
+  claims,
+  clips,
+  fitting,
+  rounds,
+)
+from configs import paper
 
 SEEDS, ROUNDS, NEW = 4, 2, 6
 QUERIES = (4, 8, 14)  # doubled, and then no more than NEW
@@ -259,6 +268,77 @@ def test_what_is_asked_about_leaves_out_what_is_judged():
     split = splits['validation' if x.startswith('1-') else 'test']
     np.testing.assert_array_equal(other.pcm[i], split.pcm[whole[x]])
     assert other.labels[i] == split.labels[whole[x]]
+
+
+class OnDisk:
+  """Clips that are read when they are needed."""
+
+  def __init__(self, pcm):
+    self.pcm = pcm
+
+  def __getitem__(self, rows):
+    return self.pcm[rows]
+
+  def subset(self, rows):
+    return OnDisk(self.pcm[rows])
+
+
+def test_another_corpus_is_asked_about_where_it_has_the_classes(monkeypatch):
+  tones, where = tiny.tones(9, 5), {}
+  names = np.array([*tiny.CLASSES, 'other'] * 3)
+  corpus = types.SimpleNamespace(
+    **{'ids': tones.ids, 'pcm': OnDisk(tones.pcm), 'starts': tones.starts},
+    **{'num_samples': tones.num_samples, 'speaker': tones.speakers},
+    label=names,
+  )
+  monkeypatch.setattr(
+    corpora, 'read', lambda name, **kw: where.update(kw, name=name) or corpus
+  )
+  config = tiny.get_config()
+  config.task = 'label'
+  named = {'corpus': 'crema_d', 'folder': 'a', 'data_dir': 'b'}
+  config.substitute.update(named)
+  run = types.SimpleNamespace(
+    **{'config': config, 'classes': tiny.CLASSES},
+    data=types.SimpleNamespace(splits=tiny.SPLITS),
+  )
+  found = clips.pool(run, clips.CORPUS, tiny.tones(3, 5), 100)
+  asked = [where[key] for key in ('name', 'folder', 'data_dir')]
+  assert asked == list(named.values())
+  # Not those that are judged, 5-0 to 5-2, nor the class that the run has not.
+  assert set(found.ids) == {'5-3', '5-4', '5-6', '5-7'}
+  for i, name in enumerate(found.ids):
+    row = int(name[2:])
+    np.testing.assert_array_equal(found.pcm[i], tones.pcm[row])
+    assert tiny.CLASSES[found.labels[i]] == names[row]
+
+
+@pytest.mark.parametrize(
+  ('changes', 'words'),
+  [
+    ({'regimes': ('corpus',)}, "must name the corpus of the regime 'corpus'"),
+    ({'victims': ('resnet',)}, "models of the run, wavecnn, .*got 'resnet'"),
+    ({'sweep': (0.0,)}, 'must name at least one for fgsm, as the sweep has'),
+  ],
+)
+def test_a_run_that_cannot_be_asked_is_refused_before_it_begins(changes, words):
+  config = paper.get_config()
+  config.sweep.epsilons = changes.pop('sweep', (0.01,))
+  config.substitute.update(changes)
+  with pytest.raises(errors.InputError, match=words):
+    studies.resolve('substitute').check_run(config)
+
+
+def test_each_model_is_attacked_by_way_of_the_next():
+  config = paper.get_config()
+  config.models = ('wavecnn', 'wavernn', 'wavernn_on_wavecnn')
+  assert rounds.pairs(config) == {
+    'wavecnn': 'wavernn',
+    'wavernn': 'wavernn',
+    'wavernn_on_wavecnn': 'wavecnn',
+  }
+  config.substitute.update({'model': 'wavecnn', 'victims': ('wavernn',)})
+  assert rounds.pairs(config) == {'wavernn': 'wavecnn'}
 
 
 @pytest.mark.parametrize(
