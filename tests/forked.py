@@ -2,9 +2,10 @@
 
   python tests/forked.py
 
-reads a line of JSON a program, `["train", "--workdir=..."]`, and answers each
-with a line: its exit code, and what it wrote to stdout and stderr. Anew for
-each program the imports would take longer than most tests of launchers.
+reads a line of JSON a program, `["train", "--workdir=..."]`, and whether on
+shallow networks (see shallow.py), and answers each with a line: its exit code,
+and what it wrote to stdout and stderr. Anew for each program the imports would
+take longer than most tests of launchers.
 """
 
 import json
@@ -41,10 +42,13 @@ class Server:
     """Ends it."""
     self._process.communicate()
 
-  def launch(self, name: str, *args: str) -> subprocess.CompletedProcess:
+  def launch(
+    self, name: str, *args: str, is_shallow: bool = False
+  ) -> subprocess.CompletedProcess:
     """Runs a launcher to its end."""
     program = [name, *map(str, args)]
-    print(json.dumps(program), file=self._process.stdin, flush=True)
+    asked = json.dumps([program, is_shallow])
+    print(asked, file=self._process.stdin, flush=True)
     answer = json.loads(self._process.stdout.readline())
     return subprocess.CompletedProcess(program, *answer)
 
@@ -75,11 +79,15 @@ if __name__ == '__main__':
   import optax  # noqa: F401
   import orbax.checkpoint  # noqa: F401
   import scipy.stats  # noqa: F401
+  import shallow
   import tensorflow_datasets  # noqa: F401
 
   sys.path[0] = str(ROOT)  # as with python -m
-  program = serve()
-  if program:
+  asked = serve()
+  if asked:
+    program, is_shallow = asked
+    if is_shallow:
+      shallow.set_depths()
     sys.argv = program
     runpy.run_module(
       f'launch.{program[0]}', run_name='__main__', alter_sys=True

@@ -16,7 +16,6 @@ import sys
 import devices
 import forked
 import pytest
-import shallow
 from absl import flags
 from ml_collections import config_flags
 
@@ -46,8 +45,6 @@ TINY = (
   '--config.sweep.num_clips=-1',
   '--config.studies=()',
 )
-# Whose models these start with; the rest is as a user types it.
-SHALLOW = (shallow.__file__,)
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -56,29 +53,19 @@ def server():
     yield server
 
 
-def launch(name, *args, start=('-m',)):
-  return subprocess.run(
-    [sys.executable, *start, f'launch.{name}', *map(str, args)],
-    cwd=ROOT,
-    env=devices.environment(),
-    capture_output=True,
-    text=True,
-    check=False,
-  )
-
-
 @pytest.fixture(scope='module')
-def tiny(espeak_dir, tmp_path_factory):
+def tiny(server, espeak_dir, tmp_path_factory):
   """A run folder that was trained, attacked and reported, and its flags."""
   workdir = tmp_path_factory.mktemp('runs') / 'tiny'
   args = (*TINY, f'--config.data_dir={espeak_dir}', f'--workdir={workdir}')
   # One of its models alone, and what is missing.
-  done = launch('train', *args, '--model=wavernn', '--seed=0', start=SHALLOW)
+  alone = ('--model=wavernn', '--seed=0')
+  done = server.launch('train', *args, *alone, is_shallow=True)
   assert done.returncode == 0, done.stderr
   (workdir / 'train.log').write_text(done.stderr)
   trained = [p.name for p in workdir.iterdir() if p.is_dir()]
   assert trained == ['wavernn-seed0']
-  done = launch('reproduce', *args, start=SHALLOW)
+  done = server.launch('reproduce', *args, is_shallow=True)
   assert done.returncode == 0, done.stderr
   return workdir, args
 
@@ -126,7 +113,9 @@ def modified(folder):
 
 
 @pytest.mark.slow
-def test_studies_of_a_trained_run_become_part_of_its_page(tiny, tmp_path):
+def test_studies_of_a_trained_run_become_part_of_its_page(
+  server, tiny, tmp_path
+):
   run = tmp_path / 'run'
   shutil.copytree(tiny[0], run)
   args = (*tiny[1][:-1], f'--workdir={run}')
@@ -150,12 +139,14 @@ def test_studies_of_a_trained_run_become_part_of_its_page(tiny, tmp_path):
     ('train', all_of_them),
     ('report',),
   ):
-    done = launch(name, *args, *settings, *more, start=SHALLOW)
+    done = server.launch(name, *args, *settings, *more, is_shallow=True)
     assert done.returncode == 0, (name, done.stderr)
     assert 'Traceback' not in done.stderr
   # Nor to study.
   before = modified(run)
-  done = launch('reproduce', *args, *settings, all_of_them, start=SHALLOW)
+  done = server.launch(
+    'reproduce', *args, *settings, all_of_them, is_shallow=True
+  )
   assert done.returncode == 0, done.stderr
   assert modified(run) == before
   assert len(table(run / 'studies' / 'gradients' / 'clips.csv')) > 2
@@ -175,21 +166,23 @@ def test_studies_of_a_trained_run_become_part_of_its_page(tiny, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_model_of_another_task_judges_and_speaks_of_privacy(tiny, tmp_path):
+def test_a_model_of_another_task_judges_and_speaks_of_privacy(
+  server, tiny, tmp_path
+):
   _, args = tiny
   other, run = tmp_path / 'emotion', tmp_path / 'run'
   shutil.copytree(tiny[0], run, ignore=shutil.ignore_patterns('attack'))
-  done = launch(
+  done = server.launch(
     'train',
     *args[:-1],
     f'--workdir={other}',
     '--config.task=emotion',
     "--config.models=('wavecnn',)",
     '--config.seeds=(0,)',
-    start=SHALLOW,
+    is_shallow=True,
   )
   assert done.returncode == 0, done.stderr
-  done = launch(
+  done = server.launch(
     *('study', 'privacy', *args[:-1], f'--workdir={other}'),
     '--config.task=emotion',
     "--config.models=('wavecnn',)",
@@ -200,18 +193,18 @@ def test_a_model_of_another_task_judges_and_speaks_of_privacy(tiny, tmp_path):
     '--config.privacy.num_enrolled=1',
     '--config.privacy.num_fitted=2',
     '--config.privacy.num_clips=4',
-    start=SHALLOW,
+    is_shallow=True,
   )
   assert done.returncode == 0, done.stderr
   found = table(other / 'studies' / 'privacy' / 'privacy.csv')
   assert {row['num_clips'] for row in found} == {'4'}
   assert (other / 'studies' / 'privacy' / 'who.svg').exists()
-  done = launch(
+  done = server.launch(
     'reproduce',
     *args[:-1],
     f'--workdir={run}',
     f"--config.sweep.checkpoints=('{other}/wavecnn-seed0',)",
-    start=SHALLOW,
+    is_shallow=True,
   )
   assert done.returncode == 0, done.stderr
   judges = json.loads((run / 'attack' / 'judges.json').read_text())
@@ -255,7 +248,7 @@ def test_a_second_start_finds_everything_done(server, tiny):
 
 
 @pytest.mark.slow
-def test_reproduce_finishes_what_is_missing_with_the_same_tables(tiny):
+def test_reproduce_finishes_what_is_missing_with_the_same_tables(server, tiny):
   workdir, args = tiny
   path = workdir / 'attack' / 'sweep.csv'
   before = path.read_bytes()
@@ -263,7 +256,7 @@ def test_reproduce_finishes_what_is_missing_with_the_same_tables(tiny):
   for stale in (path, part):
     stale.unlink()
   (workdir / 'report' / 'index.html').unlink()
-  done = launch('reproduce', *args, start=SHALLOW)
+  done = server.launch('reproduce', *args, is_shallow=True)
   assert done.returncode == 0, done.stderr
   assert path.read_bytes() == before
   assert (workdir / 'report' / 'index.html').exists()

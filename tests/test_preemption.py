@@ -205,7 +205,10 @@ READY = "print('ready', flush=True)"
 BODIES = {
   # Nothing of Python's runs, and no lock is let go of, for a minute.
   'native code': f'{READY}; import ctypes; ctypes.CDLL(None).sleep(60)',
-  'no loop': f'{READY}; time.sleep(60)',
+  'no loop': (
+    f'preemption.PATIENCE_S = 0.3; preemption.loops_ask(); {READY}; '
+    'time.sleep(60)'
+  ),
   'a loop': f'{READY}\n  while True: preemption.check()',
   # As XLA's ptxas, which a signal to the group reaches too.
   'a child': (
@@ -227,9 +230,7 @@ BODIES = {
   [
     *((body, signal.SIGTERM, 75) for body in BODIES if body != 'native code'),
     pytest.param('native code', signal.SIGTERM, 75, marks=pytest.mark.slow),
-    # What is waited for is the same whichever signal it was.
-    pytest.param('no loop', signal.SIGHUP, 75, marks=pytest.mark.slow),
-    pytest.param('no loop', signal.SIGINT, 130, marks=pytest.mark.slow),
+    ('no loop', signal.SIGINT, 130),
   ],
 )
 def test_whatever_a_program_does_a_signal_ends_it_with_a_sentence(
