@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from advspeech import storage, sweep
-from advspeech.studies.privacy import attackers, parts
+from advspeech.studies.privacy import attackers, parts, singling
 from advspeech.studies.privacy import design as design_lib
 from advspeech.studies.privacy import points as points_lib
+from advspeech.studies.verification import sides
 from advspeech.studies.verification.sides import ENDS
 
 Row = dict[str, Any]
@@ -47,9 +48,11 @@ PRIVACY_COLUMNS = {
   'threshold': float,
   **{f'frr{end}': float for end in ENDS},
   'chance': float,
+  **{f'linked{end}': float for end in ENDS},
+  'singled_chance': float,
   **{
     f'{name}{end}': float
-    for name in ('linked', 'eer', 'more', 'over_noise', 'uar')
+    for name in ('singled', 'eer', 'more', 'over_noise', 'uar')
     for end in ENDS
   },
   'non_dominated': float,
@@ -180,6 +183,7 @@ def _privacy(results, points, listener, who, speakers, kept, confidence):
     next(e for p, e in zip(points, errors, strict=True) if p.name == name)
     for name in (points_lib.CLEAN, points_lib.NOISE)
   )
+  crowds = singling.draw(listener.own)
   found = []
   for x, error, recall, share in zip(trials, errors, kept, shares, strict=True):
     is_fixed = np.isfinite(x.threshold)
@@ -195,6 +199,7 @@ def _privacy(results, points, listener, who, speakers, kept, confidence):
         ),
         'chance': 1 / speakers.number,
         **speakers.rate('linked', attackers.linked(x), confidence),
+        **_singled(x, crowds, speakers, confidence),
         **error.row('eer', confidence),
         **error.less(clean).row('more', confidence),
         **error.less(noise).row('over_noise', confidence),
@@ -203,3 +208,15 @@ def _privacy(results, points, listener, who, speakers, kept, confidence):
       }
     )
   return found
+
+
+def _singled(trials, crowds, speakers, confidence):
+  """Returns how often a rule of the attacker's is true of one clip alone."""
+  if crowds is None:
+    return {'singled_chance': ''} | {f'singled{end}': '' for end in ENDS}
+  shares = singling.isolated(trials.scores, crowds)
+  names = np.array(speakers.names)[crowds.speakers]
+  return {
+    'singled_chance': singling.chance(crowds),
+    **sides.rate_row('singled', shares, names, names, confidence),
+  }

@@ -205,6 +205,9 @@ def test_clean_clips_are_as_the_models_say(run, folder, privacy, utility):
     np.mean(by_clip == right), abs=1e-4
   )
   assert ignorant['chance'] == 0.125
+  # Two clips of each are tested: one is tried, one sets the threshold.
+  assert ignorant['singled'] > 0.5 > ignorant['singled_chance'] > 0.25
+  assert ignorant['singled_low'] < ignorant['singled'] <= 1
 
 
 def test_speakers_are_hidden_better_than_by_noise(privacy):
