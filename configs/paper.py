@@ -77,8 +77,9 @@ def get_config() -> ml_collections.ConfigDict:
       # again moves, where sums round otherwise), 'verification' (Figure 1: an
       # impostor is accepted), 'privacy' (who speaks is hidden, the emotion
       # stays), 'smoothing' (what no perturbation can change), 'air' (what is
-      # left of an attack in rooms it does not know, simulated) and 'substitute'
-      # (an attacker who knows nothing of the model, and may only ask).
+      # left of an attack in rooms it does not know, simulated), 'substitute'
+      # (an attacker who knows nothing of the model, and may only ask) and
+      # 'queries' (how often it must ask without training a network).
       'studies': ('gradients',),
       'gradients': {
         # Clips that input gradients are studied on, evenly spread over the
@@ -178,6 +179,23 @@ def get_config() -> ml_collections.ConfigDict:
         # Tested clips written as sound under each protection, at the loudest
         # epsilon.
         'num_examples': 2,
+      },
+      # Models of the first seed, asked about every clip by attacks that take no
+      # gradient.
+      'queries': {
+        # 'square' and 'nes' are given scores and stay within `epsilon`;
+        # 'hopskipjump' is given decisions and comes as near as it can.
+        'attacks': ('square', 'nes', 'hopskipjump'),
+        # In any unit, as those of the sweep.
+        'epsilon': '30dbsnr',
+        # Of each clip, by each attack.
+        'num_queries': 1000,
+        # Of hopskipjump, 'l2' or 'linf'.
+        'norm': 'l2',
+        # Validation clips of other classes that hopskipjump tries to begin at.
+        'num_starts': 8,
+        # Clips of the test split, evenly spread over it; -1: all.
+        'num_clips': 48,
       },
       # Randomised smoothing, of models trained with
       # `training.defence.name='gaussian'` and the same size.

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from advspeech import audio, statistics, storage
+from advspeech import audio, input_pipeline, statistics, storage
 from advspeech.statistics import trainings
 from advspeech.studies.air import sending
 from advspeech.studies.air import tables as air_tables
@@ -13,6 +13,9 @@ from advspeech.studies.features import tables as feature_tables
 from advspeech.studies.gradients import summary as summary_lib
 from advspeech.studies.gradients import tables as gradient_tables
 from advspeech.studies.privacy import tables as privacy_tables
+from advspeech.studies.queries import asking
+from advspeech.studies.queries import parts as queries_parts
+from advspeech.studies.queries import tables as queries_tables
 from advspeech.studies.smoothing import tables as smoothing_tables
 from advspeech.studies.substitute import attacker as substitute_attacker
 from advspeech.studies.substitute import rounds as substitute_rounds
@@ -503,6 +506,7 @@ def write_everything_else(folder, classes=CLASSES):
   write_smoothing(folder / 'studies' / 'smoothing')
   write_air(folder / 'studies' / 'air')
   write_substitute(folder / 'studies' / 'substitute')
+  write_queries(folder / 'studies' / 'queries')
 
 
 def write_verification(folder):
@@ -677,6 +681,42 @@ def write_substitute(folder, num_broken=30):
     reached,
   )
   substitute_tables.write(str(folder), results, 0.95)
+
+
+def write_queries(folder):
+  """Writes tables of one model under both kinds of attacks."""
+  folder.mkdir(parents=True)
+  num_clips, counts = 40, (1, 10, 20)
+  place = np.arange(num_clips)
+  zeros = np.zeros(num_clips, np.int32)
+  scores = {
+    ('wavecnn', name): asking.Scores(
+      5.0 - place,
+      np.array(counts)[None] * gain - place[:, None],
+      zeros,
+      zeros + counts[-1],
+    )
+    for name, gain in (('square', 1.5), (asking.NOISE, 0.3))
+  }
+  sizes = np.array([np.inf, 1.0, 0.1])[None, None] * (1 + place[:, None, None])
+  sizes = np.repeat(np.where(place[:, None, None] < 5, 0, sizes), 2, 1)
+  results = queries_parts.Results(
+    input_pipeline.Split(
+      ids=np.array([str(i) for i in place]),
+      pcm=np.zeros((num_clips, 100), np.int16),
+      num_samples=np.full(num_clips, 100),
+      labels=zeros,
+      speakers=np.full(num_clips, ''),
+    ),
+    ('female', 'male'),
+    audio.parse_epsilon('20dbsnr'),
+    np.full(num_clips, 0.1, np.float32),
+    counts,
+    'l2',
+    scores,
+    {'wavecnn': asking.Distances(sizes, zeros + counts[-1])},
+  )
+  queries_tables.write(str(folder), results, 0.95)
 
 
 def write_smoothing(folder):

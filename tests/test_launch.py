@@ -158,8 +158,8 @@ def test_studies_of_a_trained_run_become_part_of_its_page(
   assert {row['num_trials'] for row in judged} == {'4', '8'}
   page = (run / 'report' / 'index.html').read_text()
   # Privacy is of the emotion task; the others have tests of their own:
-  # smoothing, air, substitute.
-  assert page.count('was not run') == 4
+  # smoothing, air, substitute, queries.
+  assert page.count('was not run') == 5
   for name in ('gradients/accumulation', 'features/error_against_snr-seed0'):
     assert f'href="../studies/{name}.svg"' in page
     assert (run / 'studies' / f'{name}.svg').exists()

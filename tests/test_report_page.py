@@ -75,6 +75,7 @@ def test_every_stage_that_was_not_run_is_named_with_how_to_run_it(plain):
     'python -m launch.study privacy',
     'python -m launch.study smoothing',
     'python -m launch.study substitute',
+    'python -m launch.study queries',
     'config.sweep.transforms',
     'config.sweep.masks',
     'config.sweep.num_quality_clips',
@@ -96,8 +97,8 @@ def test_what_was_run_is_shown_and_nothing_is_said_to_be_missing(full):
   assert full.text.count('+25.0 [10.0, 10.0]') == 2 * 2
   alts = [image['alt'] for image in full.all('img')]
   # Figure 6 and by class, twice 7, transfer, gradients, features,
-  # rounding, verification, privacy, smoothing, air, substitute.
-  assert len(alts) == 1 + 1 + 2 + 1 + 7 + 3 + 1 + 2 + 2 + 1 + 2 + 1
+  # rounding, verification, privacy, smoothing, air, substitute, queries.
+  assert len(alts) == 1 + 1 + 2 + 1 + 7 + 3 + 1 + 2 + 2 + 1 + 2 + 1 + 2
   assert all(len(alt) > 40 for alt in alts)
 
 
@@ -216,7 +217,7 @@ def test_every_image_and_sound_loads_and_the_console_is_silent(opened):
   images = page.execute_script(
     'return [...document.images].map((i) => [i.complete, i.naturalWidth])'
   )
-  assert len(images) == 24
+  assert len(images) == 26
   assert all(complete and width > 100 for complete, width in images)
   durations = page.execute_async_script("""
     const done = arguments[0];

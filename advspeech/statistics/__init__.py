@@ -1,6 +1,6 @@
 """Intervals on rates and means, and tests on pairs of rates.
 
-Kinds of chance, a module each: which clips were drawn (`rates`,
+Kinds of chance, a module each: which clips were drawn (`rates`, `medians`,
 `bootstrap`, `pairs`), whose voices they are (`clusters`, and `trials`, which
 have a speaker on either side), and which training of the network it was
 (`trainings`). `verification` has the rates of a speaker verifier. SciPy is
@@ -19,6 +19,7 @@ from advspeech.statistics.curves import (
   off_line_p,
   turn,
 )
+from advspeech.statistics.medians import median_interval
 from advspeech.statistics.pairs import (
   McNemar,
   mcnemar,
@@ -36,6 +37,7 @@ __all__ = [
   'cluster_bootstrap_p',
   'clustered_wilson_interval',
   'mcnemar',
+  'median_interval',
   'off_line_p',
   'paired_difference_interval',
   'square_and_add',

@@ -22,6 +22,7 @@ NAMES = (
   'smoothing',
   'air',
   'substitute',
+  'queries',
 )
 
 

@@ -339,3 +339,19 @@ def test_scipy_is_not_imported_before_it_is_needed():
     "assert not any(m.startswith('scipy') for m in sys.modules)"
   )
   subprocess.run([sys.executable, '-c', code], check=True)
+
+
+def test_a_median_lies_between_values_as_often_as_promised():
+  rng = np.random.default_rng(0)
+  for num in (6, 15, 48):
+    drawn = rng.normal(size=(2000, num))
+    ends = np.array([statistics.median_interval(x) for x in drawn])
+    held = ((ends[:, 0] <= 0) & (ends[:, 1] >= 0)).mean()
+    assert 0.94 < held < 0.985
+  assert statistics.median_interval(range(5)) == (-math.inf, math.inf)
+  assert statistics.median_interval(range(6)) == (0, 5)
+  # Of ten the binomial tail of one or none is 1.1 %.
+  values = [-math.inf, *range(9)]
+  assert statistics.median_interval(values) == (0, 7)
+  with pytest.raises(ValueError, match='with 1 nan'):
+    statistics.median_interval([0.0, math.nan])

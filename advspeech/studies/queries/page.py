@@ -1,0 +1,48 @@
+"""What the study shows on the page."""
+
+from advspeech import figures as house
+from advspeech import section
+from advspeech.studies.queries import asking, figures
+
+
+def figure_list(results: section.Results) -> list[section.Figure]:
+  """Returns the figures of what was asked."""
+  found = []
+  if results.table('errors'):
+    found.append(
+      section.Figure(
+        'errors',
+        lambda: figures.errors(results),
+        'Error rate against the number of queries of each clip, of attacks '
+        'that are given scores, a panel for each model, beside random signs of '
+        'the same size.',
+        'What so many queries reach, all from one run of each attack. Grey: as '
+        'many queries spent on random signs of the same size.',
+      )
+    )
+  if results.table('distances'):
+    found.append(
+      section.Figure(
+        'distances',
+        lambda: figures.distances(results),
+        'Median signal-to-noise ratio of the nearest clip that is judged wrong '
+        'against the number of queries, a line for each model.',
+        'How quiet a change becomes to an attacker who sees decisions alone. '
+        'Higher is quieter.',
+      )
+    )
+  return found
+
+
+def make(results: section.Results) -> section.Section:
+  """Returns the section."""
+  return section.of_package(
+    'advspeech.studies.queries',
+    {
+      'rows': results.table('errors'),
+      'distances': results.table('distances'),
+      'settings': results.config['queries'],
+      'model_title': house.model_name,
+      'noise': asking.NOISE,
+    },
+  )
