@@ -22,6 +22,8 @@ def test_bfloat16_reaches_the_accuracy_of_float32(espeak_dir, tmp_path):
         *(sys.executable, '-m', 'launch.train', f'--workdir={folder}'),
         *('--model=wavecnn', '--seed=0', f'--config.data_dir={espeak_dir}'),
         f'--config.training.precision={precision}',
+        '--config.clip_s=0.8',
+        '--config.training.learning_rate=0.004',
       ],
       env={
         **os.environ,
