@@ -75,12 +75,17 @@ def order(ids: Sequence[str], seed: int, number: int) -> np.ndarray:
     seed: Of everything random.
     number: Of the order.
   """
-  keys = randomness.clip_keys(jax.random.key(seed), randomness.id_words(ids))
-  keys = jax.vmap(jax.random.fold_in, (0, None))(
-    randomness.stream(keys, 'queries'), number
-  )
-  drawn = np.asarray(jax.vmap(jax.random.uniform)(keys))
-  return np.lexsort((np.asarray(ids), drawn))
+  drawn = _drawn(randomness.id_words(ids), np.uint32(seed), np.uint32(number))
+  return np.lexsort((np.asarray(ids), np.asarray(drawn)))
+
+
+@jax.jit
+def _drawn(words, seed, number):
+  """Returns a number from 0 to 1 a clip."""
+  keys = randomness.clip_keys(jax.random.key(seed), words)
+  keys = randomness.stream(keys, 'queries')
+  keys = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
+  return jax.vmap(jax.random.uniform)(keys)
 
 
 def joined(
