@@ -19,6 +19,8 @@ from advspeech.audio import (
   LSB_PER_UNIT,
   SAMPLE_RATE_HZ,
   SILENCE,
+  masking_threshold,
+  psychoacoustics,
 )
 
 # 30 ms.
@@ -28,6 +30,8 @@ SEGMENT_RANGE_DB = (-10.0, 35.0)
 DYNAMIC_RANGE_DB = 40.0
 # 384 ms, what one of STOI's correlations is taken over.
 STOI_SAMPLES = 6144
+# What rounding may add to a power at its threshold, .01 dB.
+_TOLERANCE = 10**0.001
 # 32 ms, half overlapped.
 FRAME_SAMPLES, HOP_SAMPLES = 512, 256
 
@@ -114,6 +118,34 @@ def log_spectral_distance_db(
   distance = jnp.sqrt(jnp.mean(difference**2, -1))
   recorded = mask[:, at].min(-1)
   return jnp.sum(recorded * distance, -1) / jnp.sum(recorded, -1)
+
+
+@jax.jit
+def unmasked_share(
+  audio: jax.Array, noisy: jax.Array, mask: jax.Array
+) -> jax.Array:
+  """Returns the share of a perturbation's cells that its clip does not mask.
+
+  Cells of time and frequency whose magnitude is above the masking threshold
+  (`audio.masking_threshold`), of frames that hold recorded samples, [batch];
+  NaN for a clip without any.
+
+  Args:
+    audio: [batch, time] clean clips in model range.
+    noisy: [batch, time] the same clips, perturbed.
+    mask: [batch, time], 1 on recorded samples, 0 on padding.
+  """
+
+  def share(rows):  # one clip at a time: spectra are four times its size
+    clean, perturbed, recorded = (x[None] for x in rows)
+    spectrum = psychoacoustics.analyse(perturbed - clean)
+    allowed = masking_threshold(clean) ** 2
+    above = psychoacoustics.power(spectrum) > allowed * _TOLERANCE
+    counts = psychoacoustics.holds(recorded)[..., None]
+    num_cells = counts.sum() * above.shape[-1]
+    return jnp.sum(above & counts) / num_cells
+
+  return jax.lax.map(share, (audio, noisy, mask))
 
 
 def stoi(audio: np.ndarray, noisy: np.ndarray, mask: np.ndarray) -> Scores:

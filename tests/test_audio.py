@@ -316,6 +316,18 @@ def test_epsilon_is_given_in_the_unit_its_user_thinks_in(
   assert audio.parse_epsilon(epsilon.text) == epsilon
 
 
+def test_an_epsilon_of_masking_is_taken_where_thresholds_are_alone():
+  epsilon = audio.parse_epsilon('-6 dBmask', masking=True)
+  assert epsilon == audio.Epsilon(-6.0, 'dbmask', '-6dbmask')
+  radii = epsilon.radii(jnp.ones(2), jnp.array([0.1, 0.0]))
+  np.testing.assert_allclose(radii, [0.1 * 10**-0.3, 0], rtol=1e-6)
+  assert epsilon.same() != audio.parse_epsilon('-6dbsnr').same()
+  with pytest.raises(errors.InputError, match="'0dbmask' is a masking thresh"):
+    audio.parse_epsilon('0dbmask')
+  with pytest.raises(ValueError, match='give masking_rms'):
+    epsilon.radii(jnp.ones(2))
+
+
 @pytest.mark.parametrize('unit', ['fs', 'lsb', 'dbfs'])
 def test_units_of_epsilon_are_those_of_the_table(unit):
   value = audio.amplitude_units(0.02)[f'epsilon_{unit}']

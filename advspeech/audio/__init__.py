@@ -43,6 +43,11 @@ from advspeech.audio.files import (
   read_as_heard,
   save,
 )
+from advspeech.audio.psychoacoustics import (
+  Masking,
+  masking_rms,
+  masking_threshold,
+)
 
 __all__ = [
   'CLIPPED',
@@ -57,12 +62,15 @@ __all__ = [
   'ClipShape',
   'Epsilon',
   'Heard',
+  'Masking',
   'amplitude_units',
   'from_full_scale',
   'from_pcm',
   'is_silent',
   'load',
   'load_clip',
+  'masking_rms',
+  'masking_threshold',
   'normalize_peak',
   'pad_or_trim',
   'parse_epsilon',

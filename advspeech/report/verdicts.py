@@ -51,7 +51,7 @@ class Point(NamedTuple):
 
   target: str
   way: Way
-  epsilon: tuple[bool, float]
+  epsilon: tuple[str, float]
 
 
 class Size(NamedTuple):
@@ -126,9 +126,9 @@ def with_strongest(verdicts: Verdicts, names: Collection[str]) -> Verdicts:
   return dataclasses.replace(verdicts, wrong=found, joined=frozenset(names))
 
 
-def same(epsilon: str | float) -> tuple[bool, float]:
+def same(epsilon: str | float) -> tuple[str, float]:
   """Returns what tells an epsilon from others, in whatever unit it is."""
-  return audio.parse_epsilon(epsilon).same()
+  return audio.parse_epsilon(epsilon, masking=True).same()
 
 
 def of_run(run: run_lib.Run) -> Verdicts | None:
