@@ -23,6 +23,7 @@ def apgd(
   mask: jax.Array | None = None,
   band: jax.Array | None = None,
   bounds: tuple[float, float] = (0.0, 1.0),
+  ceiling: constraints.Ceiling | None = None,
   epsilons_at_once: int | None = None,
 ) -> jax.Array:
   """Returns Auto-PGD examples, [num_epsilons, batch, time].
@@ -42,12 +43,13 @@ def apgd(
     epsilons: [num_epsilons] radii in `norm` of a whole clip, in the unit of
       `audio`, or [num_epsilons, batch] with a radius a clip.
     keys: [batch] typed PRNG keys, one a clip.
-    norm: 'linf' or 'l2'.
+    norm: 'linf', 'l2' or 'ceiling'.
     num_steps: Gradients a restart, after the first.
     num_restarts: Random starts.
     mask: [batch, time] or None; samples with 0 stay bit for bit as they are.
     band: [time // 2 + 1] or None; see `band_weights`.
     bounds: Smallest and largest legal sample.
+    ceiling: What epsilons are multiples of, for that norm.
     epsilons_at_once: Epsilons that share the memory; None for one at a time.
 
   Raises:
@@ -55,7 +57,7 @@ def apgd(
       `keys`, `mask` or `band` has a shape that does not go with `audio`.
   """
   audio = jnp.asarray(audio)
-  threat = constraints.Threat(norm, mask, band, bounds)
+  threat = constraints.Threat(norm, mask, band, bounds, ceiling)
   threat.check(audio)
   arguments.check_keys(keys, audio)
   arguments.check_counts(num_steps=num_steps, num_restarts=num_restarts)

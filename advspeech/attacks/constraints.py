@@ -5,7 +5,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-NORMS = ('linf', 'l2')
+from advspeech.attacks import ceiling as ceiling_lib
+from advspeech.attacks.ceiling import Ceiling
+
+NORMS = ('linf', 'l2', 'ceiling')
 
 
 class Threat(NamedTuple):
@@ -15,28 +18,39 @@ class Threat(NamedTuple):
   as they are, and the mask's edges leak out of the band.
 
   Attributes:
-    norm: 'linf' or 'l2', the norm of a whole clip that epsilon bounds.
+    norm: 'linf' or 'l2', the norm of a whole clip that epsilon bounds; or
+      'ceiling', by which epsilon is a multiple of a limit for each cell of the
+      perturbation's spectrum.
     mask: [batch, time] or None; 1 on samples that may change.
     band: [time // 2 + 1] or None; 1 on bins of the real FFT over a whole clip
       that a perturbation may have, 0 on the others (see `band_weights`).
     bounds: Smallest and largest legal sample. They come last and clip in time,
-      which leaks out of the band wherever they bite.
+      which leaks out of the band wherever they bite. Under a ceiling they come
+      first, and it holds.
+    ceiling: Of the clips, for that norm; None for the others.
   """
 
   norm: str = 'linf'
   mask: jax.Array | None = None
   band: jax.Array | None = None
   bounds: tuple[float, float] = (0.0, 1.0)
+  ceiling: Ceiling | None = None
 
   def check(self, audio: jax.Array) -> None:
     """Refuses a norm, a mask or a band that cannot belong to the clips.
 
     Raises:
-      ValueError: If `norm` is unknown, `audio` is not [batch, time], `mask`
-        and `audio` differ in shape, or `band` is not [time // 2 + 1].
+      ValueError: If `norm` is unknown, a ceiling lacks or is one too many,
+        `audio` is not [batch, time], `mask` and `audio` differ in shape, or
+        `band` is not [time // 2 + 1].
     """
     if self.norm not in NORMS:
       raise ValueError(f'norm must be one of {NORMS}, got {self.norm!r}')
+    if (self.norm == 'ceiling') != (self.ceiling is not None):
+      raise ValueError(
+        "norm must be 'ceiling' if there is a ceiling and only then, got "
+        f'{self.norm!r} and {"none" if self.ceiling is None else "one"}'
+      )
     if audio.ndim != 2:
       raise ValueError(
         f'audio must be [batch, time], got shape {audio.shape}; wrap a single '
@@ -61,7 +75,8 @@ class Threat(NamedTuple):
 
     The sign of the gradient for the max-norm, the gradient over its length for
     L2; 0 where the gradient is 0. In a band, the sign has overtones outside,
-    so the band's part of it is taken and scaled back to max-norm 1.
+    so the band's part of it is taken and scaled back to max-norm 1. Under a
+    ceiling every cell in the gradient's phase, and the norm is about 1.
 
     Args:
       gradient: [batch, time] of each clip's loss.
@@ -69,6 +84,8 @@ class Threat(NamedTuple):
     gradient = masked(gradient, self.mask)
     if self.band is not None:
       gradient = in_band(gradient, self.band)
+    if self.norm == 'ceiling':
+      return self.restrict(ceiling_lib.steepest(self.ceiling, gradient))
     if self.norm == 'l2':
       return unit(masked(gradient, self.mask), 'l2')
     if self.band is None:
@@ -82,13 +99,21 @@ class Threat(NamedTuple):
 
     Band and mask, then the ball, then the bounds. Without a band this is the
     nearest point of the max-norm ball, sample by sample; with one, or in L2,
-    the whole perturbation is scaled down, which keeps it in its band.
+    the whole perturbation is scaled down, which keeps it in its band. Under a
+    ceiling its cells are cut down, see `ceiling.project`.
 
     Args:
       audio: [batch, time] clean clips.
       perturbation: [batch, time].
       epsilon: [batch] radii, one a clip.
     """
+    if self.norm == 'ceiling':
+      return ceiling_lib.project(
+        self.ceiling,
+        perturbation,
+        epsilon,
+        lambda x: self._within_bounds(audio, self.restrict(x)),
+      )
     perturbation = self.restrict(perturbation)
     if self.norm == 'linf' and self.band is None:
       radius = epsilon[:, None]
@@ -98,6 +123,9 @@ class Threat(NamedTuple):
       outside = size > epsilon
       scale = jnp.where(outside, epsilon / jnp.where(outside, size, 1), 1)
       perturbation = perturbation * scale[:, None]
+    return self._within_bounds(audio, perturbation)
+
+  def _within_bounds(self, audio, perturbation):
     low, high = self.bounds
     return jnp.where(
       perturbation == 0, 0, jnp.clip(perturbation, low - audio, high - audio)
@@ -113,7 +141,8 @@ class Threat(NamedTuple):
     """Returns random allowed perturbations, [batch, time].
 
     Uniform in the ball. In a band, the band's part of noise that is uniform
-    (max-norm) or has a uniform direction (L2), scaled into the ball.
+    (max-norm) or has a uniform direction (L2), scaled into the ball. Under a
+    ceiling noise that fills a uniform share of it.
 
     Args:
       keys: [batch] typed PRNG keys, one a clip.
@@ -121,7 +150,10 @@ class Threat(NamedTuple):
       epsilon: [batch] radii.
     """
     num_samples, dtype = audio.shape[-1], audio.dtype
-    if self.norm == 'linf':
+    if self.norm == 'ceiling':
+      share = _uniform(keys, dtype)
+      noise = share[:, None] * self.steepest(normal(keys, audio))
+    elif self.norm == 'linf':
       noise = jax.vmap(
         lambda key: jax.random.uniform(
           key, (num_samples,), dtype, minval=-1.0, maxval=1.0
@@ -132,10 +164,7 @@ class Threat(NamedTuple):
       dimension = jnp.full(audio.shape[:1], num_samples, dtype)
       if self.mask is not None:
         dimension = jnp.maximum((self.mask > 0).sum(-1).astype(dtype), 1)
-      u = jax.vmap(
-        lambda key: jax.random.uniform(jax.random.fold_in(key, 1), (), dtype)
-      )(keys)
-      noise = noise * (u ** (1 / dimension))[:, None]
+      noise = noise * (_uniform(keys, dtype) ** (1 / dimension))[:, None]
     return self.project(audio, epsilon[:, None] * noise, epsilon)
 
 
@@ -253,6 +282,13 @@ def unit(x: jax.Array, norm: str) -> jax.Array:
     return x
   length = norm_of(x, 'l2')[..., None]
   return x / jnp.where(length == 0, 1, length)
+
+
+def _uniform(keys, dtype):
+  """Returns a number in [0, 1) of each clip's key, [batch]."""
+  return jax.vmap(
+    lambda key: jax.random.uniform(jax.random.fold_in(key, 1), (), dtype)
+  )(keys)
 
 
 def normal(keys, audio):

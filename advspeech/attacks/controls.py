@@ -8,6 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from advspeech.attacks import arguments, constraints
+from advspeech.attacks.ceiling import radius_of
+
+_FREE = (-jnp.inf, jnp.inf)
 
 
 def random_sign_like(
@@ -16,11 +19,14 @@ def random_sign_like(
   *,
   mask: jax.Array | None = None,
   band: jax.Array | None = None,
+  ceiling: constraints.Ceiling | None = None,
 ) -> jax.Array:
   """Returns random signs of the perturbation's max-norm, of its shape.
 
   They have the L2 norm of FGSM too, and nothing of its direction. In a band it
-  is the band's part of them that has this max-norm, as FGSM's does.
+  is the band's part of them that has this max-norm, as FGSM's does. Under a
+  ceiling their spectrum is brought to it cell by cell, and their radius there
+  is at most the perturbation's.
 
   Args:
     keys: [batch] typed PRNG keys, one a clip: its signs are the same for every
@@ -28,6 +34,7 @@ def random_sign_like(
     perturbation: [..., batch, time], of one or of many epsilons.
     mask: [batch, time] or None; samples with 0 get 0.
     band: [time // 2 + 1] or None; see `band_weights`.
+    ceiling: Of the clips, if their perturbations were made under one.
 
   Raises:
     ValueError: If `mask` is not [batch, time], or `keys` not [batch].
@@ -36,6 +43,14 @@ def random_sign_like(
   signs = jax.vmap(
     lambda key: jax.random.rademacher(key, clips.shape[1:], clips.dtype)
   )(keys)
+  if ceiling is not None:
+    threat = constraints.Threat('ceiling', mask, band, _FREE, ceiling)
+    noise = threat.project(
+      jnp.zeros_like(clips),
+      threat.steepest(signs),
+      jnp.ones(len(clips), clips.dtype),
+    )
+    return _scaled(noise, _radii_of(ceiling, perturbation))
   signs = constraints.Threat(mask=mask, band=band).restrict(signs)
   if band is not None:
     signs = constraints.unit(signs, 'linf')
@@ -113,6 +128,14 @@ def shuffled(
   part = jnp.where(movable, constraints.in_band(moved, band), 0)
   size = constraints.norm_of(perturbation, 'l2')[..., None]
   return size * constraints.unit(part, 'l2')
+
+
+def _radii_of(ceiling, perturbation):
+  """Returns radii under a ceiling, [..., batch]."""
+  leading = perturbation.shape[:-2]
+  flat = perturbation.reshape(-1, *perturbation.shape[-2:])
+  radii = jax.lax.map(lambda x: radius_of(ceiling, x), flat)
+  return radii.reshape(*leading, -1)
 
 
 def _clips(keys, perturbation):

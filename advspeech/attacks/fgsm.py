@@ -20,8 +20,11 @@ def fgsm(
   mask: jax.Array | None = None,
   band: jax.Array | None = None,
   bounds: tuple[float, float] = (0.0, 1.0),
+  ceiling: constraints.Ceiling | None = None,
 ) -> jax.Array:
   """Returns FGSM examples for every epsilon, [num_epsilons, batch, time].
+
+  Under a ceiling the sign is taken of every cell of the gradient's spectrum.
 
   Args:
     loss_fn: Maps audio [batch, time] to losses [batch]; a clip's loss must not
@@ -32,11 +35,16 @@ def fgsm(
     mask: [batch, time] or None; samples with 0 stay bit for bit as they are.
     band: [time // 2 + 1] or None; see `band_weights`.
     bounds: Smallest and largest legal sample.
+    ceiling: What epsilons are multiples of, in place of the max-norm.
 
   Raises:
     ValueError: If `epsilons`, `mask` or `band` has a shape that does not go
       with `audio`.
   """
+  if ceiling is not None:
+    threat = constraints.Threat('ceiling', mask, band, bounds, ceiling)
+    direction = steepest(threat, loss_fn, audio)
+    return perturb_within(threat, audio, direction, epsilons)
   direction = gradient_sign(loss_fn, audio, mask=mask, band=band)
   return perturb(audio, direction, epsilons, bounds=bounds)
 
@@ -96,7 +104,7 @@ def gradient_sign(
     ValueError: If `mask` and `audio` differ in shape, or `band` is not
       [time // 2 + 1].
   """
-  direction = _steepest('linf', loss_fn, audio, mask, band)
+  direction = steepest(constraints.Threat('linf', mask, band), loss_fn, audio)
   return direction.astype(jnp.int8) if band is None else direction
 
 
@@ -119,12 +127,25 @@ def unit_gradient(
     ValueError: If `mask` and `audio` differ in shape, or `band` is not
       [time // 2 + 1].
   """
-  return _steepest('l2', loss_fn, audio, mask, band)
+  return steepest(constraints.Threat('l2', mask, band), loss_fn, audio)
 
 
-def _steepest(norm, loss_fn, audio, mask, band):
+def steepest(
+  threat: constraints.Threat,
+  loss_fn: Callable[[jax.Array], jax.Array],
+  audio: jax.Array,
+) -> jax.Array:
+  """Returns the direction of one step at the clean clips, [batch, time].
+
+  Args:
+    threat: Which steps are of norm 1.
+    loss_fn: As for `fgsm`.
+    audio: [batch, time] clean clips.
+
+  Raises:
+    ValueError: As of `Threat.check`.
+  """
   audio = jnp.asarray(audio)
-  threat = constraints.Threat(norm, mask, band)
   threat.check(audio)
   return threat.steepest(jax.grad(lambda a: loss_fn(a).sum())(audio))
 
@@ -155,3 +176,31 @@ def perturb(
   radii = arguments.radii(epsilons, audio)
   step = radii[:, :, None] * direction.astype(audio.dtype)[None]
   return constraints.add(audio, step, bounds=bounds)
+
+
+def perturb_within(
+  threat: constraints.Threat,
+  audio: jax.Array,
+  direction: jax.Array,
+  epsilons: jax.Array,
+) -> jax.Array:
+  """Returns clips a step on and projected, [num_epsilons, batch, time].
+
+  For a direction that may leave the ball, as under a ceiling.
+
+  Args:
+    threat: Which balls.
+    audio: [batch, time] clean clips.
+    direction: [batch, time], from `steepest`.
+    epsilons: As for `perturb`.
+
+  Raises:
+    ValueError: If `epsilons` is neither.
+  """
+  audio = jnp.asarray(audio)
+
+  def one(radius):
+    step = radius[:, None] * direction
+    return threat.add(audio, threat.project(audio, step, radius))
+
+  return jax.lax.map(one, arguments.radii(epsilons, audio))

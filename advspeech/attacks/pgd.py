@@ -22,6 +22,7 @@ def pgd(
   mask: jax.Array | None = None,
   band: jax.Array | None = None,
   bounds: tuple[float, float] = (0.0, 1.0),
+  ceiling: constraints.Ceiling | None = None,
   epsilons_at_once: int | None = None,
 ) -> jax.Array:
   """Returns PGD examples (Madry et al. 2018), [num_epsilons, batch, time].
@@ -36,7 +37,7 @@ def pgd(
     epsilons: [num_epsilons] radii in `norm` of a whole clip, in the unit of
       `audio`, or [num_epsilons, batch] with a radius a clip.
     keys: [batch] typed PRNG keys, one a clip.
-    norm: 'linf' or 'l2'.
+    norm: 'linf', 'l2' or 'ceiling'.
     num_steps: Gradients a restart.
     relative_step: Step over epsilon; None for 2.5 / num_steps, which can cross
       the ball (Madry et al.).
@@ -46,6 +47,7 @@ def pgd(
     mask: [batch, time] or None; samples with 0 stay bit for bit as they are.
     band: [time // 2 + 1] or None; see `band_weights`.
     bounds: Smallest and largest legal sample.
+    ceiling: What epsilons are multiples of, for that norm.
     epsilons_at_once: Epsilons that share the memory; None for one at a time.
 
   Raises:
@@ -53,7 +55,7 @@ def pgd(
       `keys`, `mask` or `band` has a shape that does not go with `audio`.
   """
   audio = jnp.asarray(audio)
-  threat = constraints.Threat(norm, mask, band, bounds)
+  threat = constraints.Threat(norm, mask, band, bounds, ceiling)
   threat.check(audio)
   arguments.check_keys(keys, audio)
   arguments.check_counts(num_steps=num_steps, num_restarts=num_restarts)
@@ -95,6 +97,7 @@ def bim(
   mask: jax.Array | None = None,
   band: jax.Array | None = None,
   bounds: tuple[float, float] = (0.0, 1.0),
+  ceiling: constraints.Ceiling | None = None,
   epsilons_at_once: int | None = None,
 ) -> jax.Array:
   """Returns examples of iterated FGSM or FGM, [num_epsilons, batch, time].
@@ -105,12 +108,13 @@ def bim(
     loss_fn: As for `pgd`.
     audio: [batch, time] clean clips.
     epsilons: As for `pgd`.
-    norm: 'linf' or 'l2'.
+    norm: 'linf', 'l2' or 'ceiling'.
     num_steps: Gradients.
     relative_step: Step over epsilon; None for 1 / num_steps.
     mask: As for `pgd`.
     band: As for `pgd`.
     bounds: As for `pgd`.
+    ceiling: As for `pgd`.
     epsilons_at_once: As for `pgd`.
 
   Raises:
@@ -120,7 +124,7 @@ def bim(
     loss_fn,
     audio,
     epsilons,
-    constraints.Threat(norm, mask, band, bounds),
+    constraints.Threat(norm, mask, band, bounds, ceiling),
     num_steps,
     relative_step,
     None,
@@ -140,6 +144,7 @@ def mi_fgsm(
   mask: jax.Array | None = None,
   band: jax.Array | None = None,
   bounds: tuple[float, float] = (0.0, 1.0),
+  ceiling: constraints.Ceiling | None = None,
   epsilons_at_once: int | None = None,
 ) -> jax.Array:
   """Returns MI-FGSM examples, [num_epsilons, batch, time].
@@ -151,13 +156,14 @@ def mi_fgsm(
     loss_fn: As for `pgd`.
     audio: [batch, time] clean clips.
     epsilons: As for `pgd`.
-    norm: 'linf' or 'l2'.
+    norm: 'linf', 'l2' or 'ceiling'.
     num_steps: Gradients.
     relative_step: Step over epsilon; None for 1 / num_steps.
     decay: Of the gradients before, a step; 0 is BIM.
     mask: As for `pgd`.
     band: As for `pgd`.
     bounds: As for `pgd`.
+    ceiling: As for `pgd`.
     epsilons_at_once: As for `pgd`.
 
   Raises:
@@ -167,7 +173,7 @@ def mi_fgsm(
     loss_fn,
     audio,
     epsilons,
-    constraints.Threat(norm, mask, band, bounds),
+    constraints.Threat(norm, mask, band, bounds, ceiling),
     num_steps,
     relative_step,
     decay,

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from advspeech.attacks.ceiling import Ceiling
 from advspeech.attacks.constraints import add, masked
 from advspeech.attacks.losses import (
   cross_entropy,
@@ -32,6 +33,7 @@ class Problem(NamedTuple):
       there is one draw, that of `logits_fn`.
     num_draws: From 0, over which loss and margin are averaged: the expectation
       over transformations of Athalye et al. (2018).
+    ceiling: Of the clips, if radii are multiples of it and no norms; None else.
   """
 
   audio: jax.Array
@@ -44,6 +46,7 @@ class Problem(NamedTuple):
   bounds: tuple[float, float]
   drawn_logits_fn: Callable[[jax.Array, jax.Array], jax.Array] | None = None
   num_draws: int = 1
+  ceiling: Ceiling | None = None
 
   def loss_fn(self, audio: jax.Array) -> jax.Array:
     """Returns the cross entropy to ascend, [batch]."""
@@ -102,6 +105,7 @@ class Attack(NamedTuple):
     counts: Steps, restarts and queries, of an iterative attack: what else tells
       it from others of its name.
     title: What figures call it; '' for its name.
+    under_ceiling: Whether it keeps to `Problem.ceiling` where there is one.
   """
 
   norm: str
@@ -114,6 +118,7 @@ class Attack(NamedTuple):
   apply: Callable[[Problem, Any, jax.Array], jax.Array]
   counts: tuple[int, ...] = ()
   title: str = ''
+  under_ceiling: bool = False
 
 
 def from_function(
@@ -123,6 +128,7 @@ def from_function(
   iterative: bool = False,
   in_band: bool = False,
   title: str = '',
+  under_ceiling: bool = False,
 ) -> Attack:
   """Returns an attack of the user's own.
 
@@ -134,6 +140,7 @@ def from_function(
       fewer epsilons.
     in_band: Whether it keeps to `problem.band`.
     title: What figures call it.
+    under_ceiling: Whether it keeps to `problem.ceiling` where that is not None.
   """
 
   def apply(problem, prepared, radii):
@@ -150,6 +157,7 @@ def from_function(
     prepare_nothing,
     apply,
     title=title or getattr(attack_fn, 'title', ''),
+    under_ceiling=under_ceiling,
   )
 
 

@@ -10,9 +10,15 @@ from typing import Any, NamedTuple
 
 import jax
 
-from advspeech.attacks import feature_level
+from advspeech.attacks import constraints, feature_level
 from advspeech.attacks.apgd import apgd
-from advspeech.attacks.fgsm import gradient_sign, perturb, unit_gradient
+from advspeech.attacks.fgsm import (
+  gradient_sign,
+  perturb,
+  perturb_within,
+  steepest,
+  unit_gradient,
+)
 from advspeech.attacks.nes import nes
 from advspeech.attacks.pgd import bim, mi_fgsm, pgd
 from advspeech.attacks.problem import Attack, Problem, prepare_nothing
@@ -101,6 +107,7 @@ def make(
     prepare,
     apply,
     tuple(counts) if iterative else (),
+    under_ceiling=norm == 'linf' and base not in _BY_QUERIES,
   )
 
 
@@ -129,8 +136,13 @@ class _Counts(NamedTuple):
   num_queries: int
 
 
-def _limits(problem):
-  return {'mask': problem.mask, 'band': problem.band, 'bounds': problem.bounds}
+def _limits(problem, norm):
+  """Returns what a perturbation must keep to, by the names attacks have it."""
+  limits = {'mask': problem.mask, 'band': problem.band}
+  limits |= {'bounds': problem.bounds, 'norm': norm}
+  if problem.ceiling is not None:
+    limits |= {'norm': 'ceiling', 'ceiling': problem.ceiling}
+  return limits
 
 
 def _add_learnt(problem, direction, radii):
@@ -184,11 +196,17 @@ def _single(norm, direction_fn):
   """Makes an attack that takes one step along one gradient."""
 
   def prepare(problem):
+    if problem.ceiling is not None:
+      threat = constraints.Threat(**_limits(problem, norm))
+      return steepest(threat, problem.loss_fn, problem.audio)
     return direction_fn(
       problem.loss_fn, problem.audio, mask=problem.mask, band=problem.band
     )
 
   def apply(problem, direction, radii):
+    if problem.ceiling is not None:
+      threat = constraints.Threat(**_limits(problem, norm))
+      return perturb_within(threat, problem.audio, direction, radii[None])[0]
     return perturb(
       problem.audio, direction, radii[None], bounds=problem.bounds
     )[0]
@@ -208,9 +226,9 @@ def _iterated(norm, attack_fn):
   def maker(counts):
     def apply(problem, nothing, radii):
       del nothing
-      return attack_fn(
-        problem, radii[None], counts, norm=norm, **_limits(problem)
-      )[0]
+      return attack_fn(problem, radii[None], counts, **_limits(problem, norm))[
+        0
+      ]
 
     return norm, True, prepare_nothing, apply
 
