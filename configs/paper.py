@@ -348,7 +348,8 @@ def get_config() -> ml_collections.ConfigDict:
       },
       'sweep': {
         # In the model's unit, half of full scale, or with a unit: '0.04fs',
-        # '1311lsb', '-28dbfs', '20dbsnr' (of each clip).
+        # '1311lsb', '-28dbfs', '20dbsnr' (of each clip), '0dbmask' (over what
+        # the clip masks).
         'epsilons': (
           0.0,
           0.002,

@@ -66,7 +66,9 @@ def make_planned(attack='fgsm', mask='all', epsilons=EPSILONS, **kwargs):
   return sweep.PlannedAttack(
     attack=attack,
     mask=mask,
-    epsilons=sweep.parse_epsilons(epsilons, make_attack(attack).unit),
+    epsilons=sweep.parse_epsilons(
+      epsilons, make_attack(attack).unit, masking=True
+    ),
     **kwargs,
   )
 

@@ -187,6 +187,8 @@ NOTHING = 'leaves nothing to attack'
     ('sweep.epsilons', (0.0, 1.5), r'must lie in \[0, 1\].*got 1.5'),
     ('sweep.epsilons', (-0.1,), r'not negative.*got -0.1'),
     ('sweep.epsilons', (), 'must name at least one each'),
+    ('sweep.epsilons', (0.0, '0dbmask', '0.0dBmask'), TWICE),
+    ('air.epsilon', '0dbmask', "'0dbmask' is a masking threshold"),
     ('sweep.epsilons', ('3db',), "such as '0.02', '0.04fs'.*got '3db'"),
     (
       'sweep.attacks',
@@ -442,6 +444,20 @@ def test_what_is_written_as_sound_may_be_attacked_by_its_snr():
   experiment.validate(config)
 
 
+def test_only_some_attacks_keep_to_masking_thresholds():
+  config = paper.get_config()
+  config.sweep.epsilons = (0.0, '0dbmask')
+  config.sweep.attacks = ('fgsm', 'apgd_margin', 'mfcc')
+  experiment.validate(config)
+  for name in ('square', 'nes', 'fgm', 'pgd_l2', 'universal'):
+    config.sweep.attacks = ('fgsm', name)
+    with pytest.raises(errors.InputError, match=f'{name} cannot keep to a'):
+      experiment.validate(config)
+  # Where iterative attacks have epsilons of their own.
+  config.sweep.iterative.epsilons = (0.0, 0.01)
+  experiment.validate(config)
+
+
 def test_features_cannot_be_attacked_in_a_band():
   config = paper.get_config()
   config.sweep.attacks = ('fgsm', 'spectrogram_pgd')
@@ -479,6 +495,8 @@ def test_square_cannot_attack_in_a_band(attacks, masks, told):
     ((0.01, 0.02), 'must have 0 among them'),
     (('0dbsnr', '0dbfs'), 'must have 0 among them'),
     (('0lsb', '20dbsnr'), ''),
+    (('0dbmask', '3dbmask'), 'must have 0 among them'),
+    (('0', '-6dbmask', '0dbmask', 0.01), ''),
   ],
 )
 def test_the_clean_point_must_be_in_the_sweep(epsilons, told):

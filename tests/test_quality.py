@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.signal
 
-from advspeech import errors, quality
+from advspeech import audio, errors, quality
 
 TIME = 12_000
 
@@ -212,3 +212,25 @@ def test_stoi_and_pesq_are_not_imported_before_they_are_needed():
   source = sys.modules['advspeech.quality'].__dict__
   assert 'pystoi' not in source
   assert 'pesq_lib' not in source
+
+
+def test_unmasked_share_counts_cells_above_the_threshold_while_one_speaks():
+  # Far above, far below, unchanged; and what stands in padding alone.
+  clips = AUDIO[[0, 0, 0, 1]]
+  change = np.stack([NOISE[0], 1e-7 * NOISE[0], 0 * NOISE[0], NOISE[1]])
+  change[3, :11_800] = 0
+  mask = MASK[[0, 0, 0, 1]]
+  found = quality.unmasked_share(
+    clips, (clips + 0.1 * change).astype(np.float32), mask
+  )
+  assert found[0] > 0.7
+  assert found[1] < 0.01
+  assert found[2] == 0
+  assert found[3] == 0
+  # A clip's share by counting, one that has both kinds of cells.
+  perturbation = np.asarray(noisy(1e-4)[0] - AUDIO[0])
+  cells = np.abs(audio.Masking(None, None).analyse(perturbation[None]))
+  above = cells > audio.masking_threshold(AUDIO[:1])
+  (share,) = quality.unmasked_share(AUDIO[:1], noisy(1e-4)[:1], MASK[:1])
+  assert 0.1 < share < 0.9
+  assert share == pytest.approx(float(above.mean()), abs=1e-3)

@@ -1237,6 +1237,7 @@ def test_scores_that_are_not_defined_are_counted_out(tmp_path):
       'snr_db': 20.0,
       'segmental_snr_db': 10.0,
       'log_spectral_distance_db': 5.0,
+      'unmasked_share': 0.25,
       'stoi': score,
       'pesq': '',
     }
@@ -1246,7 +1247,14 @@ def test_scores_that_are_not_defined_are_counted_out(tmp_path):
     run = dataclasses.replace(read(tmp_path / str(id(order))), quality=order)
     (found,) = sections.quality(run)
     assert found['num_clips'] == 5
-    assert found['medians'] == [(20, 5), (10, 5), (5, 5), (0.7, 3), None]
+    assert found['medians'] == [
+      (20, 5),
+      (10, 5),
+      (5, 5),
+      (0.25, 5),
+      (0.7, 3),
+      None,
+    ]
 
 
 @pytest.mark.usefixtures('undrawn_figures')

@@ -8,7 +8,9 @@ import jax.numpy as jnp
 from advspeech.attacks import ceiling as ceiling_lib
 from advspeech.attacks.ceiling import Ceiling
 
-NORMS = ('linf', 'l2', 'ceiling')
+NORMS = ('linf', 'l2')
+# What bounds a perturbation in the place of a norm.
+CEILING = 'ceiling'
 
 
 class Threat(NamedTuple):
@@ -44,9 +46,11 @@ class Threat(NamedTuple):
         `audio` is not [batch, time], `mask` and `audio` differ in shape, or
         `band` is not [time // 2 + 1].
     """
-    if self.norm not in NORMS:
-      raise ValueError(f'norm must be one of {NORMS}, got {self.norm!r}')
-    if (self.norm == 'ceiling') != (self.ceiling is not None):
+    if self.norm not in (*NORMS, CEILING):
+      raise ValueError(
+        f'norm must be one of {(*NORMS, CEILING)}, got {self.norm!r}'
+      )
+    if (self.norm == CEILING) != (self.ceiling is not None):
       raise ValueError(
         "norm must be 'ceiling' if there is a ceiling and only then, got "
         f'{self.norm!r} and {"none" if self.ceiling is None else "one"}'
@@ -84,7 +88,7 @@ class Threat(NamedTuple):
     gradient = masked(gradient, self.mask)
     if self.band is not None:
       gradient = in_band(gradient, self.band)
-    if self.norm == 'ceiling':
+    if self.norm == CEILING:
       return self.restrict(ceiling_lib.steepest(self.ceiling, gradient))
     if self.norm == 'l2':
       return unit(masked(gradient, self.mask), 'l2')
@@ -107,7 +111,7 @@ class Threat(NamedTuple):
       perturbation: [batch, time].
       epsilon: [batch] radii, one a clip.
     """
-    if self.norm == 'ceiling':
+    if self.norm == CEILING:
       return ceiling_lib.project(
         self.ceiling,
         perturbation,
@@ -150,7 +154,7 @@ class Threat(NamedTuple):
       epsilon: [batch] radii.
     """
     num_samples, dtype = audio.shape[-1], audio.dtype
-    if self.norm == 'ceiling':
+    if self.norm == CEILING:
       share = _uniform(keys, dtype)
       noise = share[:, None] * self.steepest(normal(keys, audio))
     elif self.norm == 'linf':

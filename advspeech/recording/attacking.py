@@ -95,7 +95,10 @@ def attack(
         f'{what} must be one of {", ".join(classes)}, got {name!r}'
       )
   resolved = attack_by_name(attack_name, targeted=target is not None)
-  parsed = sweep.parse_epsilons(epsilons, resolved.unit)
+  parsed = sweep.parse_epsilons(
+    epsilons, resolved.unit, masking=not resolved.unit
+  )
+  sweep.check_ceiling(attack_name, resolved, parsed)
   shape = audio.ClipShape(
     classifier.metadata['clip_samples'], **classifier.metadata['clip']
   )
@@ -150,7 +153,7 @@ def attack(
   audio.save(
     os.path.join(output, output_lib.ORIGINAL), clean[recorded], 'PCM_16'
   )
-  rms = sweep.signal_rms(split.pcm, split.spans)
+  levels = sweep.levels(split.pcm, split.spans, parsed)
   rows, clips = [], []
   for e, epsilon in enumerate(parsed):
     preemption.check_alone()
@@ -171,7 +174,7 @@ def attack(
     probabilities = np.asarray(probabilities_fn(perturbed[None])[0])
     rows.append(
       {
-        **sweep.epsilon_columns(epsilon, rms),
+        **sweep.epsilon_columns(epsilon, *levels),
         'snr_db': float(judged.snr_db[e, 0, 0]),
         'label_probability': float(probabilities[classes.index(label)]),
         **{name: classes[answers[name][e]] for name in answers},

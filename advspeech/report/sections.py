@@ -34,6 +34,7 @@ _MEASURES = {
   'snr_db': 'SNR, dB',
   'segmental_snr_db': 'segmental SNR, dB',
   'log_spectral_distance_db': 'log-spectral distance, dB',
+  'unmasked_share': 'share of cells above the masking threshold',
   'stoi': 'STOI',
   'pesq': 'PESQ',
 }

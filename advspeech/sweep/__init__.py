@@ -20,13 +20,14 @@ from advspeech.sweep.planning import (
   Member,
   PlannedAttack,
   absolute_epsilons,
+  check_ceiling,
   check_mask,
   parse_budgets,
   parse_epsilons,
   plan,
   source_names,
 )
-from advspeech.sweep.problem import signal_rms
+from advspeech.sweep.problem import levels, signal_rms
 from advspeech.sweep.results import load as load_results
 from advspeech.sweep.settings import FORMATS, Settings, make_settings, variants
 from advspeech.sweep.tables import write as write_tables
@@ -59,6 +60,7 @@ __all__ = [
   'absolute_epsilons',
   'attack_by_name',
   'attacked_clips',
+  'check_ceiling',
   'check_mask',
   'control_of',
   'epsilon_columns',
@@ -66,6 +68,7 @@ __all__ = [
   'finding_title',
   'findings',
   'judge',
+  'levels',
   'load_results',
   'load_victim',
   'make_attack',

@@ -29,6 +29,7 @@ class Attacking(NamedTuple):
   known: transforms.Transform | None
   bounds: tuple[float, float]
   num_draws: int
+  masked: bool
 
   def __call__(self, shared: Any, rows: dict[str, jax.Array]) -> jax.Array:
     """Returns adversarial clips, [chunk, time].
@@ -47,6 +48,7 @@ class Attacking(NamedTuple):
       self.known,
       self.bounds,
       self.num_draws,
+      masked=self.masked,
     )
     prepared = self.attack.prepare(problem)
     return problem_lib.carry_out(
@@ -87,8 +89,9 @@ def attacked_clips(
     transforms.make(planned.transform) if planned.adaptive else None,
     settings.bounds,
     settings.num_draws,
+    epsilon.of_masking,
   )
-  radius = epsilon.radii(problem_lib.signal_rms(split.pcm, split.spans))
+  levels = problem_lib.levels(split.pcm, split.spans, [epsilon])
   return over_clips.map_clips(
     attacking,
     split,
@@ -97,7 +100,7 @@ def attacked_clips(
     shared=(parallel.bring(source.classifier.variables, mesh), fitted),
     columns={
       'goal': source.goal(attack),
-      'radius': np.asarray(radius, np.float32),
+      'radius': np.asarray(epsilon.radii(*levels), np.float32),
     },
     seed=source.seed,
   )
@@ -117,9 +120,11 @@ def attacked_rows(
   some = input_pipeline.subset(sweep.split, rows)
   fitted = parts.directions(sweep, planned)
   if fitted is not None:
-    rms = problem_lib.signal_rms(some.pcm, some.spans)
-    size = [float(np.mean(e.radii(rms))) for e in planned.epsilons]
-    wanted = float(np.mean(epsilon.radii(rms)))
+    levels = problem_lib.levels(
+      some.pcm, some.spans, (epsilon, *planned.epsilons)
+    )
+    size = [float(np.mean(e.radii(*levels))) for e in planned.epsilons]
+    wanted = float(np.mean(epsilon.radii(*levels)))
     fitted = fitted[int(np.abs(np.array(size) - wanted).argmin())]
   return attacked_clips(
     planned,

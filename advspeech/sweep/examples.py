@@ -51,7 +51,7 @@ def write_examples(
     classes = source.classifier.metadata['classes']
     unit = sweep.attacks[planned.attack].unit
     (strength,) = planning.parse_epsilons(
-      [epsilon_of_features if unit else epsilon], unit
+      [epsilon_of_features if unit else epsilon], unit, masking=not unit
     )
     perturbed = attacked_rows(sweep, planned, rows, strength)
     answer = _answers(source)

@@ -151,7 +151,7 @@ def _of_attack(results, planned):
   judged = results.judged[planned]
   source = sweep.members[planned.source]
   names = results.variants(planned)
-  sizes = [float(np.mean(e.radii(results.levels))) for e in planned.epsilons]
+  sizes = [float(np.mean(e.radii(*results.levels))) for e in planned.epsilons]
   fields = {
     'attack': planned.attack,
     'source': source.name,

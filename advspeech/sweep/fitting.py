@@ -47,10 +47,10 @@ def fit_universal(
   """
   size, mesh = settings.batch_size, settings.mesh
   num_batches = -(-len(split) // size)
-  rms = problem_lib.signal_rms(split.pcm, split.spans)
+  levels = problem_lib.levels(split.pcm, split.spans, planned.epsilons)
   columns = {
     'goal': dataclasses.replace(source, labels=split.labels).goal(attack),
-    'radii': np.stack([epsilon.radii(rms) for epsilon in planned.epsilons], 1),
+    'radii': np.stack([e.radii(*levels) for e in planned.epsilons], 1),
   }
   step = over_clips.compiled(
     Fitting(

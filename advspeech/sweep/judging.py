@@ -1,5 +1,6 @@
 """A planned attack, judged: the program for it, and its arguments."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -31,10 +32,12 @@ def judge(
   settings: Settings,
   *,
   rows: slice = slice(None),
-  levels: np.ndarray | None = None,
+  levels: problem_lib.Levels | None = None,
   fitted: np.ndarray | None = None,
 ) -> Judgements:
   """Returns every member's verdict on some clips of a split.
+
+  Epsilons that bound a norm, and those of masking thresholds, are two programs.
 
   Args:
     planned: What is done to the clips.
@@ -44,20 +47,41 @@ def judge(
     settings: Of the sweep.
     rows: Which clips; where they begin and end must be whole chunks of the
       split for results that do not depend on it.
-    levels: [num_clips] of the split, as `problem.signal_rms` returns; None to
-      take them.
+    levels: Of the split's clips, as `problem.levels` returns; None to take
+      them.
     fitted: [num_epsilons, time] directions learnt before, for an attack that
       wants them.
   """
+  if levels is None:
+    levels = problem_lib.levels(split.pcm, split.spans, planned.epsilons)
+  kinds = [epsilon.of_masking for epsilon in planned.epsilons]
+  if any(kinds) and not all(kinds):
+    parts = [[e for e, k in enumerate(kinds) if k == kind] for kind in (0, 1)]
+    found = [
+      judge(
+        dataclasses.replace(
+          planned, epsilons=tuple(planned.epsilons[e] for e in part)
+        ),
+        members,
+        split,
+        attack,
+        settings,
+        rows=rows,
+        levels=levels,
+        fitted=None if fitted is None else fitted[part],
+      )
+      for part in parts
+    ]
+    order = np.argsort(np.concatenate(parts))
+    merged = [np.concatenate(x)[order] for x in zip(*found, strict=True)]
+    return Judgements(*merged)._replace(clean=found[0].clean)
   program = program_of(planned, members, split.pcm.shape[1], attack, settings)
   source, num_epsilons = members[planned.source], len(planned.epsilons)
   fill = _num_epsilons(program, planned) - num_epsilons
   if fitted is None:
     fitted = np.zeros((num_epsilons, 0), np.float32)
   variables = [m.classifier.variables for m in members]
-  if levels is None:
-    levels = problem_lib.signal_rms(split.pcm, split.spans)
-  radii = np.stack([epsilon.radii(levels) for epsilon in planned.epsilons], 1)
+  radii = np.stack([e.radii(*levels) for e in planned.epsilons], 1)
   found = over_clips.map_clips(
     program,
     split,
@@ -112,6 +136,7 @@ def program_of(
       model_list, num_samples, len(judged), len(planned.epsilons), settings
     ),
     settings.mesh,
+    any(epsilon.of_masking for epsilon in planned.epsilons),
   )
 
 

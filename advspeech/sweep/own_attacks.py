@@ -110,7 +110,8 @@ def _of_large(results, t):
   """Yields clips that are left where a ball holds all others, by norm."""
   sweep = results.sweep
   known = sweep.members[t].labels >= 0
-  least = results.levels[known] * 10 ** (-_HELD_DB / 20) * (1 - _ROUNDING)
+  signal_rms = results.levels.signal_rms[known]
+  least = signal_rms * 10 ** (-_HELD_DB / 20) * (1 - _ROUNDING)
   families = collections.defaultdict(list)
   for name, planned in _searches(results, t).items():
     if not (sweep.attacks[name].targeted or attacks.asks_only(planned.attack)):
@@ -121,11 +122,20 @@ def _of_large(results, t):
     radii, broken = (
       np.concatenate([of(planned) for planned in families[control]])
       for of in (
-        lambda planned: results.sizes(planned)[:, known],
+        lambda planned: _norms(results, planned)[:, known],
         lambda planned: _wrong(results, planned, t),
       )
     )
-    held = (radii.max(0) >= least) & (results.levels[known] > 0)
+    held = (radii.max(0) >= least) & (signal_rms > 0)
     norm = _NORMS[sweep.attacks[families[control][0].attack].norm]
     for finding in checks.unbroken_clips(broken.any(0), held, _HELD_DB, norm):
       yield finding, None
+
+
+def _norms(results, planned):
+  """Returns radii in the attack's norm, [num_epsilons, num_clips].
+
+  0 of masking thresholds, which bound no norm.
+  """
+  in_norm = np.array([not e.of_masking for e in planned.epsilons])
+  return results.sizes(planned) * in_norm[:, None]

@@ -69,7 +69,7 @@ def run(sweep: Sweep) -> None:
   """
   shards = _shards(sweep)
   _claim(sweep, shards)
-  levels = problem_lib.signal_rms(sweep.split.pcm, sweep.split.spans)
+  found = levels(sweep)
   units = [(planned, rows) for planned in sweep.plan for rows in shards]
   missing = []
   for unit in units:
@@ -96,7 +96,7 @@ def run(sweep: Sweep) -> None:
         sweep.attacks[planned.attack],
         sweep.settings,
         rows=rows,
-        levels=levels,
+        levels=found,
         fitted=_fit(sweep, planned),
       )
       if parallel.is_lead():
@@ -121,6 +121,12 @@ def judgements(
       for key in judging.Judgements._fields
     }
   )
+
+
+def levels(sweep: Sweep) -> problem_lib.Levels:
+  """Returns what the radii of all epsilons planned are taken from."""
+  epsilons = [e for planned in sweep.plan for e in planned.epsilons]
+  return problem_lib.levels(sweep.split.pcm, sweep.split.spans, epsilons)
 
 
 def _shards(sweep):

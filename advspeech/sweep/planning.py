@@ -151,8 +151,8 @@ def plan(
     members: Those of `config.models` and `config.seeds`, and others.
   """
   sweep = config.sweep
-  everywhere = parse_epsilons(sweep.epsilons)
-  few = parse_epsilons(sweep.iterative.epsilons) or everywhere
+  everywhere = parse_epsilons(sweep.epsilons, masking=True)
+  few = parse_epsilons(sweep.iterative.epsilons, masking=True) or everywhere
   plan = []
   for i, member in enumerate(members):
     if member.name not in source_names(config):
@@ -180,7 +180,7 @@ def plan(
 
 
 def parse_epsilons(
-  values: Sequence[str | float], unit: str = ''
+  values: Sequence[str | float], unit: str = '', *, masking: bool = False
 ) -> tuple[audio.Epsilon, ...]:
   """Returns epsilons.
 
@@ -188,15 +188,18 @@ def parse_epsilons(
     values: In any unit; see `audio.parse_epsilon`.
     unit: Of an attack on features: numbers are in it, and nothing else is
       taken; '' for one on the waveform.
+    masking: Whether they may be masking thresholds.
 
   Raises:
     errors.InputError: If a value is no epsilon, or none of features, or two are
       the same.
   """
-  parsed = tuple(audio.parse_epsilon(value) for value in values)
-  errors.check_distinct(
-    'a list of epsilons', values, lambda x: audio.parse_epsilon(x).same()
-  )
+
+  def parse(value):
+    return audio.parse_epsilon(value, masking=masking)
+
+  parsed = tuple(map(parse, values))
+  errors.check_distinct('a list of epsilons', values, lambda x: parse(x).same())
   if not unit:
     return parsed
   for epsilon in parsed:
@@ -210,7 +213,11 @@ def parse_epsilons(
 
 
 def parse_budgets(
-  key: str, values: Sequence[str | float], *, zero: bool = True
+  key: str,
+  values: Sequence[str | float],
+  *,
+  zero: bool = True,
+  masking: bool = False,
 ) -> tuple[audio.Epsilon, ...]:
   """Returns epsilons of samples, of which none goes beyond all audio.
 
@@ -218,14 +225,15 @@ def parse_budgets(
     key: What the user calls them.
     values: In any unit; see `audio.parse_epsilon`.
     zero: Whether 0 is one of them.
+    masking: Whether they may be masking thresholds.
 
   Raises:
     errors.InputError: As of `parse_epsilons`, or if one lies outside [0, 1].
   """
-  parsed = parse_epsilons(values)
+  parsed = parse_epsilons(values, masking=masking)
   for epsilon in parsed:
-    if epsilon.unit == 'dbsnr':
-      continue  # of each clip
+    if epsilon.of_clip:
+      continue
     radius = float(epsilon.radii(np.float32(0)))
     if not 0 <= radius <= 1 or not (radius or zero):
       raise errors.InputError(
@@ -265,8 +273,30 @@ def check_mask(attack: attacks.Attack, mask: str, num_samples: int) -> None:
   )
 
 
+def check_ceiling(
+  name: str, attack: attacks.Attack, epsilons: Sequence[audio.Epsilon]
+) -> None:
+  """Refuses masking thresholds for an attack that cannot keep to them.
+
+  Args:
+    name: The attack's.
+    attack: Itself.
+    epsilons: That it is to be made at.
+
+  Raises:
+    errors.InputError: If it cannot, and one is such a threshold.
+  """
+  for epsilon in epsilons:
+    if epsilon.of_masking and not attack.under_ceiling:
+      raise errors.InputError(
+        f'{name} cannot keep to a masking threshold, got epsilon '
+        f'{epsilon.text}; take fgsm, bim, mi_fgsm, pgd, apgd_ce or apgd_margin,'
+        ' or leave that epsilon out'
+      )
+
+
 def absolute_epsilons(values: Sequence[str | float]) -> tuple[float, ...]:
   """Returns those epsilons that are one for every clip, in the model's unit."""
-  same = [e for e in parse_epsilons(values) if e.unit != 'dbsnr']
+  same = [e for e in parse_epsilons(values, masking=True) if not e.of_clip]
   # float32 carries seven digits.
   return tuple(float(f'{e.radii(np.float32(0)):.7g}') for e in same)

@@ -4,7 +4,8 @@ Whatever is random comes from the source's seed and the clip's id alone; see
 `randomness`.
 """
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -16,6 +17,37 @@ from advspeech.sweep import masks
 
 # Clips whose level is taken at a time.
 _DECODED = 64
+# The same for what they mask, whose spectra are four times their size.
+_ANALYSED = 8
+
+
+class Levels(NamedTuple):
+  """What radii of epsilons that are each clip's own are taken from.
+
+  Attributes:
+    signal_rms: [num_clips] of the recorded samples.
+    masking_rms: [num_clips] of noise as loud as the clip masks; None where no
+      epsilon asks for it.
+  """
+
+  signal_rms: np.ndarray
+  masking_rms: np.ndarray | None
+
+
+def levels(
+  pcm: np.ndarray, spans: np.ndarray, epsilons: Iterable[audio.Epsilon]
+) -> Levels:
+  """Returns the levels that epsilons need of clips.
+
+  Args:
+    pcm: As for `signal_rms`.
+    spans: As for `signal_rms`.
+    epsilons: Whose radii are wanted.
+  """
+  masked = any(epsilon.of_masking for epsilon in epsilons)
+  return Levels(
+    signal_rms(pcm, spans), masking_rms(pcm, spans) if masked else None
+  )
 
 
 def signal_rms(pcm: np.ndarray, spans: np.ndarray) -> np.ndarray:
@@ -25,13 +57,36 @@ def signal_rms(pcm: np.ndarray, spans: np.ndarray) -> np.ndarray:
     pcm: [num_clips, time] int16, or clips on disk.
     spans: [num_clips, 2] where recordings begin in their clips, and end.
   """
+  return _of_clips(audio.signal_rms, pcm, spans, _DECODED)
+
+
+def masking_rms(pcm: np.ndarray, spans: np.ndarray) -> np.ndarray:
+  """Returns the RMS of noise as loud as each clip masks, [num_clips] float32.
+
+  Args:
+    pcm: As for `signal_rms`.
+    spans: As for `signal_rms`.
+  """
+
+  def rms(clips, mask):
+    del mask
+    threshold = audio.masking_threshold(clips)
+    return audio.masking_rms(threshold, clips.shape[1])
+
+  return _of_clips(rms, pcm, spans, _ANALYSED)
+
+
+def _of_clips(measure_fn, pcm, spans, num_at_once):
+  """Returns measure_fn(clips, mask), a few clips at a time, [num_clips]."""
   parts = [
     np.asarray(
-      audio.signal_rms(
-        *input_pipeline.decode(pcm[i : i + _DECODED], spans[i : i + _DECODED])
+      measure_fn(
+        *input_pipeline.decode(
+          pcm[i : i + num_at_once], spans[i : i + num_at_once]
+        )
       )
     )
-    for i in range(0, len(spans), _DECODED)
+    for i in range(0, len(spans), num_at_once)
   ]
   return np.concatenate([np.zeros(0, np.float32), *parts])
 
@@ -45,6 +100,8 @@ def pose(
   known: transforms.Transform | None,
   bounds: tuple[float, float],
   num_draws: int = 1,
+  *,
+  masked: bool = False,
 ) -> attacks.Problem:
   """Returns the problem of an attack on some clips.
 
@@ -59,6 +116,7 @@ def pose(
     bounds: Smallest and largest legal sample.
     num_draws: Of that transform, over which loss and margin are averaged, the
       same in every step.
+    masked: Whether radii are those of masking thresholds.
   """
   clips, recorded, keys = rows['audio'], rows['mask'], rows['key']
 
@@ -84,6 +142,7 @@ def pose(
     bounds=bounds,
     drawn_logits_fn=drawn_logits_fn if averages else None,
     num_draws=num_draws if averages else 1,
+    ceiling=audio.Masking.of(clips) if masked else None,
   )
 
 
@@ -123,8 +182,8 @@ def carry_out(
     problem: As posed.
     prepared: What `attack.prepare` returned for it.
     fitted: [time] direction learnt before, for an attack that wants it.
-    radii: [batch] max-norms, or RMS in L2, in the model's unit; max-norms in
-      that of the features for an attack on these.
+    radii: [batch] max-norms, or RMS in L2 and under masking thresholds, in the
+      model's unit; max-norms in that of the features for an attack on these.
   """
   if attack.norm == 'l2':
     if problem.mask is None:

@@ -78,6 +78,7 @@ class Program(NamedTuple):
   bounds: tuple[float, float]
   chunks: Chunks
   mesh: sharding.Mesh
+  masked: bool
 
   @property
   def num_clips(self) -> int:
@@ -111,6 +112,7 @@ def _judge_chunk(program, source, targets, fitted, rows):
     program.transform if program.adaptive else None,
     program.bounds,
     program.num_draws,
+    masked=program.masked,
   )
   # Outside of the loop over epsilons, on which it does not depend: the gradient
   # of a single step serves all of them.
@@ -203,12 +205,10 @@ def control(name, keys, perturbed, problem, bounds):
     'shuffled': attacks.shuffled,
   }[name]
   clips = problem.audio
-  noise = make(
-    keys,
-    perturbed - clips,
-    mask=problem.mask,
-    band=problem.band,
-  )
+  limits = {'mask': problem.mask, 'band': problem.band}
+  if name == 'random_sign':  # the one of the attack's own size, by any budget
+    limits['ceiling'] = problem.ceiling
+  noise = make(keys, perturbed - clips, **limits)
   # Samples without noise stay bit for bit, also those out of bounds.
   return jnp.where(noise == 0, clips, jnp.clip(clips + noise, *bounds))
 

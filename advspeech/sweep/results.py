@@ -20,14 +20,14 @@ class Results:
     task: Name of the task, for the tables.
     confidence: Of all intervals; one less the level of every test.
     judged: The verdicts by planned attack.
-    levels: [num_clips] RMS of the recorded samples.
+    levels: Of the clips, for every epsilon planned.
   """
 
   sweep: parts.Sweep
   task: str
   confidence: float
   judged: Mapping[planning.PlannedAttack, judging.Judgements]
-  levels: np.ndarray
+  levels: problem_lib.Levels
 
   def variants(self, planned: planning.PlannedAttack) -> tuple[str, ...]:
     """Returns what was judged for each clip and epsilon of a planned attack."""
@@ -35,7 +35,7 @@ class Results:
 
   def sizes(self, planned: planning.PlannedAttack) -> np.ndarray:
     """Returns an attack's radii clip by clip, [num_epsilons, num_clips]."""
-    radii = [epsilon.radii(self.levels) for epsilon in planned.epsilons]
+    radii = [epsilon.radii(*self.levels) for epsilon in planned.epsilons]
     return np.stack(radii)
 
   @property
@@ -63,5 +63,5 @@ def load(sweep: parts.Sweep, task: str, confidence: float) -> Results:
   for planned in sweep.plan:
     preemption.check_alone()
     judged[planned] = parts.judgements(sweep, planned)
-  levels = problem_lib.signal_rms(sweep.split.pcm, sweep.split.spans)
+  levels = parts.levels(sweep)
   return Results(sweep, task, confidence, judged, levels)

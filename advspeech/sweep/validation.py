@@ -6,7 +6,12 @@ import numpy as np
 
 from advspeech import audio, errors, registry, storage, transforms
 from advspeech.sweep import masks, named_attacks
-from advspeech.sweep.planning import check_mask, parse_budgets, parse_epsilons
+from advspeech.sweep.planning import (
+  check_ceiling,
+  check_mask,
+  parse_budgets,
+  parse_epsilons,
+)
 
 if TYPE_CHECKING:  # a bare accelerator machine need not have it
   import ml_collections
@@ -26,7 +31,7 @@ def validate(config: 'ml_collections.ConfigDict') -> None:
     ('iterative.epsilons', sweep.iterative.epsilons),
     ('example_epsilon', [sweep.example_epsilon]),
   ):
-    parse_budgets(f'config.sweep.{key}', epsilons)
+    parse_budgets(f'config.sweep.{key}', epsilons, masking=True)
   _validate_attacks(config)
   for name in sweep.transforms:
     transforms.make(name)
@@ -77,7 +82,8 @@ def _validate_attacks(config):
     if few
     else ('epsilons', sweep.epsilons)
   )
-  if all(e.radii(np.float32(1)) for e in parse_epsilons(given)):
+  one = np.float32(1)
+  if all(e.radii(one, one) for e in parse_epsilons(given, masking=True)):
     raise errors.InputError(
       f'config.sweep.{name}, which {sweep.attacks[0]}, the first attack, is '
       'made with, must have 0 among them, the clean clips that every rise in '
@@ -92,7 +98,13 @@ def _validate_attacks(config):
   parse_epsilons(feature_level.epsilons, unit)
   parse_epsilons([feature_level.example_epsilon], unit)
   num_samples = round(config.clip_s * audio.SAMPLE_RATE_HZ)
-  for attack in resolved:
+  for name, attack in zip(sweep.attacks, resolved, strict=True):
     check_mask(attack, sweep.masks[0], num_samples)
+    if attack.unit:
+      continue
+    few = attack.iterative and sweep.iterative.epsilons
+    given = (few or sweep.epsilons, [sweep.example_epsilon])
+    for epsilons in given:
+      check_ceiling(name, attack, parse_epsilons(epsilons, masking=True))
   for mask in sweep.masks:
     check_mask(resolved[0], mask, num_samples)

@@ -103,7 +103,7 @@ def test_a_tiny_gradient_has_a_direction():
   )
 
 
-@pytest.mark.parametrize('norm', ['linf', 'l2'])
+@pytest.mark.parametrize('norm', constraints.NORMS)
 def test_random_starts_fill_the_ball(norm):
   """A share of 1 / 2 lies within radius 2 ** (-1 / dimension)."""
   keys = jax.random.split(jax.random.key(2), 4000)

@@ -445,6 +445,55 @@ def test_an_epsilon_in_db_of_snr_is_each_clips_own(members, split):
   assert np.ptp(result.max_norm[0]) > 0
 
 
+@pytest.mark.slow
+def test_masking_thresholds_stand_beside_other_epsilons(members, split):
+  planned = make_planned(epsilons=('12dbmask', 0.01, '0dbmask'))
+  result = judge(planned, members, split)
+  assert result.predictions.shape == (3, 6, 3, NUM_CLIPS)
+  assert result.clean.shape == (3, NUM_CLIPS)
+  np.testing.assert_allclose(result.max_norm[1], 0.01, rtol=1e-5)
+  # Attack and random signs of the same budget: less of it is less.
+  for c in (0, 1):
+    assert (result.snr_db[2, c] > result.snr_db[0, c] + 6).all()
+  for e in (0, 2):
+    perturbation = perturbation_of(planned, members, split, e)
+    np.testing.assert_allclose(
+      np.abs(perturbation).max(-1), result.max_norm[e], rtol=1e-3
+    )
+
+
+def perturbation_of(planned, members, split, e):
+  """Returns what an attack does to the clips, [num_clips, time]."""
+  perturbed = sweep.attacked_clips(
+    planned,
+    members[0],
+    split,
+    sweep_subjects.make_attack(planned.attack),
+    make_settings(),
+    planned.epsilons[e],
+  )
+  return perturbed - np.asarray(audio.from_pcm(jnp.asarray(split.pcm)))
+
+
+def test_under_a_masking_threshold_no_cell_is_above_it(members, split):
+  planned = make_planned('pgd', epsilons=('0dbmask', '12dbmask'))
+  clean = audio.from_pcm(jnp.asarray(split.pcm))
+  allowed = audio.masking_threshold(clean)
+  levels = problem.levels(split.pcm, split.spans, planned.epsilons)
+  for e, epsilon in enumerate(planned.epsilons):
+    perturbation = perturbation_of(planned, members, split, e)
+    cells = np.abs(audio.Masking(None, None).analyse(perturbation))
+    # Samples about one half are rounded to 2^-25, which is heard in no cell but
+    # shows in the softest.
+    rounding = 5 * np.sqrt(3 / 8 * 2048) * 2**-25
+    loudest_db = 20 * np.log10(((cells - rounding) / allowed).max((1, 2)))
+    assert (loudest_db < epsilon.value + 0.01).all()
+    assert (loudest_db > epsilon.value - 6).all()
+    # The radius is the RMS that a perturbation can have at most.
+    rms = np.sqrt(np.mean(np.square(perturbation), -1))
+    assert (rms < epsilon.radii(*levels)).all()
+
+
 def test_a_recording_may_begin_anywhere_in_its_clip(members, split):
   starts = sweep_subjects.TIME - split.num_samples
   rolled = [np.roll(x, n) for x, n in zip(split.pcm, starts, strict=True)]

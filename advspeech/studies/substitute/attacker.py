@@ -54,6 +54,8 @@ class Reached(NamedTuple):
 def epsilons_of(config: Any, name: str) -> tuple[audio.Epsilon, ...]:
   """Returns the epsilons that an attack is tried at, 0 not among them.
 
+  Nor are a sweep's masking thresholds, which bound no norm.
+
   Args:
     config: See configs/paper.py.
     name: Of the attack.
@@ -65,8 +67,9 @@ def epsilons_of(config: Any, name: str) -> tuple[audio.Epsilon, ...]:
     values = config.sweep.iterative.epsilons or values
   return tuple(
     epsilon
-    for epsilon in sweep.parse_epsilons(values)
-    if epsilon.unit == 'dbsnr' or float(epsilon.radii(np.float32(0)))
+    for epsilon in sweep.parse_epsilons(values, masking=True)
+    if not epsilon.of_masking
+    and (epsilon.of_clip or float(epsilon.radii(np.float32(0))))
   )
 
 

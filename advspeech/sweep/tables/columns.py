@@ -60,7 +60,9 @@ def of_attack(
 
 
 def of_epsilon(
-  epsilon: audio.Epsilon, signal_rms: np.ndarray
+  epsilon: audio.Epsilon,
+  signal_rms: np.ndarray,
+  masking_rms: np.ndarray | None = None,
 ) -> dict[str, Any]:
   """Returns an epsilon in every unit, by EPSILON.
 
@@ -70,9 +72,11 @@ def of_epsilon(
   Args:
     epsilon: The radius.
     signal_rms: [num_clips] as `problem.signal_rms` returns.
+    masking_rms: [num_clips] as `problem.masking_rms` returns, for one of
+      masking thresholds.
   """
   # float32 carries seven digits.
-  radii = np.asarray(epsilon.radii(signal_rms), np.float64)
+  radii = np.asarray(epsilon.radii(signal_rms, masking_rms), np.float64)
   radius = float(f'{np.mean(radii):.7g}')
   amplitudes = audio.amplitude_units(radius)
   if epsilon.is_of_features:
@@ -90,8 +94,13 @@ def unit(epsilon: audio.Epsilon) -> str:
   return epsilon.unit if epsilon.is_of_features else features.WAVEFORM_UNIT
 
 
-def below_one_lsb(epsilon: audio.Epsilon, signal_rms: np.ndarray) -> int | str:
+def below_one_lsb(
+  epsilon: audio.Epsilon,
+  signal_rms: np.ndarray,
+  masking_rms: np.ndarray | None = None,
+) -> int | str:
   """Returns whether an epsilon is below a 16-bit step, '' if of features."""
   if epsilon.is_of_features:
     return ''
-  return int(0 < np.mean(epsilon.radii(signal_rms)) * audio.LSB_PER_UNIT < 1)
+  radii = epsilon.radii(signal_rms, masking_rms)
+  return int(0 < np.mean(radii) * audio.LSB_PER_UNIT < 1)

@@ -55,7 +55,10 @@ def rows(results: results_lib.Results) -> Iterator[dict[str, Any]]:
 def _rows(results, family, planned, target):
   """Yields the row of a curve, if it has one."""
   epsilons = np.array(
-    [columns.of_epsilon(e, results.levels)['epsilon'] for e in planned.epsilons]
+    [
+      columns.of_epsilon(e, *results.levels)['epsilon']
+      for e in planned.epsilons
+    ]
   )
   if planned.on_features or len(epsilons) < 2:
     return

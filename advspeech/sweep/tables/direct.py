@@ -48,7 +48,7 @@ def rows(results: results_lib.Results) -> Iterator[dict[str, Any]]:
         pair = direct[own.epsilons.index(epsilon)], transferred[e]
         yield {
           **columns.of_attack(results, planned, target),
-          **columns.of_epsilon(epsilon, results.levels),
+          **columns.of_epsilon(epsilon, *results.levels),
           'num_clips': int(known.sum()),
           'num_speakers': rates.num_speakers(speakers),
           'direct_error_rate': float(pair[0].mean()),

@@ -85,8 +85,8 @@ def point_rows(results: results_lib.Results) -> Iterator[dict[str, Any]]:
             **dict.fromkeys(COLUMNS, ''),
             **columns.of_attack(results, planned, target),
             'control': control,
-            **columns.of_epsilon(epsilon, results.levels),
-            'below_one_lsb': columns.below_one_lsb(epsilon, results.levels),
+            **columns.of_epsilon(epsilon, *results.levels),
+            'below_one_lsb': columns.below_one_lsb(epsilon, *results.levels),
             **mean_snr(judged.snr_db[e, measured]),
             'mean_heard_snr_db': mean_of_finite(
               judged.heard_snr_db[e, measured]
@@ -232,8 +232,8 @@ def strongest_rows(results: results_lib.Results) -> Iterator[dict[str, Any]]:
           **dict.fromkeys(COLUMNS, ''),
           **columns.of_attack(results, family[0], target),
           'attack': STRONGEST[norm],
-          **columns.of_epsilon(epsilon, results.levels),
-          'below_one_lsb': columns.below_one_lsb(epsilon, results.levels),
+          **columns.of_epsilon(epsilon, *results.levels),
+          'below_one_lsb': columns.below_one_lsb(epsilon, *results.levels),
           'num_clips': num,
           'num_speakers': rates.num_speakers(speakers),
           'num_errors': num_errors,

@@ -20,6 +20,7 @@ COLUMNS: columns.Columns = {
   'snr_db': float,
   'segmental_snr_db': float,
   'log_spectral_distance_db': float,
+  'unmasked_share': float,
   'stoi': float,
   'pesq': float,
 }
@@ -30,9 +31,10 @@ def rows(
 ) -> Iterator[dict[str, Any]]:
   """Yields how attacked clips sound, a row a (attack, epsilon, clip).
 
-  Signal-to-noise ratios, log-spectral distance, STOI, and PESQ where it is
-  installed, over recorded samples, of clips evenly spread over the split. By
-  COLUMNS, '' where a measure is not defined.
+  Signal-to-noise ratios, log-spectral distance, the share of the perturbation's
+  cells that the clip does not mask, STOI, and PESQ where it is installed, over
+  recorded samples, of clips evenly spread over the split. By COLUMNS, '' where
+  a measure is not defined.
 
   Args:
     results: Of the sweep.
@@ -50,6 +52,7 @@ def rows(
     for e, epsilon in enumerate(planned.epsilons):
       preemption.check_alone()
       perturbed = attacked_rows(sweep, planned, chosen, epsilon)
+      unmasked = np.asarray(quality.unmasked_share(clips, perturbed, recorded))
       scores = {'pesq': [''] * len(some)}
       for name in measures():
         values = getattr(quality, name)(clips, perturbed, recorded > 0).values
@@ -68,6 +71,7 @@ def rows(
           'log_spectral_distance_db': float(
             judged.log_spectral_distance_db[e, at]
           ),
+          'unmasked_share': float(unmasked[i]),
           **{name: values[i] for name, values in scores.items()},
         }
 

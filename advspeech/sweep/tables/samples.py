@@ -40,7 +40,7 @@ def rows(results: results_lib.Results) -> Iterator[dict[str, Any]]:
           'epsilon_given': epsilon.text,
           'epsilon_unit': columns.unit(epsilon),
         }
-        radii = epsilon.radii(results.levels)
+        radii = epsilon.radii(*results.levels)
         answers = judged.predictions[e, :, t]
         for i, utterance_id in enumerate(sweep.split.ids):
           label = target.labels[i]

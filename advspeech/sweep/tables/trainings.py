@@ -86,7 +86,7 @@ def rows(results: results_lib.Results) -> Iterator[dict[str, Any]]:
     known = sweep.members[family.targets[0]].labels >= 0
     speakers = sweep.split.speakers[known]
     num_tried = sum(
-      columns.of_epsilon(epsilon, results.levels)['epsilon'] > 0
+      columns.of_epsilon(epsilon, *results.levels)['epsilon'] > 0
       for epsilon in planned.epsilons
     )
     confidence = results.confidence
@@ -100,7 +100,7 @@ def rows(results: results_lib.Results) -> Iterator[dict[str, Any]]:
           **dict.fromkeys(COLUMNS, ''),
           **_of_family(results, family),
           'control': control,
-          **columns.of_epsilon(epsilon, results.levels),
+          **columns.of_epsilon(epsilon, *results.levels),
           **points.mean_snr(np.concatenate(snr_db)),
           'num_trainings': len(wrong),
           'num_clips': int(known.sum()),

@@ -52,7 +52,7 @@ def rows(results: results_lib.Results) -> Iterator[dict[str, Any]]:
         without = bare_wrong[e], bare_wrong[clean]
         yield {
           **columns.of_attack(results, planned, target),
-          **columns.of_epsilon(epsilon, results.levels),
+          **columns.of_epsilon(epsilon, *results.levels),
           'num_clips': int(known.sum()),
           **rates.difference('rise_without', *without, speakers, confidence),
           **rates.difference('rise', *behind, speakers, confidence),

@@ -42,7 +42,7 @@ def rows(results: results_lib.Results) -> Iterator[dict[str, Any]]:
           **columns.of_attack(results, planned, target),
           'norm': attack.norm,
           'epsilon_given': epsilon.text,
-          'epsilon': columns.of_epsilon(epsilon, results.levels)['epsilon'],
+          'epsilon': columns.of_epsilon(epsilon, *results.levels)['epsilon'],
           'mean_snr_db': points.mean_snr(judged.snr_db[e, 0])['mean_snr_db'],
           'wrong': as_text(wrong),
         }
