@@ -10,38 +10,26 @@ _COLORS = {'square': 'C0', 'nes': 'C1', asking.NOISE: '0.5'}
 
 
 def errors(results: section.Results) -> figure.Figure:
-  """Returns error rates against queries, a panel a model."""
+  """Returns errors and margins against queries, a column of panels a model."""
   rows = results.table('errors')
-  models = list(dict.fromkeys(row['model'] for row in rows))
+  models = storage.grouped(rows, ('model',))
   shown = [name for name in _COLORS if any(r['attack'] == name for r in rows)]
   with figures.house_style():
-    fig = figure.Figure(figsize=(4.2 * len(models) + 0.4, 3.8))
-    panels = fig.subplots(1, len(models), sharey=True, squeeze=False)[0]
-    for panel, model in zip(panels, models, strict=True):
-      panel.set_title(figures.model_name(model))
-      mine = [row for row in rows if row['model'] == model]
-      panel.axhline(100 * mine[0]['error_rate'], color='C2', ls=':')
+    fig = figure.Figure(figsize=(4.2 * len(models) + 0.4, 6.0))
+    panels = fig.subplots(2, len(models), sharex=True, squeeze=False)
+    for (above, below), ((model,), mine) in zip(
+      panels.T, models.items(), strict=True
+    ):
+      above.set_title(figures.model_name(model))
+      above.axhline(100 * mine[0]['error_rate'], color='C2', ls=':')
+      below.axhline(0, color='0.2', lw=0.8)
       for (attack,), group in storage.grouped(mine, ('attack',)).items():
-        group = [row for row in group if row['queries']]
-        number = [row['queries'] for row in group]
-        panel.plot(
-          number,
-          [100 * row['error_rate'] for row in group],
-          color=_COLORS[attack],
-          marker='.',
-        )
-        panel.fill_between(
-          number,
-          [100 * row['ci_low'] for row in group],
-          [100 * row['ci_high'] for row in group],
-          color=_COLORS[attack],
-          alpha=0.15,
-          lw=0,
-        )
-      panel.set_xscale('log')
-      panel.set_xlabel('queries of a clip')
-    panels[0].set_ylim(0, 100)
-    panels[0].set_ylabel('error rate in %')
+        _draw(above, below, group[1:], _COLORS[attack])
+      above.set_ylim(0, 100)
+      below.set_xscale('log')
+      below.set_xlabel('queries of a clip')
+    panels[0][0].set_ylabel('error rate in %')
+    panels[1][0].set_ylabel('median of the best margins')
     figures.with_legend(
       fig,
       [
@@ -63,6 +51,19 @@ def errors(results: section.Results) -> figure.Figure:
       'bands: intervals over clips.',
     )
     return fig
+
+
+def _draw(above, below, rows, color):
+  """Draws an attack's error rate above, and its margin below."""
+  number = [row['queries'] for row in rows]
+  rate, low, high = (
+    [100 * row[key] for row in rows]
+    for key in ('error_rate', 'ci_low', 'ci_high')
+  )
+  above.plot(number, rate, color=color, marker='.')
+  above.fill_between(number, low, high, color=color, alpha=0.15, lw=0)
+  margin = [row['median_margin'] for row in rows]
+  below.plot(number, margin, color=color, marker='.')
 
 
 def distances(results: section.Results) -> figure.Figure:

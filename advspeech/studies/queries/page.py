@@ -13,11 +13,12 @@ def figure_list(results: section.Results) -> list[section.Figure]:
       section.Figure(
         'errors',
         lambda: figures.errors(results),
-        'Error rate against the number of queries of each clip, of attacks '
-        'that are given scores, a panel for each model, beside random signs of '
-        'the same size.',
+        'Error rate, and below it the median margin, against the number of '
+        'queries of each clip, of attacks that are given scores, a panel for '
+        'each model, beside random signs of the same size.',
         'What so many queries reach, all from one run of each attack. Grey: as '
-        'many queries spent on random signs of the same size.',
+        'many queries spent on random signs of the same size. Below: how far '
+        'the wrong class is behind, in logits; above 0 a clip is judged wrong.',
       )
     )
   if results.table('distances'):
