@@ -176,6 +176,18 @@ def get_config() -> ml_collections.ConfigDict:
         'num_enrolled': 3,
         # Clips of each other speaker.
         'num_fitted': 6,
+        # The attacker who trains the network of each embedder further on the
+        # clips of the other speakers, protected and clean, once for each
+        # protection, at the largest epsilon alone.
+        'retraining': {
+          # Of Adam, each three times: on all of them and on either half, by
+          # which he chooses; 0: there is no such attacker.
+          'num_steps': 60,
+          # Of the first step; it falls to 0.
+          'learning_rate': 3e-4,
+          # Clips a step.
+          'batch_size': 16,
+        },
         # Tested clips written as sound under each protection, at the loudest
         # epsilon.
         'num_examples': 2,

@@ -1,6 +1,6 @@
 """Those who want to know who speaks, by what they know of the protection."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +13,8 @@ from advspeech.studies.privacy.parts import Results
 from advspeech.studies.verification import scoring
 
 IGNORANT, LAZY, SEMI = 'ignorant', 'lazy_informed', 'semi_informed'
-ATTACKERS = (IGNORANT, LAZY, SEMI)
+RETRAINED = 'retrained'
+ATTACKERS = (IGNORANT, LAZY, SEMI, RETRAINED)
 
 
 class Trials(NamedTuple):
@@ -26,6 +27,8 @@ class Trials(NamedTuple):
       for these scores.
     shrinkage: Of the back-end that was refitted; None without one.
     enrols: `backend.CLEAN` or `backend.PROTECTED` clips.
+    network: Of the attacker who retrains it: 1, or 0 where the network as it
+      was finds more of the speakers held out. None of the others.
   """
 
   scores: np.ndarray
@@ -33,6 +36,7 @@ class Trials(NamedTuple):
   threshold: float
   shrinkage: float | None
   enrols: str
+  network: int | None = None
 
 
 class Listener:
@@ -40,8 +44,8 @@ class Listener:
 
   def __init__(self, results: Results, number: int):
     design, embedded = results.design, results.embedded[number]
+    self._results, self._number = results, number
     self._design, self._embedded = design, embedded
-    self._number = str(number)
     self._tested = results.of(design_lib.TESTED)
     self._enrolled = results.of(design_lib.ENROLLED)
     self._fitted = results.of(design_lib.FITTED)
@@ -51,52 +55,77 @@ class Listener:
     self.own = np.array([design.judged.index(c.speaker) for c in design.tested])
     self.threshold = self._clean_threshold()
 
-  def trials(
-    self, heard: Mapping[str, np.ndarray], point: tuple[int, int], who: str
-  ) -> Trials:
+  def attackers(self, epsilon: int) -> tuple[str, ...]:
+    """Returns those of `ATTACKERS` that were run at an epsilon, by number."""
+    results = self._results
+    is_there = epsilon == results.largest and any(
+      number == self._number for number, _, _ in results.retrained
+    )
+    return ATTACKERS if is_there else ATTACKERS[:-1]
+
+  def trials(self, part: str, place: tuple[int, int], who: str) -> Trials:
     """Returns the trials of one attacker.
 
     Args:
-      heard: Of a protection; see `parts.Results`.
-      point: Numbers of the epsilon and the weight.
-      who: One of `ATTACKERS`.
+      part: Of a protection; see `parts.Results.heard`.
+      place: Numbers of the epsilon and the weight there.
+      who: One of `attackers`.
     """
-    vectors = scoring.unit(
-      np.asarray(heard['embeddings'][self._number], float)[:, *point]
-    )
-    tested, fitted = vectors[self._tested], vectors[self._fitted]
-    protected = vectors[self._enrolled]
-
-    def enrolled_of(rows):
-      return protected[[self._place[row] for row in rows]]
-
-    clean_of = self._embedded.of
+    heard = [self._as_it_was(part, place)]
     if who == IGNORANT:
-      return self._against(tested, clean_of, backend.CLEAN)
+      return self._against(heard[0], backend.CLEAN)
     if who == LAZY:
-      return self._against(tested, enrolled_of, backend.PROTECTED)
-    clips = self._design.fitted
-    fit, enrols = backend.refit(
-      fitted, clean_of([c.row for c in clips]), [c.speaker for c in clips]
+      return self._against(heard[0], backend.PROTECTED)
+    by_halves = [(self._fitted_of(heard[0]),) * 2]
+    if who == RETRAINED:
+      found = self._results.retrained[self._number, part, place[1]]
+      heard.append(_heard(found['all']))
+      by_halves.append((_heard(found['first']), _heard(found['second'])))
+    networks = [
+      backend.Network(self._fitted_of(one), halves)
+      for one, halves in zip(heard, by_halves, strict=True)
+    ]
+    number, fit, enrols = backend.refit(
+      networks, [c.speaker for c in self._design.fitted]
     )
-    chosen_of = clean_of if enrols == backend.CLEAN else enrolled_of
-    found = self._against(
-      fit(tested), lambda rows: fit(chosen_of(rows)), enrols
+    return self._against(heard[number], enrols, fit)._replace(
+      threshold=np.nan,
+      shrinkage=fit.shrinkage,
+      network=number if who == RETRAINED else None,
     )
-    return found._replace(threshold=np.nan, shrinkage=fit.shrinkage)
+
+  def _as_it_was(self, part, place):
+    """Returns what the network that was attacked says of all clips."""
+    found = self._results.heard[part]['embeddings'][str(self._number)]
+    return backend.Heard(
+      scoring.unit(np.asarray(found, float)[:, *place]),
+      self._embedded.of([clip.row for _, clip in self._results.clips]),
+    )
+
+  def _fitted_of(self, heard):
+    return backend.Heard(*(x[self._fitted] for x in heard))
 
   def _against(
     self,
-    tested: np.ndarray,
-    enrolled_of: Callable[[tuple[int, ...]], np.ndarray],
+    heard: backend.Heard,
     enrols: str,
+    fit: Callable[[np.ndarray], np.ndarray] = lambda x: x,
   ) -> Trials:
+    """Returns the trials of what a network says of all clips.
+
+    Args:
+      heard: [num_clips, dimension] each.
+      enrols: Which of them.
+      fit: What embeddings go through first.
+    """
+    chosen = heard.clean if enrols == backend.CLEAN else heard.protected
+    enrolled = chosen[self._enrolled]
     scores = _scores(
       self._design,
       self._design.tested,
       self._design.judged,
-      tested,
-      enrolled_of,
+      fit(heard.protected[self._tested]),
+      lambda rows: fit(enrolled[[self._place[row] for row in rows]]),
     )
     return Trials(scores, self.own, self.threshold, None, enrols)
 
@@ -114,6 +143,11 @@ class Listener:
     is_target = speakers[:, None] == np.array(design.others)[None]
     points = verification.points(scores.ravel(), is_target.ravel())
     return verification.equal_error_rate(points)[1]
+
+
+def _heard(part):
+  """Returns embeddings of a part on disk."""
+  return backend.Heard(part['protected'], part['clean'])
 
 
 def _scores(design, clips, speakers, vectors, enrolled_of):

@@ -1,8 +1,8 @@
 """A speaker model refitted to protected speech: what stands behind an embedder.
 
-Not the network is trained again, which would be a stronger attacker still, but
-what compares its embeddings: they are centred, and whitened by how those of one
-speaker vary (within-class covariance normalisation, Hatch et al. 2006).
+What compares embeddings is fitted, the network is not: they are centred, and
+whitened by how those of one speaker vary (within-class covariance
+normalisation, Hatch et al. 2006). `retraining` trains the network.
 """
 
 import itertools
@@ -69,45 +69,98 @@ def fit(
   )
 
 
-def refit(
-  protected: np.ndarray, clean: np.ndarray, speakers: Sequence[str]
-) -> tuple[Backend, str]:
-  """Returns what finds speakers best who were not fitted to, and the enrolment.
+class Heard(NamedTuple):
+  """What a network says of the clips that are fitted to.
 
-  To enrol clean clips or protected ones, each with every shrinkage and without
-  a back-end: each is fitted to one half of the speakers and tried on the other,
-  and the reverse; the one of the lowest EER is then fitted to all. Where clean
-  clips are enrolled it is fitted to both, so that what the protection does is
-  part of how one speaker varies.
-
-  Args:
+  Attributes:
     protected: [num_clips, dimension] embeddings, of L2 norm 1, or 0.
     clean: [num_clips, dimension] of the same clips unprotected.
-    speakers: [num_clips] four of them or more.
+  """
+
+  protected: np.ndarray
+  clean: np.ndarray
+
+
+class Network(NamedTuple):
+  """What a speaker model says that was itself trained, or may have been.
+
+  Attributes:
+    by_all: As trained on all speakers.
+    by_halves: As trained on the first half of them, and on the second.
+  """
+
+  by_all: Heard
+  by_halves: tuple[Heard, Heard]
+
+
+class Refitted(NamedTuple):
+  """What finds speakers best.
+
+  Attributes:
+    network: Number of the network.
+    backend: Behind it.
+    enrols: `CLEAN` or `PROTECTED` clips.
+  """
+
+  network: int
+  backend: Backend
+  enrols: str
+
+
+def halves(speakers: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+  """Returns which clips are of the first half of speakers, and of the second.
+
+  Args:
+    speakers: [num_clips] who speaks.
   """
   speakers = np.asarray(speakers)
   is_first = np.isin(speakers, np.unique(speakers)[::2])
+  return is_first, ~is_first
 
-  def fitted(enrols, half, shrinkage):
+
+def refit(networks: Sequence[Network], speakers: Sequence[str]) -> Refitted:
+  """Returns what finds speakers best who were not fitted to.
+
+  Each network, to enrol clean clips or protected ones, with every shrinkage and
+  without a back-end: each is fitted to one half of the speakers and tried on
+  the other, and the reverse; the one of the lowest EER is then fitted to all,
+  the first of those that are equal. Where clean clips are enrolled it is fitted
+  to both, so that what the protection does is part of how one speaker varies.
+
+  Args:
+    networks: To choose from.
+    speakers: [num_clips] four of them or more.
+  """
+  speakers = np.asarray(speakers)
+
+  def fitted(heard, enrols, which, shrinkage):
     if enrols == PROTECTED:
-      return fit(protected[half], speakers[half], shrinkage)
-    both = np.concatenate([protected[half], clean[half]])
-    return fit(both, np.tile(speakers[half], 2), shrinkage)
+      return fit(heard.protected[which], speakers[which], shrinkage)
+    both = np.concatenate([heard.protected[which], heard.clean[which]])
+    return fit(both, np.tile(speakers[which], 2), shrinkage)
 
   def error(choice):
-    enrols, shrinkage = choice
-    enrolled = protected if enrols == PROTECTED else clean
+    number, enrols, shrinkage = choice
     found = 0.0
-    for half in (is_first, ~is_first):
-      backend = fitted(enrols, half, shrinkage)
+    for heard, half in zip(
+      networks[number].by_halves, halves(speakers), strict=True
+    ):
+      backend = fitted(heard, enrols, half, shrinkage)
+      enrolled = heard.protected if enrols == PROTECTED else heard.clean
       found += pair_error(
-        backend(protected[~half]), backend(enrolled[~half]), speakers[~half]
+        backend(heard.protected[~half]),
+        backend(enrolled[~half]),
+        speakers[~half],
       )
     return found
 
-  choices = itertools.product((CLEAN, PROTECTED), (None, *SHRINKAGES[::-1]))
-  enrols, shrinkage = min(choices, key=error)
-  return fitted(enrols, np.full(len(speakers), True), shrinkage), enrols
+  choices = itertools.product(
+    range(len(networks)), (CLEAN, PROTECTED), (None, *SHRINKAGES[::-1])
+  )
+  number, enrols, shrinkage = min(choices, key=error)
+  everybody = np.full(len(speakers), True)
+  backend = fitted(networks[number].by_all, enrols, everybody, shrinkage)
+  return Refitted(number, backend, enrols)
 
 
 def pair_error(

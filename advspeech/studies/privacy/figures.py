@@ -21,10 +21,11 @@ ATTACKER_TITLES = {
   attackers.IGNORANT: 'ignorant',
   attackers.LAZY: 'enrols protected clips',
   attackers.SEMI: 'refitted',
+  attackers.RETRAINED: 'network retrained',
 }
 # Of protections, more than there are colours.
 _SIGNS = 'osD^vPX*<>'
-_MARKERS = dict(zip(attackers.ATTACKERS, 'osD', strict=True))
+_MARKERS = dict(zip(attackers.ATTACKERS, 'osDP', strict=True))
 __all__ = ['ATTACKER_TITLES', 'loudest', 'pareto', 'protection', 'title', 'who']
 
 
@@ -52,20 +53,21 @@ def pareto(results: section.Results) -> figure.Figure:
   """
   rows = loudest(results.table('privacy'))
   embedders = list(dict.fromkeys(row['embedder'] for row in rows))
+  asking = _asking(rows)
   looks = _looks(rows)
   with figures.house_style():
-    fig = figure.Figure(figsize=(9.6, 3.2 * len(embedders) + 1.1))
+    fig = figure.Figure(figsize=(3.2 * len(asking), 3.2 * len(embedders) + 1.1))
     panels = fig.subplots(
       len(embedders),
-      len(attackers.ATTACKERS),
+      len(asking),
       sharex=True,
       sharey=True,
       squeeze=False,
     )
-    for panel, who_asks in zip(panels[0], attackers.ATTACKERS, strict=True):
+    for panel, who_asks in zip(panels[0], asking, strict=True):
       panel.set_title(f'attacker: {ATTACKER_TITLES[who_asks]}')
     for line, embedder in zip(panels, embedders, strict=True):
-      for panel, who_asks in zip(line, attackers.ATTACKERS, strict=True):
+      for panel, who_asks in zip(line, asking, strict=True):
         own = points.by_key(rows, embedder=embedder, attacker=who_asks)
         _draw_pareto(panel, own, looks)
       line[0].set_ylabel(f'{title(embedder)}\nEER in %')
@@ -116,7 +118,7 @@ def who(results: section.Results) -> figure.Figure:
     for panel, ((embedder,), own) in zip(
       panels, by_embedder.items(), strict=True
     ):
-      for i, who_asks in enumerate(attackers.ATTACKERS):
+      for i, who_asks in enumerate(_asking(rows)):
         _draw_who(panel, own, names, who_asks, i)
       was_attacked = 'attacked' if own[0]['attacked'] else 'not attacked'
       panel.set_title(f'{title(embedder)}, {was_attacked}')
@@ -128,6 +130,12 @@ def who(results: section.Results) -> figure.Figure:
     figures.with_legend(fig, panels[0].get_legend_handles_labels()[0], ncols=3)
     figures.note(fig, _counted(rows))
     return fig
+
+
+def _asking(rows):
+  """Returns the attackers that rows have, in their order."""
+  found = {row['attacker'] for row in rows}
+  return [x for x in attackers.ATTACKERS if x in found]
 
 
 def _draw_who(panel, rows, names, who_asks, number):

@@ -5,7 +5,7 @@ from typing import Any
 
 from advspeech import audio, section, sounds
 from advspeech import figures as names
-from advspeech.studies.privacy import examples, figures
+from advspeech.studies.privacy import attackers, examples, figures
 
 
 def figure_list(results: section.Results) -> list[section.Figure]:
@@ -24,7 +24,8 @@ def figure_list(results: section.Results) -> list[section.Figure]:
       'who',
       lambda: figures.who(results),
       'EER under each protection of attackers who do not know of it, who enrol '
-      'protected clips, and who refit their speaker model to protected speech.',
+      'protected clips, who refit their speaker model to protected speech, and '
+      'who train its network on it.',
       'Whether the protection survives those who know of it: an EER that falls '
       'back to the clean one hides nobody.',
     ),
@@ -39,6 +40,10 @@ def make(results: section.Results) -> section.Section:
       'utility': results.table('utility'),
       'privacy': results.table('privacy'),
       'protection_title': figures.protection,
+      'is_retrained': any(
+        row['attacker'] == attackers.RETRAINED
+        for row in results.table('privacy')
+      ),
       'attacker_titles': figures.ATTACKER_TITLES,
       'embedder_title': figures.title,
       'model_title': names.model_name,

@@ -24,7 +24,12 @@ from advspeech import (
 from advspeech.studies import folder as folder_lib
 from advspeech.studies import named_embedders
 from advspeech.studies.privacy import design as design_lib
-from advspeech.studies.privacy import examples, protecting
+from advspeech.studies.privacy import (
+  examples,
+  protecting,
+  retrained,
+  retraining,
+)
 from advspeech.studies.verification import scoring
 
 logger = logging.getLogger(__name__)
@@ -63,6 +68,9 @@ class Results:
     weights: Of the weighted sum.
     heard: What is heard under each protection by name, trees of [num_clips,
       num_epsilons, num_weights, ...]; see `protecting`.
+    largest: Number of the largest epsilon.
+    retrained: What networks trained on speech that is protected there say; see
+      `retrained.make`.
   """
 
   design: design_lib.Design
@@ -76,6 +84,8 @@ class Results:
   epsilons: Sequence[audio.Epsilon]
   weights: Sequence[float]
   heard: Mapping[str, Mapping[str, Any]]
+  largest: int
+  retrained: Mapping[retrained.Key, Mapping[str, Any]]
 
   def of(self, what: str) -> np.ndarray:
     """Returns the numbers of the clips that are for one thing."""
@@ -155,6 +165,16 @@ def make(run: Any, folder: str) -> Results:
     )
     for name, fn, weights in protections
   }
+  of_tested = [what == design_lib.TESTED for what, _ in clips]
+  largest = int(np.argmax(columns['radii'][of_tested].mean(0)))
+  again = retrained.Protected(
+    split,
+    np.flatnonzero([what == design_lib.FITTED for what, _ in clips]),
+    shared,
+    {**columns, 'radii': columns['radii'][:, [largest]]},
+    config.seeds[0],
+    mesh,
+  )
   if settings.num_examples:
     rows = input_pipeline.spread_rows(len(design.tested), settings.num_examples)
     loudest = np.argmax(columns['radii'][rows].mean(0))
@@ -184,6 +204,14 @@ def make(run: Any, folder: str) -> Results:
     epsilons,
     settings.weights,
     heard,
+    largest,
+    retrained.make(
+      folder,
+      protections if settings.retraining.num_steps else (),
+      again,
+      named,
+      retraining.Settings(**settings.retraining, seed=config.seeds[0]),
+    ),
   )
 
 
@@ -252,6 +280,8 @@ def _claim(folder, run, named, classifiers, split):
     'num_enrolled': settings.num_enrolled,
     'clip_to_range': run.config.sweep.clip_to_range,
   }
+  if settings.retraining.num_steps:
+    what['retraining'] = settings.retraining.to_dict()
   parallel.on_lead(
     lambda: folder_lib.claim(folder, what), f'{folder} belongs to this study'
   )

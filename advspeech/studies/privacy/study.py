@@ -7,6 +7,7 @@ from typing import Any
 from advspeech import (
   attacks,
   errors,
+  parallel,
   registry,
   studies,
   sweep,
@@ -32,6 +33,9 @@ class PrivacyStudy(studies.Study):
     'num_enrolled': 'whole [1, 1000]',
     'num_fitted': 'whole [2, 1000]',
     'num_examples': 'whole [0, 100]',
+    'retraining.num_steps': 'whole [0, 1000000]',
+    'retraining.learning_rate': '[1e-12, 1]',
+    'retraining.batch_size': 'whole [1, 65536]',
   }
 
   def check(self, config: Any) -> None:
@@ -65,6 +69,16 @@ class PrivacyStudy(studies.Study):
     named_embedders.check(config, self.name)
     for name in config.privacy.transforms:  # filters need SciPy: not always
       transforms.make(name)
+
+  def check_devices(self, config: Any) -> None:
+    """Raises errors.InputError where devices cannot share a batch."""
+    retraining = config.privacy.retraining
+    if retraining.num_steps:
+      parallel.check_batch_size(
+        'config.privacy.retraining.batch_size',
+        retraining.batch_size,
+        parallel.make_mesh(),
+      )
 
   def run(self, run: Any, folder: str) -> None:
     """Protects clips in every way; all listen.

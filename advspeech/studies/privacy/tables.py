@@ -45,6 +45,7 @@ PRIVACY_COLUMNS = {
   'attacker': str,
   'enrols': str,
   'shrinkage': float,
+  'network_retrained': int,
   'threshold': float,
   **{f'frr{end}': float for end in ENDS},
   'chance': float,
@@ -122,7 +123,7 @@ def rows(
     kept, found = _utility(results, points, described, speakers, confidence)
     utility += found
     for listener, named in zip(listeners, results.named, strict=True):
-      for who in attackers.ATTACKERS:
+      for who in listener.attackers(number):
         of_attacker = {
           'embedder': named.embedder.name,
           'attacked': int(named is results.named[0]),
@@ -174,9 +175,7 @@ def _utility(results, points, described, speakers, confidence):
 
 def _privacy(results, points, listener, who, speakers, kept, confidence):
   """Returns what one attacker finds out at each point."""
-  trials = [
-    listener.trials(results.heard[p.part], p.place, who) for p in points
-  ]
+  trials = [listener.trials(p.part, p.place, who) for p in points]
   errors = [speakers.equal_error(x) for x in trials]
   shares = points_lib.non_dominated(errors, kept)
   clean, noise = (
@@ -191,6 +190,7 @@ def _privacy(results, points, listener, who, speakers, kept, confidence):
       {
         'enrols': x.enrols,
         'shrinkage': '' if x.shrinkage is None else x.shrinkage,
+        'network_retrained': '' if x.network is None else x.network,
         'threshold': float(x.threshold) if is_fixed else '',
         **(
           speakers.rate('frr', attackers.rejected(x), confidence)

@@ -22,10 +22,19 @@ def error(tested, enrolled):
   return backend.pair_error(tested, enrolled, SPEAKERS)
 
 
+def network(protected, clean, *by_halves):
+  heard = backend.Heard(protected, clean)
+  return backend.Network(heard, by_halves or (heard, heard))
+
+
+def refit(protected, clean, speakers=SPEAKERS):
+  return backend.refit([network(protected, clean)], speakers)
+
+
 def test_an_offset_and_a_nuisance_are_taken_out():
   found = vectors(offset=3.0, nuisance=20.0)
   before = error(found, found)
-  fit, _ = backend.refit(found, found, SPEAKERS)
+  fit = refit(found, found).backend
   assert fit.shrinkage is not None
   unseen = fit(vectors(offset=3.0, nuisance=20.0, seed=1))
   assert before > 0.2
@@ -41,7 +50,7 @@ def test_clean_clips_are_enrolled_where_protected_ones_are_noisy():
     return scoring.unit(clean + 0.25 * noise + 3 * np.eye(16)[0]), clean
 
   protected, clean = both(0)
-  fit, enrols = backend.refit(protected, clean, SPEAKERS)
+  _, fit, enrols = refit(protected, clean)
   assert enrols == backend.CLEAN
   tested, enrolled = both(1)
   after = error(fit(tested), fit(enrolled))
@@ -66,6 +75,24 @@ def test_nothing_is_refitted_where_nothing_helps(speakers):
   rng = np.random.default_rng(0)
   voices = scoring.unit(rng.normal(size=(12, 40)))
   _, place = np.unique(speakers, return_inverse=True)
-  fit, _ = backend.refit(voices[place], voices[place], speakers)
+  fit = refit(voices[place], voices[place], speakers).backend
   assert fit.shrinkage is None
   np.testing.assert_allclose(fit(voices), voices, atol=1e-12)
+
+
+def test_a_network_is_taken_by_what_it_does_on_speakers_it_was_not_trained_on():
+  rng = np.random.default_rng(0)
+  mute = scoring.unit(rng.normal(size=(60, 16)))
+  voice = vectors(offset=0.0, nuisance=0.0)
+  original = network(*[scoring.unit(voice + 0.5 * mute)] * 2)
+  # Those that it was trained on are no proof.
+  first, second = backend.halves(SPEAKERS)
+  learnt = [
+    backend.Heard(*[np.where(half[:, None], voice, mute)] * 2)
+    for half in (first, second)
+  ]
+  overfit = network(voice, voice, *learnt)
+  helpful = network(voice, voice)
+  assert backend.refit([original, overfit], SPEAKERS).network == 0
+  assert backend.refit([original, helpful], SPEAKERS).network == 1
+  assert backend.refit([helpful, helpful], SPEAKERS).network == 0

@@ -258,6 +258,104 @@ def test_parts_that_are_there_are_not_computed_again(run, folder, monkeypatch):
   studied.assert_parts_stay(run, folder, 'privacy', 'num_steps', 7, monkeypatch)
 
 
+@pytest.fixture(scope='module')
+def retrained(run, tmp_path_factory):
+  """A study of one solver and a model, whose network is trained again."""
+  folder = tmp_path_factory.mktemp('retrained')
+  config = run.config.copy_and_resolve_references()
+  settings = config.privacy
+  settings.embedders, settings.solvers = (tiny.MODEL, BANDS), ('projected',)
+  settings.transforms, settings.weights = (), (1.0,)
+  settings.num_steps, settings.num_examples = 1, 0
+  settings.retraining.num_steps = 4
+  settings.retraining.learning_rate = 1e-9
+  other = types.SimpleNamespace(**{**vars(run), 'config': config})
+  studies.resolve('privacy').run(other, str(folder))
+  return other, folder
+
+
+def test_networks_are_retrained_at_the_largest_epsilon(retrained):
+  rows = storage.read_table(retrained[1] / 'privacy.csv')
+  own = pick(rows, attacker='retrained')
+  assert {(r['embedder'], r['epsilon_given']) for r in own} == {
+    (tiny.MODEL, '5dbsnr')
+  }
+  assert [r['protection'] for r in own] == ['none', 'random_sign', 'projected']
+  for row in own:
+    assert row['network_retrained'] in (0, 1)
+    assert row['frr'] == row['threshold'] == ''
+  # At this rate nothing is learnt: clips made again are those heard before.
+  for name in ('none', 'random_sign', 'projected'):
+    before = storage.read_arrays(str(retrained[1] / f'heard-{name}.npz'))
+    again = storage.read_arrays(str(retrained[1] / f'retrained-0-{name}-0.npz'))
+    np.testing.assert_allclose(
+      again['all/protected'],
+      scoring.unit(before['embeddings/0'][:, -1, 0]),
+      atol=1e-3,
+    )
+    fitted = len(again['first/clean'])
+    for key in ('first', 'second'):
+      np.testing.assert_allclose(
+        again[f'{key}/clean'], again['all/clean'][-fitted:], atol=1e-5
+      )
+  assert len(list(retrained[1].glob('retrained-*'))) == 3
+
+
+def test_a_part_that_is_lost_is_made_again_to_the_same_bits(
+  retrained, tmp_path
+):
+  run, folder = retrained
+  shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+  lost = ('privacy.csv', 'retrained-0-projected-0.npz')
+  for name in lost:
+    (tmp_path / name).unlink()
+  studies.resolve('privacy').run(run, str(tmp_path))
+  for name in lost:
+    assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_without_retraining_the_others_find_what_they_found(
+  retrained, tmp_path
+):
+  run, folder = retrained
+  for name in ('heard-*.npz', 'embeddings-*.npz'):
+    for path in folder.glob(name):
+      shutil.copy(path, tmp_path)
+  config = run.config.copy_and_resolve_references()
+  config.privacy.retraining.num_steps = 0
+  other = types.SimpleNamespace(**{**vars(run), 'config': config})
+  studies.resolve('privacy').run(other, str(tmp_path))
+  rows = storage.read_table(folder / 'privacy.csv')
+  assert storage.read_table(tmp_path / 'privacy.csv') == [
+    row for row in rows if row['attacker'] != 'retrained'
+  ]
+  (tmp_path / 'privacy.csv').unlink()
+  with pytest.raises(errors.InputError, match=r'another study \(retraining'):
+    studies.resolve('privacy').run(run, str(tmp_path))
+
+
+def test_the_strongest_attacker_that_was_run_decides(retrained, utility):
+  rows = storage.read_table(retrained[1] / 'privacy.csv')
+  rows = changed(rows, more_low=0.1, more=0.2, more_high=0.3)
+  lost = [
+    {**row, 'more_low': -0.1, 'more': 0.0, 'more_high': 0.01}
+    if row['attacker'] == 'retrained'
+    else row
+    for row in rows
+  ]
+  found = claims.survives(tables(rows, utility))
+  assert found.verdict == 'confirmed'
+  found = claims.survives(tables(lost, utility))
+  assert found.verdict == 'in part'  # the other cannot be retrained
+  first, second = found.found
+  assert 'does not survive on' in first
+  assert 'with the network retrained' in first
+  assert 'its network not trained again' in second
+  results = types.SimpleNamespace(table={'privacy': rows}.__getitem__)
+  assert len(figures.pareto(results).axes) == 8
+  assert len(figures.who(results).axes) == 2
+
+
 def tables(privacy, utility):
   found = {'privacy': privacy, 'utility': utility}
   return types.SimpleNamespace(table=found.__getitem__)
