@@ -101,6 +101,8 @@ setuptools.setup(
     'victims': ['Resemblyzer==0.1.4'],
     # Wheels are few: it compiles C. Its terms are those of ITU-T P.862.
     'quality': ['pesq>=0.0.4'],
+    # Its networks are in the wheel, which does not say what it needs.
+    'dnsmos': ['onnxruntime>=1.20', 'requests>=2', 'speechmos>=0.0.1'],
     'cuda': ['jax[cuda12]>=0.10.2,<0.13'],
     # `launch.plan` compiles for slices of TPUs that nobody has.
     'plan': TPU,

@@ -212,6 +212,44 @@ def pesq(audio: np.ndarray, noisy: np.ndarray, mask: np.ndarray) -> Scores:
   return _scores(score, audio, noisy, mask)
 
 
+def has_dnsmos() -> bool:
+  """Returns whether `speechmos` can be called here."""
+  needed = ('speechmos', 'onnxruntime', 'requests')
+  return all(importlib.util.find_spec(name) for name in needed)
+
+
+def dnsmos(audio: np.ndarray, noisy: np.ndarray, mask: np.ndarray) -> Scores:
+  """Returns DNSMOS P.835 of the whole, a mean opinion score of about 1 to 5.
+
+  What listeners would say of a clip whose original they do not know, by a
+  network (package speechmos): unlike the others it has a clean clip's own
+  score, which need not be high. Undefined where a clip is silent.
+
+  Args:
+    audio: [num_clips, time] clean clips in model range.
+    noisy: [num_clips, time] the same clips, perturbed.
+    mask: [num_clips, time], 1 on recorded samples, 0 on padding.
+
+  Raises:
+    errors.InputError: If speechmos is not installed.
+  """
+  if not has_dnsmos():
+    raise errors.InputError(
+      'DNSMOS needs the packages speechmos, onnxruntime and requests, of which '
+      "one is not installed; pip install 'advspeech[dnsmos]' or leave it out"
+    )
+  from speechmos import dnsmos as dnsmos_lib
+
+  def score(clean, perturbed):
+    del clean
+    if not perturbed.any():
+      return None
+    # Out of its range by a rounding would be refused.
+    return dnsmos_lib.run(np.clip(perturbed, -1, 1), SAMPLE_RATE_HZ)['ovrl_mos']
+
+  return _scores(score, audio, noisy, mask)
+
+
 def _scores(score, audio, noisy, mask):
   """Applies score(clean, noisy) to full-scale recorded parts, clip by clip."""
   values = []

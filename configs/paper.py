@@ -444,7 +444,7 @@ def get_config() -> ml_collections.ConfigDict:
         'num_examples': 2,
         # How strongly these are attacked, in any unit of the epsilons.
         'example_epsilon': '0.02',
-        # Clips whose STOI and PESQ are measured; -1: all.
+        # Clips whose STOI, PESQ and DNSMOS are measured; -1: all.
         'num_quality_clips': 0,
       },
     }

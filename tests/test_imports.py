@@ -142,6 +142,7 @@ def test_models_training_and_attacks_need_only_jax_and_its_kin():
   absent = (
     *('tensorflow_datasets', 'librosa', 'soundfile', 'matplotlib', 'jinja2'),
     *('ml_collections', 'tensorboardX', 'tqdm', 'pystoi', 'pesq'),
+    *('speechmos', 'onnxruntime'),
   )
   libraries = f"""
 import sys

@@ -208,6 +208,25 @@ def test_pesq_says_what_it_needs(monkeypatch):
     quality.pesq(AUDIO, AUDIO, MASK)
 
 
+def test_dnsmos_falls_with_noise_and_is_undefined_in_silence():
+  pytest.importorskip('speechmos')
+  if not quality.has_dnsmos():
+    pytest.skip('onnxruntime or requests is not installed')
+  clips = np.stack([AUDIO[0], noisy(0.1)[0], np.full(TIME, 0.5)])
+  scores = quality.dnsmos(
+    np.stack([AUDIO[0]] * 3), clips.astype(np.float32), np.ones_like(clips)
+  )
+  assert 5 > scores.values[0] > scores.values[1] >= 0.9
+  assert scores.values[2] is None
+  assert scores.num_undefined == 1
+
+
+def test_dnsmos_says_what_it_needs(monkeypatch):
+  monkeypatch.setattr(quality, 'has_dnsmos', lambda: False)
+  with pytest.raises(errors.InputError, match=r"'advspeech\[dnsmos\]'"):
+    quality.dnsmos(AUDIO, AUDIO, MASK)
+
+
 def test_stoi_and_pesq_are_not_imported_before_they_are_needed():
   source = sys.modules['advspeech.quality'].__dict__
   assert 'pystoi' not in source

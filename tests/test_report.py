@@ -1240,6 +1240,7 @@ def test_scores_that_are_not_defined_are_counted_out(tmp_path):
       'unmasked_share': 0.25,
       'stoi': score,
       'pesq': '',
+      'dnsmos': '',
     }
     for score in scores
   ]
@@ -1253,6 +1254,7 @@ def test_scores_that_are_not_defined_are_counted_out(tmp_path):
       (5, 5),
       (0.25, 5),
       (0.7, 3),
+      None,
       None,
     ]
 

@@ -37,6 +37,7 @@ _MEASURES = {
   'unmasked_share': 'share of cells above the masking threshold',
   'stoi': 'STOI',
   'pesq': 'PESQ',
+  'dnsmos': 'DNSMOS',
 }
 
 

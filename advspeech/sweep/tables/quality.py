@@ -23,6 +23,7 @@ COLUMNS: columns.Columns = {
   'unmasked_share': float,
   'stoi': float,
   'pesq': float,
+  'dnsmos': float,
 }
 
 
@@ -32,9 +33,9 @@ def rows(
   """Yields how attacked clips sound, a row a (attack, epsilon, clip).
 
   Signal-to-noise ratios, log-spectral distance, the share of the perturbation's
-  cells that the clip does not mask, STOI, and PESQ where it is installed, over
-  recorded samples, of clips evenly spread over the split. By COLUMNS, '' where
-  a measure is not defined.
+  cells that the clip does not mask, STOI, and PESQ and DNSMOS where they are
+  installed, over recorded samples, of clips evenly spread over the split. By
+  COLUMNS, '' where a measure is not defined.
 
   Args:
     results: Of the sweep.
@@ -53,7 +54,7 @@ def rows(
       preemption.check_alone()
       perturbed = attacked_rows(sweep, planned, chosen, epsilon)
       unmasked = np.asarray(quality.unmasked_share(clips, perturbed, recorded))
-      scores = {'pesq': [''] * len(some)}
+      scores = {name: [''] * len(some) for name in ('pesq', 'dnsmos')}
       for name in measures():
         values = getattr(quality, name)(clips, perturbed, recorded > 0).values
         scores[name] = ['' if value is None else value for value in values]
@@ -78,4 +79,8 @@ def rows(
 
 def measures() -> tuple[str, ...]:
   """Returns the measures of other people's code that are installed."""
-  return ('stoi', *(('pesq',) if quality.has_pesq() else ()))
+  return (
+    'stoi',
+    *(('pesq',) if quality.has_pesq() else ()),
+    *(('dnsmos',) if quality.has_dnsmos() else ()),
+  )
