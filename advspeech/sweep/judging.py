@@ -73,8 +73,9 @@ def judge(
       for part in parts
     ]
     order = np.argsort(np.concatenate(parts))
-    merged = [np.concatenate(x)[order] for x in zip(*found, strict=True)]
-    return Judgements(*merged)._replace(clean=found[0].clean)
+    by_epsilon = zip(*(judged[1:] for judged in found), strict=True)
+    merged = [np.concatenate(x)[order] for x in by_epsilon]
+    return Judgements(found[0].clean, *merged)
   program = program_of(planned, members, split.pcm.shape[1], attack, settings)
   source, num_epsilons = members[planned.source], len(planned.epsilons)
   fill = _num_epsilons(program, planned) - num_epsilons

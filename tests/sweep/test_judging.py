@@ -448,9 +448,9 @@ def test_an_epsilon_in_db_of_snr_is_each_clips_own(members, split):
 @pytest.mark.slow
 def test_masking_thresholds_stand_beside_other_epsilons(members, split):
   planned = make_planned(epsilons=('12dbmask', 0.01, '0dbmask'))
-  result = judge(planned, members, split)
-  assert result.predictions.shape == (3, 6, 3, NUM_CLIPS)
-  assert result.clean.shape == (3, NUM_CLIPS)
+  result = judge(planned, members[:1], split)
+  assert result.predictions.shape == (3, 6, 1, NUM_CLIPS)
+  assert result.clean.shape == (1, NUM_CLIPS)
   np.testing.assert_allclose(result.max_norm[1], 0.01, rtol=1e-5)
   # Attack and random signs of the same budget: less of it is less.
   for c in (0, 1):
