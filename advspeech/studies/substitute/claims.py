@@ -28,8 +28,8 @@ def need_not_know(results: section.Results) -> claim.Claim:
     "the substitute's gradient the victim errs more, at some epsilon, than "
     "under every noise of that size: McNemar's exact test on the same clips "
     'and, where there are enough speakers, a bootstrap that draws these, the '
-    'level of both shared out among epsilons and noises (Bonferroni). Models '
-    'of one seed.'
+    'level of both shared out among the epsilons (Bonferroni). Models of one '
+    'seed.'
   )
   rows = _last(results, augmenting.JACOBIAN)
   answers, words = [], []
@@ -41,7 +41,7 @@ def need_not_know(results: section.Results) -> claim.Claim:
     telling = [
       given
       for given, noises in at.items()
-      if all(_is_beyond(row, results, len(noisy)) for row in noises)
+      if all(_is_beyond(row, results, len(at)) for row in noises)
     ]
     answers.append(True if telling else None)
     # Where the attack exceeds the most harmful noise by most.
@@ -57,19 +57,21 @@ def need_not_know(results: section.Results) -> claim.Claim:
       f'{figures.attack_title(attack)} at {noise["epsilon_given"]}: '
       f'{claim.percent(rate)} wrong, {claim.percent(noise["error_rate"])} '
       f'under the most harmful noise ({claim.points(noise, "excess")}, '
-      f'corrected p {min(1.0, noise["mcnemar_p"] * len(noisy)):.2g})'
+      f'corrected p {_corrected_p(noise, len(at)):.2g})'
     )
   return _claim(text, answers, words, rule)
 
 
-def _is_beyond(row, results, num_tried):
+def _is_beyond(row, results, num_epsilons):
   """Returns whether an attack errs more than a control, beyond chance."""
   level = 1 - results.config['sweep']['confidence']
-  return row['excess'] > 0 and all(
-    row[key] * num_tried < level
-    for key in ('mcnemar_p', 'excess_speaker_p')
-    if row[key] != ''
-  )
+  return row['excess'] > 0 and _corrected_p(row, num_epsilons) < level
+
+
+def _corrected_p(row, num_epsilons):
+  """Returns a control's p for all epsilons, by clip or speaker: the larger."""
+  found = (row['mcnemar_p'], row['excess_speaker_p'])
+  return min(1.0, num_epsilons * max(p for p in found if p != ''))
 
 
 def gradient_helps(results: section.Results) -> claim.Claim:
