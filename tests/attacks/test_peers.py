@@ -71,6 +71,7 @@ def torch_model(num_classes, dtype):
       self.convolution, self.dense = convolution, dense
 
     def forward(self, x):
+      x = x.to(dtype)  # ART's HopSkipJump asks in float64
       features = self.convolution(x.reshape(len(x), 1, TIME) - 0.5)
       return self.dense(torch.tanh(features).flatten(1))
 
@@ -309,3 +310,41 @@ def test_square_is_as_strong_as_arts(art_classifier):
     )
   assert all(mine <= their + 2 for mine, their in accuracies)
   assert any(10 < mine < 95 for mine, _ in accuracies)
+
+
+@pytest.mark.slow
+def test_hopskipjump_comes_as_near_as_arts(art_classifier):
+  """From the same clips of another answer, with 18 steps of theirs."""
+  from art.attacks import evasion
+
+  num_classes, number = art_classifier.nb_classes, 12
+  norm = {2: 'linf', 3: 'l2'}[num_classes]
+  answer = labels(num_classes)
+  other = np.array([np.argmax(answer != x) for x in answer[:number]])
+  audio = AUDIO.astype(np.float32)
+  found = jax.jit(
+    functools.partial(
+      attacks.hopskipjump,
+      lambda x: logits_fn(x, num_classes).argmax(-1) != answer[:number],
+      norm=norm,
+      num_queries=6000,
+    )
+  )(
+    audio[:number],
+    audio[other][:, None],
+    jax.random.split(jax.random.key(3), number),
+  )
+  np.random.seed(0)
+  attack = evasion.HopSkipJump(
+    art_classifier,
+    norm={'linf': np.inf, 'l2': 2}[norm],
+    max_iter=18,
+    batch_size=1000,
+    verbose=False,
+  )
+  shape = (number, 1, 8, 8)
+  theirs = attack.generate(
+    audio[:number].reshape(shape), x_adv_init=audio[other].reshape(shape)
+  ).reshape(number, TIME)
+  ratio = found.distance / constraints.norm_of(theirs - audio[:number], norm)
+  assert 0.7 < float(jnp.median(ratio)) < 1.1
