@@ -117,6 +117,7 @@ def test_what_is_lost_and_what_is_wrong_already_is_told_apart():
   assert (asked <= NUM_QUERIES).all()
 
 
+@pytest.mark.slow
 def test_the_decision_is_all_it_knows():
   one_hot = found_by('l2', one_hot_reached_fn)
   for mine, theirs in zip(found_by('l2'), one_hot, strict=True):
@@ -143,6 +144,7 @@ def asked_of(clip, num_queries):
   return found, np.concatenate(seen)
 
 
+@pytest.mark.slow
 def test_every_query_is_counted_and_lies_within_mask_and_bounds():
   alone, asked = asked_of(1, NUM_QUERIES)
   found = found_by('l2')

@@ -88,10 +88,12 @@ def test_every_step_is_what_numpy_makes_of_the_answers():
   assert len(set(rates)) > 1  # it did fall
   spread = (steps[:, 1:] - steps[:, :1]).std() / EPSILON
   assert spread == pytest.approx(0.5, rel=0.02)
+  assert len(asked) == found.num_asked[0, 0] == 970  # of 1,000 allowed
   best = score(centres).argmax()
   np.testing.assert_allclose(found.audio[0, 0], centres[best], atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ('num_queries', 'expected'), [(1, 1), (10, 10), (120, 103)]
 )
@@ -101,33 +103,47 @@ def test_queries_are_counted_and_never_more_than_allowed(num_queries, expected):
   assert found.reached[0, 0] == 0
 
 
+RADII = jnp.array([0.0, EPSILON])
+COUNTS = attacks.milestones(400)
+
+
 def test_a_clip_is_done_at_the_query_that_reaches_the_goal():
-  found = search(num_queries=400)(AUDIO, jnp.array([EPSILON]), KEYS)
-  reached = np.asarray(found.reached[0])
+  found = search(num_queries=400, counts=COUNTS)(AUDIO, RADII, KEYS)
+  reached = np.asarray(found.reached[1])
   assert (np.diff(reached[:3]) > 0).all()
   assert reached[3] == 0
-  np.testing.assert_array_equal(found.num_asked[0, :3], reached[:3])
-  assert found.num_asked[0, 3] == 358
-  assert (score_fn(found.audio[0])[:3] > 0).all()
-  # A clip alone ends its program there.
+  np.testing.assert_array_equal(found.num_asked[1, :3], reached[:3])
+  assert found.num_asked[1, 3] == 358
+  assert (score_fn(found.audio[1])[:3] > 0).all()
+
+
+@pytest.mark.slow
+def test_a_clip_alone_ends_its_program_there():
+  found = search(num_queries=400, counts=COUNTS)(AUDIO, RADII, KEYS)
+  reached = np.asarray(found.reached[1])
   alone, asked = asked_of(1, num_queries=400)
   assert len(asked) == alone.num_asked[0, 0] == reached[1]
-  np.testing.assert_array_equal(alone.audio[0, 0], found.audio[0, 1])
+  np.testing.assert_array_equal(alone.audio[0, 0], found.audio[1, 1])
 
 
-def test_the_curve_of_one_run_is_what_shorter_runs_reach():
-  counts = attacks.milestones(400)
-  assert counts == (1, 10, 20, 50, 100, 200, 400)
-  radii = jnp.array([0.0, EPSILON])
-  found = search(num_queries=400, counts=counts)(AUDIO, radii, KEYS)
+def test_the_curve_holds_the_best_so_far():
+  assert COUNTS == (1, 10, 20, 50, 100, 200, 400)
+  found = search(num_queries=400, counts=COUNTS)(AUDIO, RADII, KEYS)
   assert (np.diff(found.best, axis=1) >= 0).all()
   np.testing.assert_array_equal(found.best[0], jnp.tile(-FAR[None], (7, 1)))
-  shorter = search(num_queries=200)(AUDIO, radii, KEYS)
+  np.testing.assert_allclose(
+    found.best[1, -1], score_fn(found.audio[1]), atol=1e-6
+  )
+  np.testing.assert_array_equal(found.best[1, -1] > 0, found.reached[1] > 0)
+
+
+@pytest.mark.slow
+def test_the_curve_of_one_run_is_what_shorter_runs_reach():
+  found = search(num_queries=400, counts=COUNTS)(AUDIO, RADII, KEYS)
+  shorter = search(num_queries=200)(AUDIO, RADII, KEYS)
   np.testing.assert_allclose(
     found.best[1, 5], score_fn(shorter.audio[1]), atol=1e-6
   )
-  last = jnp.where(found.reached[1] > 0, found.best[1, -1] > 0, True)
-  assert last.all()
 
 
 def test_square_has_a_curve_of_its_own():
@@ -158,15 +174,6 @@ def test_square_has_a_curve_of_its_own():
   )
   assert 0 < (found.reached[0] > 0).sum() < BATCH
   assert (found.num_asked == len(seen)).all()
-
-
-def test_comes_near_the_best_corner():
-  out = search(num_queries=2000, enough=jnp.inf)(
-    AUDIO, jnp.array([EPSILON]), KEYS
-  )
-  gain = score_fn(out.audio[0]) + FAR
-  best = (EPSILON * jnp.abs(WEIGHTS) - EPSILON**2).sum()
-  assert float(gain.min() / best) > 0.9
 
 
 def test_another_norm_is_refused():
