@@ -26,6 +26,7 @@ STREAMS = (
   'more_transforms',  # further draws of an attack that averages over several
   'queries',  # which clips a victim is asked about
   'augmented',  # what becomes of them before it is asked again
+  'answering_transform',  # before a speaker model, by who knows of a protection
   'starts',  # clips of other classes that a search by decisions begins at
 )
 

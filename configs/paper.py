@@ -176,6 +176,10 @@ def get_config() -> ml_collections.ConfigDict:
         'num_enrolled': 3,
         # Clips of each other speaker.
         'num_fitted': 6,
+        # The attacker who puts one of these transforms before a speaker model,
+        # or none, whichever finds most of the other speakers, at the largest
+        # epsilon alone; (): there is no such attacker.
+        'filters': ('lowpass4000', 'median3', 'noise20db'),
         # The attacker who trains the network of each embedder further on the
         # clips of the other speakers, protected and clean, once for each
         # protection, at the largest epsilon alone.

@@ -12,6 +12,7 @@ from advspeech.studies.features import norm_tables, norms
 from advspeech.studies.features import tables as feature_tables
 from advspeech.studies.gradients import summary as summary_lib
 from advspeech.studies.gradients import tables as gradient_tables
+from advspeech.studies.privacy import attackers
 from advspeech.studies.privacy import tables as privacy_tables
 from advspeech.studies.queries import asking
 from advspeech.studies.queries import parts as queries_parts
@@ -571,6 +572,7 @@ def write_privacy(folder):
   protections = ('none', 'lowpass2000', 'random_sign', 'speaker', 'projected')
   point = {'epsilon_given': '20dbsnr', 'epsilon': 0.01, 'epsilon_unit': ''}
   point |= {'num_clips': 40, 'num_speakers': 12, 'weight': ''}
+  answers = {'filtering': 'lowpass4000', 'retrained': 'retrained'}
   tables_of = {
     'utility': [
       {
@@ -590,8 +592,9 @@ def write_privacy(folder):
         'embedder': 'resemblyzer',
         **{'attacked': 1, 'num_heard': 0, 'attacker': attacker},
         'enrols': 'clean',
+        'answer': answers.get(attacker, ''),
       }
-      for attacker in ('ignorant', 'lazy_informed', 'semi_informed')
+      for attacker in attackers.ATTACKERS
       for protection in protections
     ],
   }

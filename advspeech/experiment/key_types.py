@@ -71,6 +71,7 @@ NAME_LISTS = (
   'privacy.embedders',
   'privacy.solvers',
   'privacy.transforms',
+  'privacy.filters',
   'queries.attacks',
   'substitute.arms',
   'substitute.attacks',

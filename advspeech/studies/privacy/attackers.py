@@ -7,14 +7,17 @@ import numpy as np
 
 from advspeech.statistics import trials as by_speaker
 from advspeech.statistics import verification
-from advspeech.studies.privacy import backend
+from advspeech.studies.privacy import backend, parts
 from advspeech.studies.privacy import design as design_lib
-from advspeech.studies.privacy.parts import Results
 from advspeech.studies.verification import scoring
 
 IGNORANT, LAZY, SEMI = 'ignorant', 'lazy_informed', 'semi_informed'
-RETRAINED = 'retrained'
-ATTACKERS = (IGNORANT, LAZY, SEMI, RETRAINED)
+# Those who answer a protection: by a transform, or by training the network.
+FILTERING, RETRAINED = 'filtering', 'retrained'
+ANSWERING = (FILTERING, RETRAINED)
+ATTACKERS = (IGNORANT, LAZY, SEMI, *ANSWERING)
+# What an answering attacker chooses who leaves the speaker model as it was.
+NOTHING = 'nothing'
 
 
 class Trials(NamedTuple):
@@ -27,8 +30,9 @@ class Trials(NamedTuple):
       for these scores.
     shrinkage: Of the back-end that was refitted; None without one.
     enrols: `backend.CLEAN` or `backend.PROTECTED` clips.
-    network: Of the attacker who retrains it: 1, or 0 where the network as it
-      was finds more of the speakers held out. None of the others.
+    answer: Of those who answer: the transform, `RETRAINED`, or `NOTHING` where
+      the speaker model as it was finds more of the speakers held out; '' of the
+      others.
   """
 
   scores: np.ndarray
@@ -36,13 +40,13 @@ class Trials(NamedTuple):
   threshold: float
   shrinkage: float | None
   enrols: str
-  network: int | None = None
+  answer: str = ''
 
 
 class Listener:
   """An embedder, with what it says of clean clips."""
 
-  def __init__(self, results: Results, number: int):
+  def __init__(self, results: parts.Results, number: int):
     design, embedded = results.design, results.embedded[number]
     self._results, self._number = results, number
     self._design, self._embedded = design, embedded
@@ -57,11 +61,15 @@ class Listener:
 
   def attackers(self, epsilon: int) -> tuple[str, ...]:
     """Returns those of `ATTACKERS` that were run at an epsilon, by number."""
-    results = self._results
-    is_there = epsilon == results.largest and any(
-      number == self._number for number, _, _ in results.retrained
-    )
-    return ATTACKERS if is_there else ATTACKERS[:-1]
+    heard = self._results.informed
+    answered = {FILTERING: heard.filtered, RETRAINED: heard.retrained}
+    answering = [
+      who
+      for who, part in answered.items()
+      if epsilon == self._results.largest
+      and any(number == self._number for number, _, _ in part)
+    ]
+    return (*(x for x in ATTACKERS if x not in ANSWERING), *answering)
 
   def trials(self, part: str, place: tuple[int, int], who: str) -> Trials:
     """Returns the trials of one attacker.
@@ -76,11 +84,16 @@ class Listener:
       return self._against(heard[0], backend.CLEAN)
     if who == LAZY:
       return self._against(heard[0], backend.PROTECTED)
-    by_halves = [(self._fitted_of(heard[0]),) * 2]
+    answers = [NOTHING]
+    if who == FILTERING:
+      heard += self._filtered(part, place[1])
+      answers += self._results.filters
+    by_halves = [(self._fitted_of(one),) * 2 for one in heard]
     if who == RETRAINED:
-      found = self._results.retrained[self._number, part, place[1]]
+      found = self._results.informed.retrained[self._number, part, place[1]]
       heard.append(_heard(found['all']))
       by_halves.append((_heard(found['first']), _heard(found['second'])))
+      answers.append(RETRAINED)
     networks = [
       backend.Network(self._fitted_of(one), halves)
       for one, halves in zip(heard, by_halves, strict=True)
@@ -91,8 +104,18 @@ class Listener:
     return self._against(heard[number], enrols, fit)._replace(
       threshold=np.nan,
       shrinkage=fit.shrinkage,
-      network=number if who == RETRAINED else None,
+      answer=answers[number] if who in ANSWERING else '',
     )
+
+  def _filtered(self, part, weight):
+    """Returns what the network says of all clips behind each transform."""
+    filtered = self._results.informed.filtered
+    protected = filtered[self._number, part, weight]
+    clean = filtered[self._number, parts.CLEAN, 0]
+    return [
+      backend.Heard(protected[str(i)], clean[str(i)])
+      for i in range(len(self._results.filters))
+    ]
 
   def _as_it_was(self, part, place):
     """Returns what the network that was attacked says of all clips."""

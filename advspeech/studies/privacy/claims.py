@@ -1,6 +1,6 @@
 """Whether who speaks can be hidden while the emotion stays, and from whom."""
 
-from advspeech import attacks, claim, section, storage
+from advspeech import attacks, claim, section
 from advspeech.studies.privacy import attackers, figures, points
 
 # Of UAR that may be lost, and of the EER gained that counts as most of it.
@@ -61,17 +61,16 @@ def survives(results: section.Results) -> claim.Claim:
     'model is trained on it, or is another.'
   )
   rule = (
-    'The attacker is the strongest that was run: one who trains the network '
-    'further on clips of other speakers, protected and clean, or, where there '
-    'is none, one who does not. Both refit what compares embeddings (centring '
-    'and whitening) to protected clips of these speakers, and choose by those '
-    'whom they held out: whether that network or the one before, and whether '
-    'to enrol clean or protected clips. '
-    'At the largest epsilon the protection survives if his EER '
-    'is above that on clean clips with the same means (95 % interval by '
+    'Judged by the strongest of those who know of it that were run: one who '
+    'refits what compares embeddings (centring and whitening) to protected '
+    'clips of other speakers, one who also puts a transform before the speaker '
+    'model, and one who also trains its network on clips of these speakers. '
+    'Each chooses by speakers whom he held out, also whether to enrol clean or '
+    'protected clips. At the largest epsilon the protection survives if the '
+    'EER of each of them is above his own on clean clips (95 % interval by '
     'speaker above 0), on the speaker model attacked and on every other that '
-    'is named; it does not if what he has left of it is surely less than half '
-    'of what the ignorant one meets on the model attacked.'
+    'is named; it does not if what one of them has left of it is surely less '
+    'than half of what the ignorant one meets on the model attacked.'
   )
   rows, _ = _spared(results)
   if not rows:
@@ -79,26 +78,31 @@ def survives(results: section.Results) -> claim.Claim:
       text, claim.NOT_TESTED, claim.how_to_test('privacy'), rule
     )
   answers, words = [], []
-  for row in _strongest(rows):
+  for row in points.by_key(rows, attacker=attackers.SEMI):
     same = {key: row[key] for key in ('protection', 'weight')}
+    of_all = points.by_key(rows, embedder=row['embedder'], **same)
     ignorant, lazy = (
-      points.by_key(rows, attacker=who, embedder=row['embedder'], **same)[0]
+      points.by_key(of_all, attacker=who)[0]
       for who in (attackers.IGNORANT, attackers.LAZY)
     )
     (attacked,) = points.by_key(
       rows, attacker=attackers.IGNORANT, attacked=1, **same
     )
-    answer = _survives(row, attacked)
+    informed = [
+      x for x in of_all if x['attacker'] in (row['attacker'], *_ANSWERS)
+    ]
+    answer = _worst([_survives(x, attacked) for x in informed])
     answers.append(answer)
     kind = 'attacked' if row['attacked'] else 'not attacked'
-    how = _how(row, same, rows)
     words.append(
       f'{figures.protection(row)} at {row["epsilon_given"]} '
       f'{_VERDICTS[answer]} on {figures.title(row["embedder"])} ({kind}): EER '
       f'{claim.percent(ignorant["eer"])} of the attacker who does not know of '
       f'it, {claim.percent(lazy["eer"])} with protected enrolment, '
-      f'{how}, who has {claim.percent(row["eer"] - row["more"])} on clean clips'
+      + ', '.join(map(_found, informed))
     )
+    if all(x['attacker'] != attackers.RETRAINED for x in informed):
+      words[-1] += '; its network was not trained again'
   if all(row['attacked'] for row in rows):
     words.append(
       'No other speaker model was named in config.privacy.embedders: whether '
@@ -107,33 +111,30 @@ def survives(results: section.Results) -> claim.Claim:
   return claim.Claim(text, claim.verdict(answers), words, rule)
 
 
-def _strongest(rows):
-  """Returns the rows of the strongest attacker that each embedder met."""
-  found = []
-  for own in storage.grouped(rows, ('embedder',)).values():
-    trained = points.by_key(own, attacker=attackers.RETRAINED)
-    found += trained or points.by_key(own, attacker=attackers.SEMI)
-  return found
+_ANSWERS = {
+  attackers.FILTERING: 'behind a transform',
+  attackers.RETRAINED: 'with the network retrained',
+}
 
 
-def _how(row, same, rows):
-  """Returns the EER of the strongest attacker in words."""
-  if row['attacker'] == attackers.SEMI:
-    return (
-      f'{claim.percent(row["eer"])} refitted, its network not trained again'
-    )
-  (semi,) = points.by_key(
-    rows, attacker=attackers.SEMI, embedder=row['embedder'], **same
-  )
-  kept = (
-    ''
-    if row['network_retrained']
-    else ' (by the network as it was, which finds more of those held out)'
-  )
+def _found(row):
+  """Returns what an attacker who knows of the protection finds, in words."""
+  how = _ANSWERS.get(row['attacker'], 'refitted')
+  if row['attacker'] == attackers.FILTERING:
+    how = f'{how} ({figures.answer(row)})'
+  elif row['answer'] == attackers.NOTHING:
+    how = f'{how} (as it was, which finds more of those held out)'
+  clean = row['eer'] - row['more']
   return (
-    f'{claim.percent(semi["eer"])} refitted, {claim.percent(row["eer"])} with '
-    f'the network retrained{kept}'
+    f'{claim.percent(row["eer"])} {how} (on clean clips {claim.percent(clean)})'
   )
+
+
+def _worst(answers):
+  """Returns whether a protection survives all attackers, or surely not one."""
+  if False in answers:
+    return False
+  return None if None in answers else True
 
 
 _VERDICTS = {
@@ -144,10 +145,10 @@ _VERDICTS = {
 
 
 def _survives(row, ignorant):
-  """Returns whether a protection holds against the strongest attacker.
+  """Returns whether a protection holds against one who knows of it.
 
   Args:
-    row: His own.
+    row: Of his.
     ignorant: Of the attacker without knowledge, on the model attacked.
   """
   if row['more_low'] == '':

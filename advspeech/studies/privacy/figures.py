@@ -21,11 +21,12 @@ ATTACKER_TITLES = {
   attackers.IGNORANT: 'ignorant',
   attackers.LAZY: 'enrols protected clips',
   attackers.SEMI: 'refitted',
+  attackers.FILTERING: 'behind a transform',
   attackers.RETRAINED: 'network retrained',
 }
 # Of protections, more than there are colours.
 _SIGNS = 'osD^vPX*<>'
-_MARKERS = dict(zip(attackers.ATTACKERS, 'osDP', strict=True))
+_MARKERS = dict(zip(attackers.ATTACKERS, 'osDXP', strict=True))
 __all__ = ['ATTACKER_TITLES', 'loudest', 'pareto', 'protection', 'title', 'who']
 
 
@@ -37,6 +38,12 @@ def protection(row: Any) -> str:
   if is_weighed and row['weight'] == 1:
     return _TITLES[points.SPEAKER]
   return f'{known}, {row["weight"]:g}' if is_weighed else known
+
+
+def answer(row: Any) -> str:
+  """Returns what figures call what an attacker did to a speaker model."""
+  known = {attackers.NOTHING: 'nothing', attackers.RETRAINED: 'retrained'}
+  return known.get(row['answer']) or figures.transform_title(row['answer'])
 
 
 def loudest(rows: Sequence[Any]) -> list[Any]:

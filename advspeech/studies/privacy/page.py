@@ -24,8 +24,8 @@ def figure_list(results: section.Results) -> list[section.Figure]:
       'who',
       lambda: figures.who(results),
       'EER under each protection of attackers who do not know of it, who enrol '
-      'protected clips, who refit their speaker model to protected speech, and '
-      'who train its network on it.',
+      'protected clips, who refit their speaker model to protected speech, who '
+      'put a transform before it, and who train its network.',
       'Whether the protection survives those who know of it: an EER that falls '
       'back to the clean one hides nobody.',
     ),
@@ -45,6 +45,7 @@ def make(results: section.Results) -> section.Section:
         for row in results.table('privacy')
       ),
       'attacker_titles': figures.ATTACKER_TITLES,
+      'answer_title': figures.answer,
       'embedder_title': figures.title,
       'model_title': names.model_name,
       'clips': _clips(results),

@@ -26,8 +26,8 @@ from advspeech.studies import named_embedders
 from advspeech.studies.privacy import design as design_lib
 from advspeech.studies.privacy import (
   examples,
+  informed,
   protecting,
-  retrained,
   retraining,
 )
 from advspeech.studies.verification import scoring
@@ -69,8 +69,9 @@ class Results:
     heard: What is heard under each protection by name, trees of [num_clips,
       num_epsilons, num_weights, ...]; see `protecting`.
     largest: Number of the largest epsilon.
-    retrained: What networks trained on speech that is protected there say; see
-      `retrained.make`.
+    informed: What attackers hear who answer protections there; see
+      `informed.make`.
+    filters: Transforms that one of them puts before an embedder.
   """
 
   design: design_lib.Design
@@ -85,7 +86,8 @@ class Results:
   weights: Sequence[float]
   heard: Mapping[str, Mapping[str, Any]]
   largest: int
-  retrained: Mapping[retrained.Key, Mapping[str, Any]]
+  informed: informed.Heard
+  filters: Sequence[str]
 
   def of(self, what: str) -> np.ndarray:
     """Returns the numbers of the clips that are for one thing."""
@@ -167,7 +169,7 @@ def make(run: Any, folder: str) -> Results:
   }
   of_tested = [what == design_lib.TESTED for what, _ in clips]
   largest = int(np.argmax(columns['radii'][of_tested].mean(0)))
-  again = retrained.Protected(
+  again = informed.Protected(
     split,
     np.flatnonzero([what == design_lib.FITTED for what, _ in clips]),
     shared,
@@ -205,13 +207,15 @@ def make(run: Any, folder: str) -> Results:
     settings.weights,
     heard,
     largest,
-    retrained.make(
+    informed.make(
       folder,
-      protections if settings.retraining.num_steps else (),
+      protections,
       again,
       named,
       retraining.Settings(**settings.retraining, seed=config.seeds[0]),
+      settings.filters,
     ),
+    settings.filters,
   )
 
 
@@ -282,6 +286,8 @@ def _claim(folder, run, named, classifiers, split):
   }
   if settings.retraining.num_steps:
     what['retraining'] = settings.retraining.to_dict()
+  if settings.filters:
+    what['filters'] = list(settings.filters)
   parallel.on_lead(
     lambda: folder_lib.claim(folder, what), f'{folder} belongs to this study'
   )

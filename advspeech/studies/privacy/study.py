@@ -46,7 +46,7 @@ class PrivacyStudy(studies.Study):
         raise errors.InputError(
           f'config.privacy.{key} must name at least one, got {settings[key]!r}'
         )
-    for key in ('embedders', 'solvers', 'transforms'):
+    for key in ('embedders', 'solvers', 'transforms', 'filters'):
       errors.check_distinct(f'config.privacy.{key}', settings[key])
     for name in settings.solvers:
       if name not in attacks.SOLVERS:
@@ -67,7 +67,8 @@ class PrivacyStudy(studies.Study):
         'such as configs/ravdess.py:emotion'
       )
     named_embedders.check(config, self.name)
-    for name in config.privacy.transforms:  # filters need SciPy: not always
+    for name in (*config.privacy.transforms, *config.privacy.filters):
+      # Filters need SciPy: not always
       transforms.make(name)
 
   def check_devices(self, config: Any) -> None:

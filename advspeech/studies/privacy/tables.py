@@ -45,7 +45,7 @@ PRIVACY_COLUMNS = {
   'attacker': str,
   'enrols': str,
   'shrinkage': float,
-  'network_retrained': int,
+  'answer': str,
   'threshold': float,
   **{f'frr{end}': float for end in ENDS},
   'chance': float,
@@ -190,7 +190,7 @@ def _privacy(results, points, listener, who, speakers, kept, confidence):
       {
         'enrols': x.enrols,
         'shrinkage': '' if x.shrinkage is None else x.shrinkage,
-        'network_retrained': '' if x.network is None else x.network,
+        'answer': x.answer,
         'threshold': float(x.threshold) if is_fixed else '',
         **(
           speakers.rate('frr', attackers.rejected(x), confidence)

@@ -74,6 +74,7 @@ def run():
   settings.num_steps = 6
   settings.num_enrolled, settings.num_fitted = 1, 4
   settings.num_examples = 1
+  settings.filters = ()
   corpus = voices.corpus()
   found = [classifier(corpus, seed) for seed in config.seeds]
   is_test = np.array([i.endswith('-3') for i in corpus.ids])
@@ -267,6 +268,7 @@ def retrained(run, tmp_path_factory):
   settings.embedders, settings.solvers = (tiny.MODEL, BANDS), ('projected',)
   settings.transforms, settings.weights = (), (1.0,)
   settings.num_steps, settings.num_examples = 1, 0
+  settings.filters = ('lowpass4000',)
   settings.retraining.num_steps = 4
   settings.retraining.learning_rate = 1e-9
   other = types.SimpleNamespace(**{**vars(run), 'config': config})
@@ -281,8 +283,14 @@ def test_networks_are_retrained_at_the_largest_epsilon(retrained):
     (tiny.MODEL, '5dbsnr')
   }
   assert [r['protection'] for r in own] == ['none', 'random_sign', 'projected']
+  filtering = pick(rows, attacker='filtering')
+  assert {(r['embedder'], r['epsilon_given']) for r in filtering} == {
+    (tiny.MODEL, '5dbsnr'),
+    (BANDS, '5dbsnr'),
+  }
+  assert {r['answer'] for r in filtering} <= {'nothing', 'lowpass4000'}
   for row in own:
-    assert row['network_retrained'] in (0, 1)
+    assert row['answer'] in ('nothing', 'retrained')
     assert row['frr'] == row['threshold'] == ''
   # At this rate nothing is learnt: clips made again are those heard before.
   for name in ('none', 'random_sign', 'projected'):
@@ -299,6 +307,7 @@ def test_networks_are_retrained_at_the_largest_epsilon(retrained):
         again[f'{key}/clean'], again['all/clean'][-fitted:], atol=1e-5
       )
   assert len(list(retrained[1].glob('retrained-*'))) == 3
+  assert len(list(retrained[1].glob('filtered-*'))) == 6
 
 
 def test_a_part_that_is_lost_is_made_again_to_the_same_bits(
@@ -306,7 +315,8 @@ def test_a_part_that_is_lost_is_made_again_to_the_same_bits(
 ):
   run, folder = retrained
   shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
-  lost = ('privacy.csv', 'retrained-0-projected-0.npz')
+  lost = ('retrained-0-projected-0.npz', 'filtered-1-random_sign-0.npz')
+  lost = ('privacy.csv', *lost)
   for name in lost:
     (tmp_path / name).unlink()
   studies.resolve('privacy').run(run, str(tmp_path))
@@ -322,12 +332,12 @@ def test_without_retraining_the_others_find_what_they_found(
     for path in folder.glob(name):
       shutil.copy(path, tmp_path)
   config = run.config.copy_and_resolve_references()
-  config.privacy.retraining.num_steps = 0
+  config.privacy.retraining.num_steps, config.privacy.filters = 0, ()
   other = types.SimpleNamespace(**{**vars(run), 'config': config})
   studies.resolve('privacy').run(other, str(tmp_path))
   rows = storage.read_table(folder / 'privacy.csv')
   assert storage.read_table(tmp_path / 'privacy.csv') == [
-    row for row in rows if row['attacker'] != 'retrained'
+    row for row in rows if row['attacker'] not in ('filtering', 'retrained')
   ]
   (tmp_path / 'privacy.csv').unlink()
   with pytest.raises(errors.InputError, match=r'another study \(retraining'):
@@ -349,10 +359,12 @@ def test_the_strongest_attacker_that_was_run_decides(retrained, utility):
   assert found.verdict == 'in part'  # the other cannot be retrained
   first, second = found.found
   assert 'does not survive on' in first
-  assert 'with the network retrained' in first
-  assert 'its network not trained again' in second
+  assert ' with the network retrained' in first
+  assert ' survives on Bands' in second
+  assert ' behind a transform (' in second
+  assert 'its network was not trained again' in second
   results = types.SimpleNamespace(table={'privacy': rows}.__getitem__)
-  assert len(figures.pareto(results).axes) == 8
+  assert len(figures.pareto(results).axes) == 10
   assert len(figures.who(results).axes) == 2
 
 
@@ -451,6 +463,7 @@ def test_the_page_shows_who_finds_the_speaker(run, folder, tmp_path):
     ('weights', (1.0, 0.0), r'weights must be numbers above 0 .* got 0\.0'),
     ('epsilons', ('2.0',), r'privacy\.epsilons must lie in \[0, 1\]'),
     ('transforms', ('mcadams9',), 'a transform must be one of'),
+    ('filters', ('lowpass9000',), 'lowpass'),
     ('embedders', ('nobody',), r'privacy\.embedders must be among resemblyzer'),
     ('num_fitted', 1, r'privacy\.num_fitted'),
   ],

@@ -10,7 +10,7 @@ import voices
 
 from advspeech import audio, embedders, errors, input_pipeline, parallel
 from advspeech.studies import named_embedders
-from advspeech.studies.privacy import backend, retrained, retraining
+from advspeech.studies.privacy import backend, informed, retraining
 from advspeech.studies.verification import scoring
 
 CORPUS = voices.corpus()
@@ -37,7 +37,12 @@ EMBEDDER = embedders.Embedder(
 )
 
 
-FIXED = embedders.Embedder('fixed', weighed, (), 'Fixed')
+def fixed(variables, samples, mask):
+  del variables
+  return weighed(EMBEDDER.variables, samples, mask)
+
+
+FIXED = embedders.Embedder('fixed', fixed, (), 'Fixed')
 
 
 class Comb:
@@ -47,6 +52,11 @@ class Comb:
   hears these bins less is told nothing new.
   """
 
+  @staticmethod
+  def bins(size):
+    """Returns where noise is, [size]."""
+    return jnp.arange(size) % 2
+
   def made(self, shared, rows):
     """Returns what gives protected clips, as `protecting` does."""
     del shared
@@ -54,11 +64,20 @@ class Comb:
 
     def noise(key):
       size = voices.TIME // 2 + 1
-      found = jax.random.normal(key, (2, size)) * (jnp.arange(size) % 2)[None]
+      found = jax.random.normal(key, (2, size)) * self.bins(size)[None]
       return jnp.fft.irfft(6 * found[0] + 6j * found[1])
 
     added = jax.vmap(noise)(rows['key']) * mask
     return lambda radii, weight: jnp.clip(clips + radii[0] * added, 0, 1)
+
+
+class Hiss(Comb):
+  """The same above 6.5 kHz, where no speaker has a tone either."""
+
+  @staticmethod
+  def bins(size):
+    """Returns where noise is, [size]."""
+    return jnp.arange(size) > 650
 
 
 def clips():
@@ -82,7 +101,7 @@ def mesh(num_devices=1):
 
 
 def protected(split):
-  return retrained.Protected(
+  return informed.Protected(
     split,
     np.flatnonzero(IS_FITTED),
     ((), ()),
@@ -92,13 +111,17 @@ def protected(split):
   )
 
 
-def make(folder, split, settings=SETTINGS, named=(EMBEDDER,)):
-  return retrained.make(
+COMB = (('comb', Comb()),)
+
+
+def make(folder, split, filters=(), settings=SETTINGS, protections=COMB):
+  return informed.make(
     str(folder),
-    [('comb', Comb(), (1.0,))],
+    [(name, made, (1.0,)) for name, made in protections],
     protected(split),
-    [named_embedders.Named(each, frozenset(), '') for each in named],
+    [named_embedders.Named(x, frozenset(), '') for x in (FIXED, EMBEDDER)],
     settings,
+    filters,
   )
 
 
@@ -110,7 +133,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope='module')
 def found(folder):
   """What a network hears that was trained, beside one that has no variables."""
-  return make(folder, clips(), named=(FIXED, EMBEDDER))
+  return make(folder, clips()).retrained
 
 
 def test_whom_a_fixed_network_lost_a_retrained_one_finds(found):
@@ -157,13 +180,13 @@ def test_parts_are_made_once_and_come_out_the_same(
 ):
   """And speakers who are judged have no part in what is learnt."""
   (path,) = folder.iterdir()
-  again = make(tmp_path, clips(), named=(FIXED, EMBEDDER))
+  again = make(tmp_path, clips()).retrained
   assert (tmp_path / path.name).read_bytes() == path.read_bytes()
   jax.tree.map(np.testing.assert_array_equal, again, found)
   (tmp_path / path.name).unlink()
   silent = clips()
   silent.pcm[~IS_FITTED] = 0
-  (other,) = make(tmp_path, silent, named=(FIXED, EMBEDDER)).values()
+  (other,) = make(tmp_path, silent).retrained.values()
   own = found[1, 'comb', 0]
   for key in ('first', 'second'):
     jax.tree.map(np.testing.assert_array_equal, other[key], own[key])
@@ -171,7 +194,7 @@ def test_parts_are_made_once_and_come_out_the_same(
     np.testing.assert_array_equal(other['all'][key][IS_FITTED], x[IS_FITTED])
     assert (other['all'][key] != x).any()
   monkeypatch.setattr(retraining.Trainer, 'fit', None)
-  make(tmp_path, silent, named=(FIXED, EMBEDDER))
+  make(tmp_path, silent)
 
 
 def labelled():
@@ -216,3 +239,18 @@ def test_losses_are_softmax_over_cosines_with_a_margin():
   rest = tuple(map(jnp.asarray, (speakers, labels, known)))
   gradient = jax.jit(jax.grad(lambda x: retraining.losses(x, *rest).sum()))
   assert np.isfinite(gradient(jnp.zeros((5, 7)))).all()
+
+
+def test_what_a_transform_takes_off_hides_nobody_behind_it(tmp_path):
+  off = SETTINGS._replace(num_steps=0)
+  found = make(tmp_path, clips(), ('lowpass6000',), off, (('hiss', Hiss()),))
+  assert not found.retrained
+  assert list(found.filtered) == [(0, 'hiss', 0), (1, 'hiss', 0)]
+  split = protected(clips()).made('hiss', Hiss(), 1.0)
+  samples = audio.from_pcm(np.asarray(split.pcm))
+  before = np.asarray(FIXED(samples, jnp.ones_like(samples)), float)
+  before = scoring.unit(before)
+  after = found.filtered[0, 'hiss', 0]['0']
+  error = backend.pair_error(before, before, SPEAKERS)
+  assert error > 0.2
+  assert backend.pair_error(after, after, SPEAKERS) < 0.5 * error
