@@ -1,9 +1,12 @@
 """Radii, keys and counts as attacks are given them, by clip and epsilon."""
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
+
+Tree = TypeVar('Tree')
 
 
 def radii(epsilons: jax.Array, audio: jax.Array) -> jax.Array:
@@ -56,14 +59,14 @@ def check_counts(**counts: int) -> None:
 
 
 def each_epsilon(
-  attack: Callable[[jax.Array], jax.Array],
+  attack: Callable[[jax.Array], Tree],
   epsilons: jax.Array,
   epsilons_at_once: int | None,
-) -> jax.Array:
+) -> Tree:
   """Returns one radius' attack for every epsilon, [num_epsilons, ...].
 
   Args:
-    attack: Maps radii, [batch], to the attacked clips.
+    attack: Maps radii, [batch], to the attacked clips, or to a tree with more.
     epsilons: [num_epsilons, batch].
     epsilons_at_once: Epsilons that share the memory; None for one at a time.
   """

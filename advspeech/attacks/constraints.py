@@ -88,7 +88,7 @@ class Threat(NamedTuple):
     gradient = masked(gradient, self.mask)
     if self.band is not None:
       gradient = in_band(gradient, self.band)
-    if self.norm == CEILING:
+    if self.ceiling is not None:
       return self.restrict(ceiling_lib.steepest(self.ceiling, gradient))
     if self.norm == 'l2':
       return unit(masked(gradient, self.mask), 'l2')
@@ -111,7 +111,7 @@ class Threat(NamedTuple):
       perturbation: [batch, time].
       epsilon: [batch] radii, one a clip.
     """
-    if self.norm == CEILING:
+    if self.ceiling is not None:
       return ceiling_lib.project(
         self.ceiling,
         perturbation,

@@ -10,6 +10,7 @@ Clip and perturbation pass the same transform, and thresholds are amplitudes of
 it, so that no scale can differ between the two.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -94,10 +95,11 @@ def synthesise(spectrum: jax.Array, num_samples: int) -> jax.Array:
   framed = jnp.fft.irfft(spectrum, FRAME_SAMPLES)
   window = (_WINDOW / _WINDOWS_SQUARED).astype(framed.dtype)
   hops = (framed * window[None, None]).reshape(batch, frames, _OVERLAP, -1)
-  total = sum(
+  shifted = [
     jnp.pad(hops[:, :, i], ((0, 0), (i, _OVERLAP - 1 - i), (0, 0)))
     for i in range(_OVERLAP)
-  )
+  ]
+  total = functools.reduce(jnp.add, shifted)
   before = FRAME_SAMPLES - HOP_SAMPLES
   return total.reshape(batch, -1)[:, before : before + num_samples]
 
