@@ -423,9 +423,9 @@ def get_config() -> ml_collections.ConfigDict:
           # Of the clips written as sound.
           'example_epsilon': 4.0,
         },
-        # Of the universal perturbation.
+        # Of the universal perturbation and filter.
         'universal': {
-          # Clips of the training split that it is learnt on.
+          # Clips of the training split that they are learnt on.
           'num_clips': 256,
           # How often each.
           'num_passes': 5,

@@ -195,7 +195,7 @@ NOTHING = 'leaves nothing to attack'
       ('fgsn',),
       "sweep.attacks must be one of fgsm, .*got 'fgsn'",
     ),
-    ('sweep.attacks', ('fgsm', 'mel'), "universal, mfcc, .*got 'mel'"),
+    ('sweep.attacks', ('fgsm', 'mel'), "universal_filter, mfcc, .*got 'mel'"),
     ('sweep.attacks', ('mfcc',), 'must begin with an .* waveform.*got mfcc'),
     ('sweep.feature_level.epsilons', (), 'must name at least one'),
     ('sweep.feature_level.epsilons', ('20dbsnr',), '0 to 100.*got 20dbsnr'),

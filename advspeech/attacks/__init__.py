@@ -44,6 +44,7 @@ from advspeech.attacks.universal import (
   universal,
   universal_step,
 )
+from advspeech.attacks.universal_filter import filter_all, filter_step
 
 __all__ = [
   'DOUBLED',
@@ -65,6 +66,8 @@ __all__ = [
   'feature_pgd',
   'fgm',
   'fgsm',
+  'filter_all',
+  'filter_step',
   'from_function',
   'gaussian_like',
   'gradient_sign',

@@ -158,7 +158,8 @@ def function_of(attack: Attack) -> AttackFn:
     )
     given = attack.prepare(problem)
     if attack.fitted:  # any direction will do
-      given = jnp.sin(jnp.arange(audio.shape[1]) * 1.3)
+      num_learnt = attack.length_learnt(audio.shape[1])
+      given = jnp.sin(jnp.arange(num_learnt) * 1.3)
     radii = jnp.broadcast_to(epsilons[:, None], (len(epsilons), len(audio)))
     return jax.lax.map(lambda r: attack.apply(problem, given, r), radii)
 

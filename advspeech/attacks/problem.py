@@ -96,8 +96,8 @@ class Attack(NamedTuple):
     iterative: Whether it takes many gradients or queries an epsilon.
     targeted: Whether the problem is to ask for a chosen class.
     in_band: Whether it can stay in a frequency band.
-    fitted: Whether `apply` takes a direction [time] that was learnt before on
-      other clips, as its auxiliary.
+    fitted: Whether `apply` takes numbers, [time] or [num_learnt], that were
+      learnt before on other clips, as its auxiliary.
     prepare: Maps a `Problem` to arrays with a row a clip.
     apply: Maps (problem, those arrays, radii [batch]) to adversarial audio
       [batch, time]; for 'l2' radii are L2 norms, for attacks on features
@@ -106,6 +106,9 @@ class Attack(NamedTuple):
       it from others of its name.
     title: What figures call it; '' for its name.
     under_ceiling: Whether it keeps to `Problem.ceiling` where there is one.
+    learn: Of a fitted attack, one step towards what it learns; called as
+      `universal_step` is.
+    num_learnt: Numbers that it learns; 0 for one a sample of a clip.
   """
 
   norm: str
@@ -119,6 +122,12 @@ class Attack(NamedTuple):
   counts: tuple[int, ...] = ()
   title: str = ''
   under_ceiling: bool = False
+  learn: Callable[..., jax.Array] | None = None
+  num_learnt: int = 0
+
+  def length_learnt(self, num_samples: int) -> int:
+    """Returns how many numbers are learnt for clips of a length."""
+    return self.num_learnt or num_samples
 
 
 def from_function(

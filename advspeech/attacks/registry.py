@@ -23,7 +23,12 @@ from advspeech.attacks.nes import nes
 from advspeech.attacks.pgd import bim, mi_fgsm, pgd
 from advspeech.attacks.problem import Attack, Problem, prepare_nothing
 from advspeech.attacks.square import square
-from advspeech.attacks.universal import perturb_all
+from advspeech.attacks.universal import perturb_all, universal_step
+from advspeech.attacks.universal_filter import (
+  NUM_TAPS,
+  filter_all,
+  filter_step,
+)
 
 _Apply = Callable[[Problem, Any, jax.Array], jax.Array]
 _TARGETED = '-targeted'
@@ -43,7 +48,7 @@ def names() -> tuple[str, ...]:
   """
   on_features = (f'{n}{steps}' for n in ON_FEATURES for steps in ('', _STEPS))
   doubled = (f'{n}{DOUBLED}' for n in _MAKERS if n not in _SINGLE)
-  untargeted = (*_MAKERS, 'universal', *on_features, *doubled)
+  untargeted = (*_MAKERS, *_LEARNT, *on_features, *doubled)
   return (*untargeted, *(f'{n}{_TARGETED}' for n in untargeted))
 
 
@@ -70,10 +75,8 @@ def make(
   """
   base = name.removesuffix(_TARGETED)
   targeted = base != name
-  if base == 'universal':
-    return Attack(
-      'linf', '', True, targeted, True, True, prepare_nothing, _add_learnt
-    )
+  if base in _LEARNT:
+    return _LEARNT[base]._replace(targeted=targeted)
   if name not in names():
     raise ValueError(
       f'an attack must be one of {", ".join(names())}, got {name!r}'
@@ -126,7 +129,10 @@ def norm_of(name: str) -> str:
   Args:
     name: One of `names()`.
   """
-  maker = _MAKERS.get(name.removesuffix(_TARGETED).removesuffix(DOUBLED))
+  base = name.removesuffix(_TARGETED)
+  if base in _LEARNT:
+    return _LEARNT[base].norm
+  maker = _MAKERS.get(base.removesuffix(DOUBLED))
   return maker(_Counts(1, 1, 1))[0] if maker else 'linf'
 
 
@@ -152,6 +158,18 @@ def _add_learnt(problem, direction, radii):
     direction[None],
     radii[None],
     mask=problem.mask,
+    bounds=problem.bounds,
+  )[0]
+
+
+def _add_filtered(problem, taps, radii):
+  """Returns the clips with themselves added, through one filter, [num_taps]."""
+  return filter_all(
+    problem.audio,
+    taps[None],
+    radii[None],
+    mask=problem.mask,
+    band=problem.band,
     bounds=problem.bounds,
   )[0]
 
@@ -321,4 +339,16 @@ _MAKERS = {
     name: _iterated('linf', _asking(attack_fn))
     for name, attack_fn in _BY_QUERIES.items()
   },
+}
+# Learnt on other clips than they are judged on.
+_LEARNT = {
+  'universal': Attack(
+    *('linf', '', True, False, True, True, prepare_nothing, _add_learnt),
+    learn=universal_step,
+  ),
+  'universal_filter': Attack(
+    *('l2', '', True, False, True, True, prepare_nothing, _add_filtered),
+    learn=filter_step,
+    num_learnt=NUM_TAPS,
+  ),
 }

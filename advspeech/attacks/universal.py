@@ -120,7 +120,7 @@ def universal_step(
     )[0]
     gradient = jax.grad(lambda a: loss_fn(a).sum())(adv)
     gradient = constraints.masked(gradient, mask)
-    total = _exact_sum(gradient, axis_name)[None]
+    total = exact_sum(gradient, axis_name)[None]
     moved = direction[None] + relative_step * one_clip.steepest(total)
     return one_clip.project(nothing, moved, jnp.ones(1, audio.dtype))[0]
 
@@ -168,8 +168,17 @@ def _check_direction(direction, radii, audio):
     )
 
 
-def _exact_sum(gradient, axis_name):
-  """Returns the sum over clips, [time], whatever their order."""
+def exact_sum(gradient: jax.Array, axis_name: str | None) -> jax.Array:
+  """Returns the sum over clips, [time], whatever their order.
+
+  In whole numbers of a 2**-30th of each column's largest value, times the
+  number of clips.
+
+  Args:
+    gradient: [batch, time].
+    axis_name: Mesh axis that shares the clips, inside `shard_map`; None for
+      none.
+  """
   num_clips = gradient.shape[0]
   largest = jnp.abs(gradient).max(0)
   if axis_name is not None:

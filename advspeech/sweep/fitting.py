@@ -35,7 +35,7 @@ def fit_universal(
   *,
   num_passes: int,
 ) -> np.ndarray:
-  """Returns directions that break many clips, [num_epsilons, time].
+  """Returns what breaks many clips, a direction or a filter an epsilon.
 
   Args:
     planned: Of a fitted attack.
@@ -44,6 +44,9 @@ def fit_universal(
     attack: The planned one's.
     settings: Of the sweep.
     num_passes: Over the clips.
+
+  Returns:
+    [num_epsilons, time], or as many numbers as the attack learns.
   """
   size, mesh = settings.batch_size, settings.mesh
   num_batches = -(-len(split) // size)
@@ -66,8 +69,8 @@ def fit_universal(
     tuple(columns),
     over_clips.Specs(results=PartitionSpec()),
   )
-  num_samples = split.pcm.shape[1]
-  direction = np.zeros((len(planned.epsilons), num_samples), np.float32)
+  num_learnt = attack.length_learnt(split.pcm.shape[1])
+  direction = np.zeros((len(planned.epsilons), num_learnt), np.float32)
   for _ in range(num_passes):
     for _, batch in over_clips.batches(split, size, mesh, columns):
       preemption.check()
@@ -116,14 +119,16 @@ class Fitting(NamedTuple):
     # Rows that only fill a batch take no part.
     touched = rows['valid'][:, None] * jnp.ones_like(clips)
     mask = self.mask.samples(rows['mask'])
-    return attacks.universal_step(
+    learn = self.attack.learn or attacks.universal_step
+    num_samples = clips.shape[1]
+    return learn(
       lambda x: parallel.map_rows(loss_fn, at_once, x, rows),
       direction,
       clips,
-      rows['radii'].T,
+      problem_lib.norms(self.attack, rows['radii'].T, mask, num_samples),
       relative_step=self.relative_step,
       mask=touched if mask is None else touched * mask,
-      band=self.mask.band(clips.shape[1]),
+      band=self.mask.band(num_samples),
       bounds=self.bounds,
       axis_name='data',
     )

@@ -49,8 +49,8 @@ def judge(
       split for results that do not depend on it.
     levels: Of the split's clips, as `problem.levels` returns; None to take
       them.
-    fitted: [num_epsilons, time] directions learnt before, for an attack that
-      wants them.
+    fitted: [num_epsilons, numbers] learnt before, for an attack that wants
+      them.
   """
   if levels is None:
     levels = problem_lib.levels(split.pcm, split.spans, planned.epsilons)
@@ -164,7 +164,8 @@ def abstract_arguments(
   """
   num_clips, mesh = program.num_clips, program.mesh
   num_epsilons = _num_epsilons(program, planned)
-  learnt = num_samples if program.attack.fitted else 0
+  attack = program.attack
+  learnt = attack.length_learnt(num_samples) if attack.fitted else 0
   variables = [m.classifier.variables for m in members]
   return (
     (

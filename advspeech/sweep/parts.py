@@ -196,7 +196,9 @@ def _fingerprint(sweep):
   settings = sweep.settings
   for planned in sweep.plan:
     # Not its functions, which have another address in every process.
-    described = sweep.attacks[planned.attack]._replace(prepare=None, apply=None)
+    described = sweep.attacks[planned.attack]._replace(
+      prepare=None, apply=None, learn=None
+    )
     digest.update(repr((planned, described)).encode())
     if planned.transform:
       digest.update(transforms.make(planned.transform).digest.encode())

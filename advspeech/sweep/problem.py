@@ -181,15 +181,30 @@ def carry_out(
     attack: Which one.
     problem: As posed.
     prepared: What `attack.prepare` returned for it.
-    fitted: [time] direction learnt before, for an attack that wants it.
+    fitted: [numbers] learnt before, for an attack that wants them.
     radii: [batch] max-norms, or RMS in L2 and under masking thresholds, in the
       model's unit; max-norms in that of the features for an attack on these.
   """
-  if attack.norm == 'l2':
-    if problem.mask is None:
-      num = jnp.float32(problem.audio.shape[1])
-    else:
-      num = problem.mask.sum(-1)
-    radii = radii * jnp.sqrt(num)
   auxiliary = fitted if attack.fitted else prepared
+  radii = norms(attack, radii, problem.mask, problem.audio.shape[1])
   return attack.apply(problem, auxiliary, radii)
+
+
+def norms(
+  attack: attacks.Attack,
+  radii: jax.Array,
+  mask: jax.Array | None,
+  num_samples: int,
+) -> jax.Array:
+  """Returns radii in an attack's norm, [..., batch].
+
+  Args:
+    attack: Which one.
+    radii: [..., batch] max-norms, or RMS in L2.
+    mask: [batch, time] or None; 1 on samples that may change.
+    num_samples: Length of a clip.
+  """
+  if attack.norm != 'l2':
+    return radii
+  num = jnp.float32(num_samples) if mask is None else mask.sum(-1)
+  return radii * jnp.sqrt(jnp.broadcast_to(num, radii.shape))

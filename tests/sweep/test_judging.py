@@ -35,7 +35,7 @@ from advspeech import (
   transforms,
 )
 from advspeech.attacks import constraints, feature_level
-from advspeech.sweep import judging, masks, problem, program
+from advspeech.sweep import fitting, judging, masks, problem, program
 
 pytestmark = pytest.mark.usefixtures('shallow_networks')
 
@@ -443,6 +443,26 @@ def test_an_epsilon_in_db_of_snr_is_each_clips_own(members, split):
   np.testing.assert_allclose(result.snr_db[0, 0], 20, atol=1e-2)
   np.testing.assert_allclose(result.snr_db[1, 0], 10, atol=1e-2)
   assert np.ptp(result.max_norm[0]) > 0
+
+
+@pytest.mark.slow
+def test_one_filter_is_learnt_for_all_clips_and_judged(members, split):
+  planned = make_planned('universal_filter', 'recorded', (0.0, 0.05))
+  attack = sweep_subjects.make_attack('universal_filter')
+  taps = fitting.fit_universal(
+    planned, members[0], split, attack, make_settings(), num_passes=3
+  )
+  assert taps.shape == (2, attack.num_learnt)
+  assert (np.linalg.norm(taps, axis=-1) <= 1 + 1e-6).all()
+  result = judge(planned, members[:1], split, fitted=taps)
+  # An epsilon is the SNR that it is of any attack in L2.
+  rms = problem.signal_rms(split.pcm, split.spans)
+  np.testing.assert_allclose(
+    result.snr_db[1, 0], 20 * np.log10(rms / 0.05), atol=0.1
+  )
+  wrong = result.predictions[:, 0, 0] != split.labels
+  np.testing.assert_array_equal(result.predictions[0, 0], result.clean)
+  assert wrong[1].sum() > wrong[0].sum()
 
 
 @pytest.mark.slow
