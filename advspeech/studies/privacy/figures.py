@@ -116,17 +116,21 @@ def who(results: section.Results) -> figure.Figure:
   """Returns the EER of each attacker under each protection, largest epsilon."""
   rows = loudest(results.table('privacy'))
   by_embedder = storage.grouped(rows, ('embedder',))
-  names = list(dict.fromkeys(map(protection, rows)))
+  names, asking = list(dict.fromkeys(map(protection, rows))), _asking(rows)
   with figures.house_style():
     fig = figure.Figure(
-      figsize=(4.4 * len(by_embedder) + 1.6, 0.42 * len(names) + 1.6)
+      figsize=(
+        4.4 * len(by_embedder) + 1.6,
+        0.14 * len(asking) * len(names) + 1.6,
+      )
     )
     panels = fig.subplots(1, len(by_embedder), sharey=True, squeeze=False)[0]
     for panel, ((embedder,), own) in zip(
       panels, by_embedder.items(), strict=True
     ):
-      for i, who_asks in enumerate(_asking(rows)):
-        _draw_who(panel, own, names, who_asks, i)
+      for i, who_asks in enumerate(asking):
+        offset = 0.6 * ((i + 0.5) / len(asking) - 0.5)
+        _draw_who(panel, own, names, who_asks, offset)
       was_attacked = 'attacked' if own[0]['attacked'] else 'not attacked'
       panel.set_title(f'{title(embedder)}, {was_attacked}')
       panel.set_xlabel('EER in %')
@@ -145,11 +149,11 @@ def _asking(rows):
   return [x for x in attackers.ATTACKERS if x in found]
 
 
-def _draw_who(panel, rows, names, who_asks, number):
+def _draw_who(panel, rows, names, who_asks, offset):
   """Draws what one attacker gets wrong under each protection."""
   own = points.by_key(rows, attacker=who_asks)
-  at = [names.index(protection(row)) + 0.2 * (number - 1) for row in own]
-  color = f'C{number}'
+  at = [names.index(protection(row)) + offset for row in own]
+  color = f'C{attackers.ATTACKERS.index(who_asks)}'
   panel.plot(
     [100 * row['eer'] for row in own],
     at,
