@@ -1227,6 +1227,20 @@ def test_a_quiet_clip_is_played_louder_with_all_made_of_it():
   assert players.gain(np.zeros(1000), []) == 1
 
 
+def test_thresholds_beside_norms_are_in_no_figure(tmp_path):
+  run = read(tmp_path)
+  clean = [row for row in run.rows if row['epsilon'] == 0]
+  masked = [
+    {**row, 'epsilon': 1.5 * row['epsilon'], 'epsilon_given': '0dbmask'}
+    for row in run.first
+    if row['epsilon'] > 0
+  ]
+  both = dataclasses.replace(run, rows=[*run.rows, *masked])
+  assert both.first == run.first
+  alone = dataclasses.replace(run, rows=[*clean, *masked])
+  assert alone.first[-len(masked) :] == masked
+
+
 def test_scores_that_are_not_defined_are_counted_out(tmp_path):
   scores = [0.5, float('nan'), 0.7, float('nan'), 0.9]
   rows = [
@@ -1239,8 +1253,7 @@ def test_scores_that_are_not_defined_are_counted_out(tmp_path):
       'log_spectral_distance_db': 5.0,
       'unmasked_share': 0.25,
       'stoi': score,
-      'pesq': '',
-      'dnsmos': '',
+      'pesq': '',  # and a measure that the table has no column of
     }
     for score in scores
   ]

@@ -132,10 +132,10 @@ class Run:
   def plain(self) -> list[Row]:
     """Returns rows of the paper's setting: one source, its own seed, one mask.
 
-    Without transform, judged by the run's own models.
+    Without transform, judged by the run's own models; see `_on_curve`.
     """
     mask = self.config['sweep']['masks'][0]
-    return [
+    return _on_curve(
       row
       for row in self.rows
       if row['source'] == self.source
@@ -145,7 +145,7 @@ class Run:
       and not row['transform']
       and row['epsilon_fs'] != ''  # radii of features are on no axis here
       and row['error_rate'] != ''
-    ]
+    )
 
   @functools.cached_property
   def others(self) -> list[Row]:
@@ -186,12 +186,12 @@ class Run:
       source: What it is made on.
     """
     where = (source, self.attack, self.config['sweep']['masks'][0], '')
-    return [
+    return _on_curve(
       {**row, 'seed': None, 'target_seed': None, 'errors_by_class': ''}
       for row in self.trainings
       if (row['source'], row['attack'], row['mask'], row['transform']) == where
       and row['target'] in self.config['models']
-    ]
+    )
 
   @functools.cached_property
   def over_trainings(self) -> list[Row]:
@@ -317,3 +317,14 @@ class Run:
   def path(self, *parts: str) -> str:
     """Returns a path in the folder."""
     return os.path.join(self.folder, *parts)
+
+
+def _on_curve(rows):
+  """Returns rows whose epsilons are sizes of one another.
+
+  Those of norms; masking thresholds where there is nothing else but 0. Beside
+  norms they are in the table of every point alone.
+  """
+  rows = list(rows)
+  norms = [r for r in rows if not str(r['epsilon_given']).endswith('dbmask')]
+  return norms if any(row['epsilon'] > 0 for row in norms) else rows

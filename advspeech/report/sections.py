@@ -207,7 +207,7 @@ def quality(run: run_lib.Run) -> list[dict[str, Any]]:
       name: [
         r[name]
         for r in group
-        if isinstance(r[name], int | float) and not math.isnan(r[name])
+        if isinstance(r.get(name), int | float) and not math.isnan(r[name])
       ]
       for name in _MEASURES
     }

@@ -185,10 +185,11 @@ def _of_attack(results, planned):
       beyond += checks.beyond_chance(
         int(wrong[e, 0].sum()), counts[counts > 0].tolist(), confidence
       )
+    on_curve = planned.on_curve
     falls = checks.non_monotone_curve(
-      answers[:, 0],
+      answers[on_curve, 0],
       labels,
-      sizes,
+      [sizes[e] for e in on_curve],
       classes,
       own_gradient=target is source,
       confidence=confidence,

@@ -110,6 +110,18 @@ class PlannedAttack:
     """Returns whether its epsilons are those of an attack on features."""
     return any(epsilon.is_of_features for epsilon in self.epsilons)
 
+  @property
+  def on_curve(self) -> list[int]:
+    """Returns which epsilons make a curve: those of norms, or all thresholds.
+
+    A masking threshold and a norm are no sizes of one another: where an attack
+    is made at norms beside 0, thresholds are points beside its curve.
+    """
+    norms = [i for i, e in enumerate(self.epsilons) if not e.of_masking]
+    if any(self.epsilons[i].same() != ('', 0.0) for i in norms):
+      return norms
+    return list(range(len(self.epsilons)))
+
   def describe(self, members: Sequence[Member]) -> dict[str, Any]:
     """Returns what it is as JSON, which tells it from any other of a sweep."""
     source = members[self.source]

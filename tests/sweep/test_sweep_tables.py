@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import sweep_subjects
 
 from advspeech import audio, class_errors, sweep
 from advspeech.sweep import rates
@@ -103,3 +104,13 @@ def test_a_rare_class_counts_as_much_in_the_balanced_error():
   labels = np.array([0] * 9 + [1])
   found = class_errors.columns(np.zeros(10, int), labels, ('a', 'b'))
   assert found['balanced_error'] == 0.5
+
+
+def test_thresholds_beside_norms_are_on_no_curve():
+  for epsilons, expected in (
+    ((0.0, 0.01, '0dbmask', '20dbsnr'), [0, 1, 3]),
+    (('0', '-6dbmask', '0dbmask'), [0, 1, 2]),
+    (('0dbmask', '0dbfs'), [1]),
+  ):
+    planned = sweep_subjects.make_planned(epsilons=epsilons)
+    assert planned.on_curve == expected

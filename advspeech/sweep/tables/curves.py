@@ -54,17 +54,18 @@ def rows(results: results_lib.Results) -> Iterator[dict[str, Any]]:
 
 def _rows(results, family, planned, target):
   """Yields the row of a curve, if it has one."""
+  on_curve = planned.on_curve
   epsilons = np.array(
     [
-      columns.of_epsilon(e, *results.levels)['epsilon']
-      for e in planned.epsilons
+      columns.of_epsilon(planned.epsilons[e], *results.levels)['epsilon']
+      for e in on_curve
     ]
   )
   if planned.on_features or len(epsilons) < 2:
     return
   order = np.argsort(epsilons)
   wrong = np.stack(
-    [trainings.wrong_in(results, family, e) for e in order], axis=1
+    [trainings.wrong_in(results, family, on_curve[i]) for i in order], axis=1
   )
   speakers = results.sweep.split.speakers[target.labels >= 0]
   yield {
