@@ -419,6 +419,33 @@ def test_clips_that_withstand_every_perturbation_are_counted(
   )
 
 
+@pytest.mark.slow
+def test_a_sweep_at_masking_thresholds_is_tabled_beside_norms(
+  members, split, tmp_path
+):
+  plan = (make_planned('pgd', 'recorded', (0.0, '0dbmask', '12dbmask', 0.01)),)
+  made = make_work(tmp_path, members[:1], split, plan)
+  sweep.run(made)
+  found = load(made)
+  masking = found.levels.masking_rms.mean(dtype=float)
+  by_epsilon = {
+    (row['control'], row['epsilon_given']): row
+    for row in points.point_rows(found)
+    if row['attack'] == 'pgd'
+  }
+  for control in ('', 'random_sign'):
+    soft, loud = (by_epsilon[control, f'{x}dbmask'] for x in (0, 12))
+    assert soft['epsilon'] == pytest.approx(masking, rel=1e-5)
+    assert loud['epsilon'] == pytest.approx(masking * 10**0.6, rel=1e-5)
+    assert loud['mean_snr_db'] < soft['mean_snr_db'] - 6
+  shares = {
+    row['epsilon_given']: row['unmasked_share']
+    for row in quality.rows(found, 1)
+  }
+  assert shares['0'] == shares['0dbmask'] == 0
+  assert shares['12dbmask'] > 0.1
+
+
 def test_a_mask_leaves_clips_that_may_withstand(results):
   plan = (make_planned('pgd', mask='padding', epsilons=('-20dbsnr',)),)
   one = of_plan(results, plan, ([RIGHT],))
