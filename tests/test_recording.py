@@ -79,7 +79,11 @@ def test_an_attack_of_ones_own_is_made(model, tone, tmp_path):
 
 @pytest.mark.parametrize(
   ('mask', 'seconds', 'whole'),
-  [('recorded', 0.04, False), ('all', 0.04, True), ('padding', 0.04, True)],
+  [
+    ('recorded', 0.04, False),
+    pytest.param('all', 0.04, True, marks=pytest.mark.slow),
+    pytest.param('padding', 0.04, True, marks=pytest.mark.slow),
+  ],
 )
 def test_files_hold_all_that_was_judged(
   model, tmp_path, monkeypatch, mask, seconds, whole

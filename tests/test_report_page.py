@@ -137,6 +137,7 @@ def test_a_page_needs_no_network_and_runs_its_own_script_alone(plain):
   assert 'sha256-' in policy
 
 
+@pytest.mark.slow
 def test_a_page_is_drawn_again_from_a_copied_folder_with_the_same_bytes(
   plain_folder, tmp_path
 ):

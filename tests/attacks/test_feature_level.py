@@ -97,7 +97,10 @@ def test_through_the_features_the_conversion_loss_does_not_exist():
   np.testing.assert_allclose(met[1], CLIPS, atol=1e-6)
 
 
-@pytest.mark.parametrize('representation', [SPECTROGRAM, GRIFFIN_LIM])
+@pytest.mark.parametrize(
+  'representation',
+  [SPECTROGRAM, pytest.param(GRIFFIN_LIM, marks=pytest.mark.slow)],
+)
 def test_zero_perturbation_is_exactly_the_conversion_loss(representation):
   prepared = feature_level.prepare(problem(representation))
   values, context = representation.analyse(AUDIO)

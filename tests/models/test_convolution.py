@@ -117,6 +117,7 @@ def test_every_form_is_exact_at_the_papers_size(length, channels):
     assert_close(actual, expected)
 
 
+@pytest.mark.slow
 def test_a_gradient_of_a_gradient_goes_through_the_spectral_form():
   keys = jax.random.split(jax.random.key(0), 3)
   x, direction = jax.random.normal(keys[0], (2, 50, 2, 1))

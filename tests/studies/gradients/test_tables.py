@@ -291,6 +291,7 @@ def test_clips_without_gradient_count_in_the_profile(tmp_path):
   assert panel.get_ylim()[0] > 0
 
 
+@pytest.mark.slow
 def test_six_trainings_have_a_mean_whose_interval_holds_the_next():
   rng = np.random.default_rng(0)
   names = [f'{m}-seed{s}' for m in ('wavecnn', 'wavernn') for s in range(6)]
