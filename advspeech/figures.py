@@ -178,15 +178,19 @@ def note(fig: figure.Figure, text: str) -> None:
 
 
 def count_note(rows: Sequence[Mapping[str, Any]]) -> str:
-  """Returns task, number of clips and seeds of rows of `sweep.csv`."""
+  """Returns task, number of clips and seeds of rows of `sweep.csv`.
+
+  Of means over seeds, whose seed is None, their number.
+  """
   clips = sorted({row['num_clips'] for row in rows})
   counts = ' to '.join(str(n) for n in dict.fromkeys((clips[0], clips[-1])))
-  seeds = sorted({row['seed'] for row in rows})
-  word = 'seeds' if len(seeds) > 1 else 'seed'
-  return (
-    f'{rows[0]["task"]}, {counts} test clips, {word} '
-    f'{", ".join(map(str, seeds))}'
-  )
+  seeds = {row['seed'] for row in rows}
+  if None in seeds:
+    trained = f'{rows[0]["num_trainings"]} trainings'
+  else:
+    word = 'seeds' if len(seeds) > 1 else 'seed'
+    trained = f'{word} {", ".join(map(str, sorted(seeds)))}'
+  return f'{rows[0]["task"]}, {counts} test clips, {trained}'
 
 
 def model_name(model: str) -> str:

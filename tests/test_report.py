@@ -20,6 +20,7 @@ from advspeech import (
   audio,
   claim,
   errors,
+  figures,
   models,
   provenance,
   report,
@@ -1133,6 +1134,15 @@ def test_runs_are_compared_a_panel_each(tmp_path):
     page = file.read()
   assert 'href="../gender/report/index.html"' in page
   assert page.count('<bdi>emotion, synthetic speech</bdi>') > 8
+
+
+def test_figures_say_of_which_seeds_or_how_many_trainings_they_are():
+  row = {'task': 'gender', 'num_clips': 72}
+  rows = [{**row, 'seed': seed} for seed in (1, 0, 1)]
+  assert figures.count_note(rows) == 'gender, 72 test clips, seeds 0, 1'
+  means = [{**row, 'seed': None, 'num_trainings': 5, 'num_clips': 48}]
+  note = figures.count_note([*means, {**means[0], 'num_clips': 72}])
+  assert note == 'gender, 48 to 72 test clips, 5 trainings'
 
 
 def test_the_most_robust_models_count_in_the_comparison():
