@@ -572,7 +572,6 @@ def write_privacy(folder):
   protections = ('none', 'lowpass2000', 'random_sign', 'speaker', 'projected')
   point = {'epsilon_given': '20dbsnr', 'epsilon': 0.01, 'epsilon_unit': ''}
   point |= {'num_clips': 40, 'num_speakers': 12, 'weight': ''}
-  answers = {'filtering': 'lowpass4000', 'retrained': 'retrained'}
   tables_of = {
     'utility': [
       {
@@ -592,7 +591,7 @@ def write_privacy(folder):
         'embedder': 'resemblyzer',
         **{'attacked': 1, 'num_heard': 0, 'attacker': attacker},
         'enrols': 'clean',
-        'answer': answers.get(attacker, ''),
+        'answer': 'lowpass4000' if attacker == attackers.FILTERING else '',
       }
       for attacker in attackers.ATTACKERS
       for protection in protections

@@ -16,7 +16,7 @@ IGNORANT, LAZY, SEMI = 'ignorant', 'lazy_informed', 'semi_informed'
 FILTERING, RETRAINED = 'filtering', 'retrained'
 ANSWERING = (FILTERING, RETRAINED)
 ATTACKERS = (IGNORANT, LAZY, SEMI, *ANSWERING)
-# What an answering attacker chooses who leaves the speaker model as it was.
+# In the place of a transform, where the one who filters takes none.
 NOTHING = 'nothing'
 
 
@@ -30,9 +30,8 @@ class Trials(NamedTuple):
       for these scores.
     shrinkage: Of the back-end that was refitted; None without one.
     enrols: `backend.CLEAN` or `backend.PROTECTED` clips.
-    answer: Of those who answer: the transform, `RETRAINED`, or `NOTHING` where
-      the speaker model as it was finds more of the speakers held out; '' of the
-      others.
+    answer: Of the one who filters: the transform, or `NOTHING` where more of
+      the speakers held out are found without any; '' of the others.
   """
 
   scores: np.ndarray
@@ -91,9 +90,8 @@ class Listener:
     by_halves = [(self._fitted_of(one),) * 2 for one in heard]
     if who == RETRAINED:
       found = self._results.informed.retrained[self._number, part, place[1]]
-      heard.append(_heard(found['all']))
-      by_halves.append((_heard(found['first']), _heard(found['second'])))
-      answers.append(RETRAINED)
+      heard = [_heard(found['all'])]
+      by_halves = [(_heard(found['first']), _heard(found['second']))]
     networks = [
       backend.Network(self._fitted_of(one), halves)
       for one, halves in zip(heard, by_halves, strict=True)
@@ -104,7 +102,7 @@ class Listener:
     return self._against(heard[number], enrols, fit)._replace(
       threshold=np.nan,
       shrinkage=fit.shrinkage,
-      answer=answers[number] if who in ANSWERING else '',
+      answer=answers[number] if who == FILTERING else '',
     )
 
   def _filtered(self, part, weight):

@@ -65,8 +65,9 @@ def survives(results: section.Results) -> claim.Claim:
     'refits what compares embeddings (centring and whitening) to protected '
     'clips of other speakers, one who also puts a transform before the speaker '
     'model, and one who also trains its network on clips of these speakers. '
-    'Each chooses by speakers whom he held out, also whether to enrol clean or '
-    'protected clips. At the largest epsilon the protection survives if the '
+    'Each chooses by speakers whom he held out: the transform or none, and '
+    'whether to enrol clean or protected clips. At the largest epsilon the '
+    'protection survives if the '
     'EER of each of them is above his own on clean clips (95 % interval by '
     'speaker above 0), on the speaker model attacked and on every other that '
     'is named; it does not if what one of them has left of it is surely less '
@@ -122,8 +123,6 @@ def _found(row):
   how = _ANSWERS.get(row['attacker'], 'refitted')
   if row['attacker'] == attackers.FILTERING:
     how = f'{how} ({figures.answer(row)})'
-  elif row['answer'] == attackers.NOTHING:
-    how = f'{how} (as it was, which finds more of those held out)'
   clean = row['eer'] - row['more']
   return (
     f'{claim.percent(row["eer"])} {how} (on clean clips {claim.percent(clean)})'

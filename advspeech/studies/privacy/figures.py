@@ -41,9 +41,9 @@ def protection(row: Any) -> str:
 
 
 def answer(row: Any) -> str:
-  """Returns what figures call what an attacker did to a speaker model."""
-  known = {attackers.NOTHING: 'nothing', attackers.RETRAINED: 'retrained'}
-  return known.get(row['answer']) or figures.transform_title(row['answer'])
+  """Returns what figures call what an attacker put before a speaker model."""
+  is_none = row['answer'] == attackers.NOTHING
+  return 'none' if is_none else figures.transform_title(row['answer'])
 
 
 def loudest(rows: Sequence[Any]) -> list[Any]:
