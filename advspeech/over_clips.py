@@ -181,14 +181,13 @@ def _filled(x, num):
   return np.pad(x, [(0, num)] + [(0, 0)] * (x.ndim - 1), mode='edge')
 
 
-@functools.lru_cache
 def compiled(
   fn: Function,
   mesh: sharding.Mesh,
   columns: tuple[str, ...] = (),
   specs: Specs = SPREAD,
 ) -> Callable[..., Tree]:
-  """Returns the compiled step behind `map_clips`.
+  """Returns the compiled step behind `map_clips`; the same one again.
 
   Of (shared, seed, encoded clips, columns), as `batches` yields the last two.
   Clips are sent as int16 and decoded where they are computed.
@@ -199,6 +198,21 @@ def compiled(
     columns: Their names.
     specs: Where arguments and results lie.
   """
+  return steps(_types(fn), fn, mesh, columns, specs)
+
+
+def _types(x):
+  """Returns the type of x and of all that it is a tuple of.
+
+  Named tuples of one content are equal, whatever their class and what it does.
+  """
+  return (type(x), *map(_types, x)) if isinstance(x, tuple) else type(x)
+
+
+@functools.lru_cache
+def steps(types, fn, mesh, columns, specs):
+  """Returns what `compiled` does, for the cache by types of functions too."""
+  del types
 
   def step(shared, seed, encoded, own):
     clips, recorded = input_pipeline.decode(encoded['pcm'], encoded['span'])

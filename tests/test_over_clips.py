@@ -1,5 +1,7 @@
 """Functions over clips: each is given its own, in the same company."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -98,10 +100,41 @@ def test_draws_are_of_the_seed_and_the_id_alone(split):
 
 
 def test_a_function_is_compiled_once_for_all_splits_of_a_length(split):
-  over_clips.compiled.cache_clear()
+  over_clips.steps.cache_clear()
   run(split, 4)
   run(input_pipeline.subset(split, np.arange(3)), 4, seed=7)
-  assert over_clips.compiled.cache_info().currsize == 1
+  assert over_clips.steps.cache_info().currsize == 1
+
+
+class Scaled(NamedTuple):
+  """A function, with what it scales by."""
+
+  parts: tuple
+
+  def __call__(self, shared, rows):
+    return rows['audio'] * self.parts[0]
+
+
+class Shifted(Scaled):
+  """Another of the same fields, which a tuple is equal to."""
+
+  def __call__(self, shared, rows):
+    return rows['audio'] + self.parts[0]
+
+
+def test_functions_of_equal_fields_are_told_apart(split):
+  def apply(fn):
+    return over_clips.map_clips(fn, split, mesh_of(1), 4)
+
+  assert Scaled((2,)) == Shifted((2,))
+  clean = split.pcm / 65536 + 0.5
+  np.testing.assert_array_equal(apply(Scaled((2,))), clean * 2)
+  np.testing.assert_array_equal(apply(Shifted((2,))), clean + 2)
+  nested = [Scaled((Scaled((2,)),)), Scaled((Shifted((2,)),))]
+  assert nested[0] == nested[1]
+  steps = [over_clips.compiled(fn, mesh_of(1)) for fn in nested]
+  assert steps[0] is not steps[1]
+  assert steps[0] is over_clips.compiled(Scaled((Scaled((2,)),)), mesh_of(1))
 
 
 def test_batches_are_described_as_they_are(split):

@@ -174,10 +174,10 @@ def test_sharing_out_the_epsilons_changes_no_answer(
 
 def test_new_epsilons_compile_nothing(plain, members, split):
   del plain  # compiles the step
-  steps = over_clips.compiled.cache_info().currsize
+  steps = over_clips.steps.cache_info().currsize
   compiled = _num_compiled(members, split)
   judge(make_planned(epsilons=(0.0, 0.3, '12dbsnr')), members, split)
-  assert over_clips.compiled.cache_info().currsize == steps
+  assert over_clips.steps.cache_info().currsize == steps
   assert _num_compiled(members, split) == compiled > 0
 
 
@@ -843,7 +843,7 @@ def test_the_random_sign_control_owes_nothing_to_a_random_start(split):
 def test_other_epsilons_and_clips_of_a_cell_compile_nothing(
   members, split, attack
 ):
-  over_clips.compiled.cache_clear()
+  over_clips.steps.cache_clear()
   for epsilon, num in ((0.01, 2), ('20dbsnr', 3), (0.1, 1)):
     sweep.attacked_clips(
       make_planned(attack),
@@ -853,4 +853,4 @@ def test_other_epsilons_and_clips_of_a_cell_compile_nothing(
       make_settings(),
       audio.parse_epsilon(epsilon),
     )
-  assert over_clips.compiled.cache_info().currsize == 1
+  assert over_clips.steps.cache_info().currsize == 1

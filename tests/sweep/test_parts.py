@@ -703,7 +703,7 @@ def test_a_gradient_that_is_not_a_number_is_found_in_any_clip(
   clips = audio.from_pcm(jnp.asarray(work.split.pcm))
   between = jnp.sort(jnp.abs(clips - 0.5).sum(-1))[:2].mean()
   monkeypatch.setattr(jax, 'grad', broken)
-  over_clips.compiled.cache_clear()
+  over_clips.steps.cache_clear()
   found = sweep.findings(
     dataclasses.replace(
       results,
@@ -711,7 +711,7 @@ def test_a_gradient_that_is_not_a_number_is_found_in_any_clip(
       judged={PLAN[0]: results.judged[PLAN[0]]},
     )
   )
-  over_clips.compiled.cache_clear()
+  over_clips.steps.cache_clear()
   (finding,) = (f for f in found if f['name'] == 'nonfinite_gradients')
   assert finding['values']['share_nonfinite'] == pytest.approx(1 / NUM_CLIPS)
 
