@@ -664,6 +664,7 @@ def test_ray_takes_the_workers_asked_for():
     )
 
 
+@pytest.mark.slow
 def test_ray_program_waits_on_a_cpu_and_alone(tmp_path):
   """Even as a task of Slurm's, of two, which JAX would have join the other."""
   done = subprocess.run(

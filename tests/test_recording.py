@@ -215,6 +215,7 @@ def attack(model, path, output, epsilons=('0.01',), **kwargs):
   )
 
 
+@pytest.mark.slow
 def test_the_channel_is_the_one_that_the_model_was_trained_on(
   quiet_model, stereo, tmp_path, caplog
 ):

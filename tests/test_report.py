@@ -1283,6 +1283,7 @@ def test_scores_that_are_not_defined_are_counted_out(tmp_path):
 
 
 @pytest.mark.usefixtures('undrawn_figures')
+@pytest.mark.slow
 def test_attacks_on_features_are_compared_at_equal_size_and_error(tmp_path):
   run = read(tmp_path)
   study, results = studies.resolve('features'), run.studies['features']

@@ -22,7 +22,7 @@ ON_WAVEFORM = [
 
 
 # The others are variants of these, in another norm, loss or step.
-QUICK = ('fgsm', 'fgm', 'pgd', 'apgd_margin_l2', 'square', 'fgsm-targeted')
+QUICK = ('fgsm', 'fgm', 'pgd', 'square', 'fgsm-targeted')
 
 
 @pytest.mark.parametrize(

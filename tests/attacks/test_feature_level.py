@@ -222,6 +222,7 @@ def test_a_size_below_that_of_the_smallest_scale_is_unattainable():
   assert not found.attainable.any()
 
 
+@pytest.mark.slow
 def test_a_size_below_the_conversion_loss_is_unattainable():
   attacked = problem(GRIFFIN_LIM)
   size_fn = sizes(attacked, feature_level.prepare(attacked))

@@ -230,6 +230,7 @@ def test_forget_bias_is_the_second_quarter_of_the_input_bias():
     )
 
 
+@pytest.mark.slow
 def test_he_kernels_leave_the_variance_that_glorots_halve():
   clip = np.random.default_rng(0).normal(0.5, 0.1, (1, 640)).astype(np.float32)
 
@@ -296,9 +297,8 @@ def test_unknown_names_list_the_legal_ones():
     models.create_model('wavecnn', 2, norm='layer')
 
 
-@pytest.mark.parametrize(
-  'name', ['wavecnn', pytest.param('wavernn', marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize('name', models.NAMES)
 def test_rematerialized_gradients_are_the_same(name, monkeypatch):
   for module, num_layers in shallow.DEPTHS:
     monkeypatch.setattr(module, 'NUM_LAYERS', num_layers)

@@ -451,6 +451,7 @@ def test_results_do_not_depend_on_the_number_of_devices(
   assert len({row['amplitude'] for row in sizes}) == len(split) * 2
 
 
+@pytest.mark.slow
 def test_clips_scored_are_spread_over_the_split(study, monkeypatch):
   split, classifiers, settings = study
   monkeypatch.setattr(

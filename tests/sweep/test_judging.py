@@ -495,6 +495,7 @@ def perturbation_of(planned, members, split, e):
   return perturbed - np.asarray(audio.from_pcm(jnp.asarray(split.pcm)))
 
 
+@pytest.mark.slow
 def test_under_a_masking_threshold_no_cell_is_above_it(members, split):
   planned = make_planned('pgd', epsilons=('0dbmask', '12dbmask'))
   clean = audio.from_pcm(jnp.asarray(split.pcm))

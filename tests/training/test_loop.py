@@ -293,7 +293,9 @@ def test_a_step_sends_its_gradients_in_one_all_reduce(model_name):
   }
 
 
-@pytest.mark.parametrize('model_name', models.NAMES)
+@pytest.mark.parametrize(
+  'model_name', ['wavernn', pytest.param('wavecnn', marks=pytest.mark.slow)]
+)
 def test_bfloat16_computes_in_bfloat16_and_keeps_float32(model_name):
   mesh = parallel.make_mesh()
   model = models.create_model(
