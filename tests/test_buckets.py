@@ -467,6 +467,8 @@ def test_a_run_in_a_bucket_killed_twice_is_the_run_on_disk(
   with storage.local_copy(there) as copy:
     assert_same_run(here, pathlib.Path(copy))
 
+  if scheme != 'gs':
+    return  # what follows goes through the same functions
   assert 'seen by all of 1, in a bucket' in finish(
     start('doctor', environment, *flags)
   )
@@ -515,7 +517,8 @@ def test_two_processes_train_in_a_bucket_as_on_a_disk(environment, tmp_path):
       recordings,
       f'--config.data_dir={data}',
       f'--workdir={workdir}',
-      "--config.models=('wavecnn',)",
+      f"--config.models=('{tiny.MODEL}',)",
+      f'--config.source={tiny.MODEL}',
     )
     finish(start('prepare', environment, flags=flags))
     program = [sys.executable, '-m', 'launch.local', '--num_processes=2', '--']
@@ -528,8 +531,8 @@ def test_two_processes_train_in_a_bucket_as_on_a_disk(environment, tmp_path):
       check=False,
     )
     assert done.returncode == 0, done.stderr
-  with storage.local_copy(f'{there}/wavecnn-seed0') as copy:
-    tiny.assert_same_bits(here / 'wavecnn-seed0', pathlib.Path(copy))
+  with storage.local_copy(f'{there}/tinymodel-seed0') as copy:
+    tiny.assert_same_bits(here / 'tinymodel-seed0', pathlib.Path(copy))
 
 
 def assert_same_run(one, other):
