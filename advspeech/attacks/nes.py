@@ -6,6 +6,7 @@ speaker recognition. Its deviation and rates, .001 and less beside a budget of
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -26,32 +27,13 @@ def nes(
   audio: jax.Array,
   epsilons: jax.Array,
   keys: jax.Array,
-  *,
-  norm: str = 'linf',
-  num_queries: int = 1000,
-  enough: float = 0.0,
-  mask: jax.Array | None = None,
-  band: jax.Array | None = None,
-  bounds: tuple[float, float] = (0.0, 1.0),
-  epsilons_at_once: int | None = None,
+  **settings: Any,
 ) -> jax.Array:
   """Returns examples along guessed gradients, [num_epsilons, batch, time].
 
   Arguments and errors are those of `nes_search`.
   """
-  return nes_search(
-    score_fn,
-    audio,
-    epsilons,
-    keys,
-    norm=norm,
-    num_queries=num_queries,
-    enough=enough,
-    mask=mask,
-    band=band,
-    bounds=bounds,
-    epsilons_at_once=epsilons_at_once,
-  ).audio
+  return nes_search(score_fn, audio, epsilons, keys, **settings).audio
 
 
 def nes_search(

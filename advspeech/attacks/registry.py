@@ -324,10 +324,7 @@ _SINGLE = {
   'fgsm': _single('linf', gradient_sign),
   'fgm': _single('l2', unit_gradient),
 }
-_BY_QUERIES: dict[str, Callable[..., jax.Array]] = {
-  'square': square,
-  'nes': nes,
-}
+_BY_QUERIES = {'square': square, 'nes': nes}
 _MAKERS = {
   **_SINGLE,
   **{

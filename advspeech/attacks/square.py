@@ -1,6 +1,7 @@
 """Square (Andriushchenko et al. 2020) in one dimension, without a gradient."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,32 +17,13 @@ def square(
   audio: jax.Array,
   epsilons: jax.Array,
   keys: jax.Array,
-  *,
-  norm: str = 'linf',
-  num_queries: int = 1000,
-  first_share: float = 0.8,
-  mask: jax.Array | None = None,
-  band: jax.Array | None = None,
-  bounds: tuple[float, float] = (0.0, 1.0),
-  epsilons_at_once: int | None = None,
+  **settings: Any,
 ) -> jax.Array:
   """Returns examples found by random search, [num_epsilons, batch, time].
 
   Arguments and errors are those of `square_search`.
   """
-  return square_search(
-    score_fn,
-    audio,
-    epsilons,
-    keys,
-    norm=norm,
-    num_queries=num_queries,
-    first_share=first_share,
-    mask=mask,
-    band=band,
-    bounds=bounds,
-    epsilons_at_once=epsilons_at_once,
-  ).audio
+  return square_search(score_fn, audio, epsilons, keys, **settings).audio
 
 
 def square_search(
