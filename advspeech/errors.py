@@ -3,7 +3,7 @@
 import errno
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 # What a disk or a path raises that no change to the program would repair, and
@@ -73,6 +73,20 @@ class BucketError(OSError):
 
 class NonFiniteLossError(InputError):
   """The loss of a training became infinite or not a number."""
+
+
+def check_some(key: str, values: Collection[Any]) -> None:
+  """Refuses a list that names nothing.
+
+  Args:
+    key: What the user calls the list.
+    values: What it names.
+
+  Raises:
+    InputError: If it is empty.
+  """
+  if not values:
+    raise InputError(f'{key} must name at least one, got {values!r}')
 
 
 def check_distinct(

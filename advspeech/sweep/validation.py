@@ -90,10 +90,9 @@ def _validate_attacks(config):
       f'error is measured from, got {given}; add 0'
     )
   feature_level = sweep.feature_level
-  if not feature_level.epsilons:
-    raise errors.InputError(
-      'config.sweep.feature_level.epsilons must name at least one, got ()'
-    )
+  errors.check_some(
+    'config.sweep.feature_level.epsilons', feature_level.epsilons
+  )
   unit = next((attack.unit for attack in resolved if attack.unit), 'MFCC or dB')
   parse_epsilons(feature_level.epsilons, unit)
   parse_epsilons([feature_level.example_epsilon], unit)

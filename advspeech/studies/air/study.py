@@ -27,10 +27,7 @@ class AirStudy(studies.Study):
     """Raises errors.InputError at settings that cannot be run."""
     settings = config.air
     parts.chain_of(settings.transform)
-    if not settings.attacks:
-      raise errors.InputError(
-        'config.air.attacks must name at least one, got ()'
-      )
+    errors.check_some('config.air.attacks', settings.attacks)
     registry.check_short_names('config.air.attacks', settings.attacks)
     errors.check_distinct('config.air.attacks', settings.attacks)
     for name in settings.attacks:

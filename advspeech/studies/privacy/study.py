@@ -42,10 +42,7 @@ class PrivacyStudy(studies.Study):
     """Raises errors.InputError at settings that cannot be run."""
     settings = config.privacy
     for key in ('embedders', 'solvers', 'epsilons', 'weights'):
-      if not settings[key]:
-        raise errors.InputError(
-          f'config.privacy.{key} must name at least one, got {settings[key]!r}'
-        )
+      errors.check_some(f'config.privacy.{key}', settings[key])
     for key in ('embedders', 'solvers', 'transforms', 'filters'):
       errors.check_distinct(f'config.privacy.{key}', settings[key])
     for name in settings.solvers:

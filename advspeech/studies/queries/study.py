@@ -27,10 +27,7 @@ class QueriesStudy(studies.Study):
   def check(self, config: Any) -> None:
     """Raises errors.InputError at settings that cannot be run."""
     settings = config.queries
-    if not settings.attacks:
-      raise errors.InputError(
-        'config.queries.attacks must name at least one, got ()'
-      )
+    errors.check_some('config.queries.attacks', settings.attacks)
     for key, names, legal in (
       ('attacks', settings.attacks, asking.NAMES),
       ('norm', (settings.norm,), constraints.NORMS),

@@ -48,10 +48,7 @@ class SmoothingStudy(studies.Study):
         f'config.smoothing.mask must be one of {", ".join(counting.MASKS)}, '
         f'got {settings.mask!r}'
       )
-    if not settings.sigmas:
-      raise errors.InputError(
-        'config.smoothing.sigmas must name at least one, got ()'
-      )
+    errors.check_some('config.smoothing.sigmas', settings.sigmas)
     for sigma in sweep.parse_budgets(
       'config.smoothing.sigmas', settings.sigmas, zero=False
     ):

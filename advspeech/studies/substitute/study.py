@@ -59,10 +59,7 @@ class SubstituteStudy(studies.Study):
             f'{name!r}'
           )
     for key in ('regimes', 'arms', 'attacks'):
-      if not settings[key]:
-        raise errors.InputError(
-          f'config.substitute.{key} must name at least one, got ()'
-        )
+      errors.check_some(f'config.substitute.{key}', settings[key])
     for key in ('regimes', 'arms', 'attacks', 'victims', 'transforms'):
       errors.check_distinct(f'config.substitute.{key}', settings[key])
     registry.check_short_names('config.substitute.attacks', settings.attacks)

@@ -40,11 +40,7 @@ class VerificationStudy(studies.Study):
         f'{parts.UNHEARD!r}, got {settings.speakers!r}'
       )
     for key in ('embedders', 'attacks', 'epsilons'):
-      if not settings[key]:
-        raise errors.InputError(
-          f'config.verification.{key} must name at least one, got '
-          f'{settings[key]!r}'
-        )
+      errors.check_some(f'config.verification.{key}', settings[key])
     for key in ('embedders', 'attacks'):
       registry.check_short_names(f'config.verification.{key}', settings[key])
       errors.check_distinct(f'config.verification.{key}', settings[key])
