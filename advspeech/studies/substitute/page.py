@@ -16,8 +16,8 @@ def figure_list(results: section.Results) -> list[section.Figure]:
       'line for each way to come by more, beside the attack on the victim '
       'itself and random signs of equal size.',
       'What answers are worth. All lines begin with the same clips; from there '
-      'each has its own way to come by as many more. Dashed: an attacker who '
-      'knows the true labels of natural clips and asks nothing.',
+      'each has its own way to come by as many more. Dashed, where it was '
+      'tried: an attacker who knows the true labels and asks nothing.',
     )
   ]
 
