@@ -1,4 +1,4 @@
-"""Launchers in children of one process, which has imported the libraries.
+"""Launchers in children of one process, which has imported the package.
 
   python tests/forked.py
 
@@ -83,6 +83,9 @@ if __name__ == '__main__':
   import tensorflow_datasets  # noqa: F401
 
   sys.path[0] = str(ROOT)  # as with python -m
+  from advspeech import experiment, sweep  # noqa: F401
+  from advspeech.report import page  # noqa: F401
+
   asked = serve()
   if asked:
     program, is_shallow = asked

@@ -128,10 +128,6 @@ import orbax.checkpoint, scipy.stats, tensorflow_datasets
 """
 
 
-def test_every_package_imports_alone_and_without_tensorflow():
-  import_each(LIBRARIES, sorted({'.'.join(m.split('.')[:2]) for m in MODULES}))
-
-
 @pytest.mark.slow
 def test_every_module_imports_alone_and_without_tensorflow():
   import_each(LIBRARIES, MODULES)

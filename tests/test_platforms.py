@@ -89,6 +89,7 @@ def judged(mesh):
   return judging.compiled(program).trace(*arguments)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('trace', [evaluation, gradients, judged])
 def test_a_program_has_the_convolutions_of_the_platform_it_is_for(trace):
   on_tpu, here = (

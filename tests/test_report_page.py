@@ -14,6 +14,9 @@ import report_runs as runs
 
 from advspeech import report
 
+# A minute with its browser; test_report.py has the parts of a page.
+pytestmark = pytest.mark.slow
+
 HOSTILE = '<script>alert(1)</script> "q\' $x_{$ \u202eevil\u202c ' + 300 * 'n'
 
 
@@ -137,7 +140,6 @@ def test_a_page_needs_no_network_and_runs_its_own_script_alone(plain):
   assert 'sha256-' in policy
 
 
-@pytest.mark.slow
 def test_a_page_is_drawn_again_from_a_copied_folder_with_the_same_bytes(
   plain_folder, tmp_path
 ):
@@ -412,10 +414,10 @@ def test_a_figure_opens_large_by_keyboard_and_closes_with_escape(opened):
 @pytest.mark.parametrize(
   ('width', 'scheme'),
   [
-    pytest.param(360, 'dark', marks=pytest.mark.slow),
-    pytest.param(360, 'light', marks=pytest.mark.slow),
-    pytest.param(1600, 'dark', marks=pytest.mark.slow),
-    pytest.param(1600, 'light', marks=pytest.mark.slow),
+    (360, 'dark'),
+    (360, 'light'),
+    (1600, 'dark'),
+    (1600, 'light'),
   ],
 )
 def test_the_rules_of_accessibility_are_met(opened, width, scheme):

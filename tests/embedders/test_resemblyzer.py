@@ -96,6 +96,7 @@ def reference(weights, samples):
 LENGTHS = (9_000, 25_000, 31_518, 31_520, 44_000, 56_000, TIME)
 
 
+@pytest.mark.slow
 def test_embeddings_are_those_of_float64():
   weights = random_weights()
   clips, mask = voices(LENGTHS)

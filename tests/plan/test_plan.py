@@ -36,6 +36,7 @@ def make_run(config, devices=None):
   return programs.Run(config, devices or jax.devices(), 2)
 
 
+@pytest.mark.slow
 def test_the_training_step_is_the_one_that_a_run_compiles():
   mesh = parallel.make_mesh()
   program = programs.training(make_run(make_config()), 'wavernn')
@@ -336,6 +337,7 @@ def launch(*args):
   )
 
 
+@pytest.mark.slow
 def test_the_command_plans_for_as_many_devices_as_it_is_asked_for():
   done = launch(
     '--devices=3',

@@ -22,6 +22,7 @@ def judged(rng, num_trainings, num_clips, of_trainings, of_clips, mean=0.0):
   return score > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ('num_trainings', 'num_clips', 'of_trainings', 'of_clips', 'mean'),
   [
