@@ -105,6 +105,12 @@ def test_what_was_run_is_shown_and_nothing_is_said_to_be_missing(full):
   assert all(len(alt) > 40 for alt in alts)
 
 
+def test_sentences_of_a_paragraph_stand_apart(full):
+  for paragraph in re.findall(r'<p[ >].*?</p>', full.source, flags=re.DOTALL):
+    text = re.sub(r'<[^>]+>', '', paragraph)
+    assert not re.search(r'[a-z)]\.[A-Z][a-z]', text), text
+
+
 def test_every_figure_lies_beside_the_page_as_png_and_svg(full, full_folder):
   links = [a['href'] for a in full.all('a') if not a['href'].startswith('#')]
   assert len(links) == 2 * len(full.all('img'))
