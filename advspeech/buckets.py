@@ -14,6 +14,7 @@ import importlib.util
 import logging
 import os
 import re
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -24,6 +25,9 @@ _CLIENTS = {'gs': 'gcsfs', 's3': 's3fs'}
 _PATTERN = re.compile(r'[*?\[\]\\]')
 # Objects on their way at a time.
 _AT_ONCE = 8
+# How long one is waited for before that is said.
+PATIENCE_S = 10.0
+logger = logging.getLogger(__name__)
 
 
 def is_bucket(path: str | os.PathLike) -> bool:
@@ -78,7 +82,15 @@ def _client(scheme: str) -> Any:
 
 @contextlib.contextmanager
 def _reached(url: str) -> Iterator[Any]:
-  """Yields the client of a bucket, and names the URL in what it raises."""
+  """Yields the client of a bucket, and names the URL in what it raises.
+
+  Clients try again for a minute and more, and say nothing of it.
+  """
+  waiting = threading.Timer(
+    PATIENCE_S, logger.info, ('waiting for %s for more than %g s', url, PATIENCE_S)
+  )
+  waiting.daemon = True
+  waiting.start()
   try:
     yield _client(url.partition('://')[0])
   except (FileNotFoundError, FileExistsError):
@@ -90,6 +102,8 @@ def _reached(url: str) -> Iterator[Any]:
       'that it can be reached, and that this account may use it; the same '
       'command then goes on from here'
     ) from e
+  finally:
+    waiting.cancel()
 
 
 @contextlib.contextmanager

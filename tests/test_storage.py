@@ -10,12 +10,14 @@ import pathlib
 import re
 import subprocess
 import sys
+import threading
+import types
 
 import mutations
 import numpy as np
 import pytest
 
-from advspeech import errors, storage
+from advspeech import buckets, errors, storage
 from advspeech.checkpoint import damage
 from advspeech.storage import files
 
@@ -247,11 +249,33 @@ def test_paths_have_the_home_folder_in_them(monkeypatch):
     message = f'--x must .* got {re.escape(url)}'
     with pytest.raises(errors.InputError, match=message):
       storage.given_path('--x', url)
+  for almost in ('gs:/b/a', 's3:b/a'):  # would be folders of that name
+    scheme = almost[:2]
+    with pytest.raises(errors.InputError, match=f'write {scheme}://b/a for a'):
+      storage.given_path('--x', almost)
   for nothing in ('', '--config=a.py'):
     with pytest.raises(errors.InputError, match='write --x=PATH'):
       storage.given_path('--x', nothing)
   with pytest.raises(errors.InputError, match='that home folder is not known'):
     storage.given_path('--x', '~nobody-of-that-name/runs')
+
+
+def test_a_bucket_that_is_waited_for_is_named(monkeypatch):
+  said, lines = threading.Event(), []
+
+  def info(line, *args):
+    lines.append(line % args)
+    said.set()
+
+  def client(scheme):
+    assert said.wait(10)
+    return types.SimpleNamespace(cat_file=lambda url: b'')
+
+  monkeypatch.setattr(buckets, 'PATIENCE_S', 0)
+  monkeypatch.setattr(buckets.logger, 'info', info)
+  monkeypatch.setattr(buckets, '_client', client)
+  assert buckets.read('gs://b/a') == b''
+  assert lines == ['waiting for gs://b/a for more than 0 s']
 
 
 @pytest.mark.parametrize(

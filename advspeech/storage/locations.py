@@ -2,6 +2,7 @@
 
 import os
 import posixpath
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -55,8 +56,8 @@ def given_path(what: str, path: str, *, in_bucket: bool = True) -> str:
     in_bucket: Whether it may be the URL of a bucket.
 
   Raises:
-    errors.InputError: If it is another URL, a flag or nothing at all, there is
-      no such home, or no client for the bucket.
+    errors.InputError: If it is another URL or almost one, a flag or nothing at
+      all, there is no such home, or no client for the bucket.
   """
   if '://' in path:
     if in_bucket:
@@ -64,6 +65,12 @@ def given_path(what: str, path: str, *, in_bucket: bool = True) -> str:
     raise errors.InputError(
       f'{what} must be a path of a mounted file system, got {path}; write it '
       'here, and copy it there'
+    )
+  if in_bucket and (found := re.match(r'(gs|s3):/*', path)):
+    raise errors.InputError(
+      f'{what} must be a path, or of a bucket, got {path}; write '
+      f'{found[1]}://{path.removeprefix(found[0])} for a bucket, or ./{path} '
+      'for a folder of that name'
     )
   if not path or path.startswith('-'):
     raise errors.InputError(
