@@ -155,7 +155,8 @@ def _join(manual, required):
     if waited_s > PATIENCE_S and thread.is_alive() and not reported:
       reported = True
       logger.info(
-        '%s; waiting for the others, %d s at most',
+        '%s; waiting for the others, %d s at most; --distributed=off is for '
+        'one process alone',
         _whom(manual),
         JOIN_TIMEOUT_S,
       )

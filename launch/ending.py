@@ -92,9 +92,19 @@ def stop(number: signal.Signals) -> NoReturn:
   try:
     if _report:
       print(f'{preemption.Stopped(number)}; {_report[0]}', file=sys.stderr)
+    _silence_libraries()
     _farewell(_FAREWELL_STOPPED_S, _FAREWELL_OF_FIRST_S)
   finally:  # nobody else ends the program any more
     _exit(EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_STOPPED)
+
+
+def _silence_libraries():
+  """Drops what libraries still say of a service that is being closed."""
+  sys.stderr.flush()
+  # Python's own stream has another descriptor, see `console.never_fail`.
+  null = os.open(os.devnull, os.O_WRONLY)
+  os.dup2(null, 2)
+  os.close(null)
 
 
 def at_once(code: int) -> NoReturn:

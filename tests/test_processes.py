@@ -103,7 +103,7 @@ def test_what_is_waited_for_is_logged_and_given_up(monkeypatch, caplog):
     processes.start('auto', 'here:1', 2, 1)
   assert caplog.messages == [
     'this is process 1 of 2, which meet at here:1; waiting for the others, '
-    '0 s at most'
+    '0 s at most; --distributed=off is for one process alone'
   ]
 
 

@@ -19,10 +19,9 @@ def heading(results: Mapping[str, Any]) -> str:
       f'{chip["bf16_flops"] / 1e12:.0f} TFLOP/s in bfloat16'
     )
     how = (
-      "Compiled with the TPU's compiler and not run: milliseconds, shares, "
-      "clips a\nsecond and hours are the compiler's estimate, not a "
-      'measurement. Without\ncollectives and the reading of clips, which it '
-      'does not estimate.'
+      "Compiled with the TPU's compiler and not run: times, shares and clips "
+      "a second\nare the compiler's estimate, not a measurement. Without "
+      'collectives and the\nreading of clips, which it does not estimate.'
     )
   else:
     what = f"{results['target']}: devices that this machine's processors are"
@@ -71,8 +70,8 @@ def table(row: Mapping[str, Any], results: Mapping[str, Any]) -> str:
       ),
       ('clips a second', f'{row["estimated_clips_per_s"]:,.0f} {_ESTIMATE}'),
       (
-        'hours',
-        f'{row["estimated_hours"]:.3g} h for {row["work"]}, '
+        'in all',
+        f'{_in_all(row["estimated_hours"])} for {row["work"]}, '
         f'{row["num_steps"]:,} steps {_ESTIMATE}',
       ),
     ]
@@ -110,6 +109,10 @@ def clips_a_step(row: Mapping[str, Any]) -> str:
       'chips cannot share evenly)'
     )
   return clips
+
+
+def _in_all(hours):
+  return f'{hours:.3g} h' if hours >= 0.01 else f'{3600 * hours:.3g} s'
 
 
 def _memory(num_bytes, chip):

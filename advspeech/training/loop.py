@@ -212,6 +212,8 @@ class _Training:
   def compiled_steps(self, step):
     """Returns the compiled steps, and logs how long that took."""
     started = time.monotonic()
+    if not self.program.is_compiled:
+      logger.info('%s: its training step is being compiled', self.name)
     steps = self.program.compiled
     logger.info(
       '%s: training step ready in %.1f s, %d steps to go',

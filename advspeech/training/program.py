@@ -75,6 +75,11 @@ class Program:
     )
     self.init = self._steps.init
 
+  @property
+  def is_compiled(self) -> bool:
+    """Whether the steps are there, or whoever asks for them waits."""
+    return 'compiled' in vars(self)
+
   @functools.cached_property
   def compiled(self) -> Steps:
     """The steps, compiled for batches of one size.

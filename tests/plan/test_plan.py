@@ -239,6 +239,7 @@ def test_estimates_follow_from_cycles_clock_and_peak():
   said = text.table(row, {'chip': V5E._asdict()})
   assert said.count("compiler's estimate") == 4
   assert '2 GiB of 16 GiB, 12.5%' in said
+  assert 'in all                  1.8 s for 3 epochs' in said
 
 
 @pytest.mark.parametrize('message', NO_ROOM)
