@@ -109,12 +109,29 @@ def slurm_dry_run(*args, **environment):
 
 
 def test_slurm_prints_the_line_of_every_attempt():
-  task = 'trap : TERM; "$@"; c=$?; ((c > 0 && c < 128)) && sleep 5; exit $c'
   line = slurm_dry_run('launch.train', '--config=a.py', ADVSPEECH_PYTHON='py')
-  assert line == (
-    "'srun' '--kill-on-bad-exit=1' 'bash' '-c' "
-    f"'{task}' 'task' 'py' '-m' 'launch.train' '--config=a.py'\n"
-  )
+  *first, task, name, python, _, module, flag = shlex.split(line)
+  assert first == ['srun', '--kill-on-bad-exit=1', 'bash', '-c']
+  assert 'trap : TERM; "$@"' in task
+  assert [name, python, module] == ['task', 'py', 'launch.train']
+  assert flag == '--config=a.py'
+
+
+@pytest.mark.parametrize(('code', 'ends'), [(0, 0), (2, 2), (75, 75), (134, 1)])
+def test_slurm_task_ends_as_its_program_or_as_one_whose_peer_is_gone(
+  tmp_path, code, ends
+):
+  """The highest code is the job's: an abort must not hide who failed."""
+  (tmp_path / 'sleep').write_text('#!/bin/sh\n')
+  (tmp_path / 'sleep').chmod(0o755)
+  python = tmp_path / 'python'
+  python.write_text(f'#!/bin/sh\necho said >&2; exit {code}')
+  python.chmod(0o755)
+  line = slurm_dry_run('launch.train', ADVSPEECH_PYTHON=str(python))
+  words = shlex.split(line)[2:]
+  environment = {**os.environ, 'PATH': f'{tmp_path}:{os.environ["PATH"]}'}
+  done = run(*words, env=environment)
+  assert (done.returncode, done.stderr) == (ends, 'said\n')
 
 
 @pytest.mark.parametrize(
@@ -135,32 +152,97 @@ def test_slurm_hands_arguments_to_python_as_they_are(tmp_path, args, received):
   assert calls(tmp_path, 'python') == [received]
 
 
-@pytest.mark.parametrize(
-  ('code', 'state', 'requeued'),
-  [
-    (75, 'RUNNING', True),
-    (75, 'COMPLETING', False),  # cancelled
-    (75, 'PENDING', False),  # Slurm did it
-    (143, 'RUNNING', False),
-    (0, 'RUNNING', False),
-  ],
-)
-def test_slurm_queues_again_what_was_asked_to_stop(
-  tmp_path, code, state, requeued
-):
+def slurm_job(tmp_path, code, state, *stubbed):
+  """Returns how a job ends whose tasks end with a code."""
   # A pre-empting Slurm signals the shell of the job with the program.
   (tmp_path / 'srun').write_text(f'#!/bin/sh\nkill $PPID; exit {code}')
   (tmp_path / 'srun').chmod(0o755)
   (tmp_path / 'squeue').write_text(f'#!/bin/sh\necho {state}')
   (tmp_path / 'squeue').chmod(0o755)
-  environment = stubs(tmp_path, 'scontrol')
-  done = run('bash', SBATCH, env={**environment, 'SLURM_JOB_ID': '7'})
+  environment = stubs(tmp_path, *stubbed)
+  environment |= {'SLURM_JOB_ID': '7', 'ADVSPEECH_PYTHON': sys.executable}
+  return run('bash', SBATCH, env=environment, cwd=ROOT)
+
+
+@pytest.mark.parametrize(
+  ('code', 'state', 'requeued'),
+  [
+    (75, 'RUNNING 5:00', True),
+    (75, 'RUNNING 1:00:00', True),
+    (75, 'RUNNING UNLIMITED', True),
+    (75, 'COMPLETING 1:00:00', False),  # cancelled
+    (75, 'PENDING 1:00:00', False),  # Slurm did it
+    (143, 'RUNNING 1:00:00', False),
+    (0, 'RUNNING 1:00:00', False),
+  ],
+)
+def test_slurm_queues_again_what_was_asked_to_stop(
+  tmp_path, code, state, requeued
+):
+  done = slurm_job(tmp_path, code, state, 'scontrol')
   if requeued:
     assert done.returncode == 0
     assert calls(tmp_path, 'scontrol') == [['requeue', '7']]
+    assert done.stderr == 'Slurm is asked to queue job 7 again\n'
   else:
     assert done.returncode == code
     assert not (tmp_path / 'scontrol.jsonl').exists()
+
+
+def test_slurm_does_not_queue_again_and_again_what_has_no_time(tmp_path):
+  """Two minutes before the end of one minute is at once, each time."""
+  done = slurm_job(tmp_path, 75, 'RUNNING 1:00', 'scontrol')
+  assert done.returncode == 2
+  assert re.fullmatch(
+    'error: --time must be 5 minutes or more, got 1:00, .*\n', done.stderr
+  )
+  assert not (tmp_path / 'scontrol.jsonl').exists()
+
+
+def test_slurm_that_does_not_queue_jobs_again_is_told_of(tmp_path):
+  (tmp_path / 'scontrol').write_text('#!/bin/sh\nexit 1')
+  (tmp_path / 'scontrol').chmod(0o755)
+  done = slurm_job(tmp_path, 75, 'RUNNING 1:00:00')
+  assert done.returncode == 75
+  assert 'error: Slurm does not queue job 7 again' in done.stderr
+
+
+@pytest.mark.parametrize(
+  ('python', 'module', 'match'),
+  [
+    ('/no/python', 'launch.train', "no Python '/no/python' on"),
+    (sys.executable, 'launch.trian', "got 'launch.trian', which is not in"),
+    (sys.executable, 'launch/train.py', "got 'launch/train.py', which is not"),
+  ],
+)
+def test_slurm_job_that_cannot_start_says_so_once(
+  tmp_path, python, module, match
+):
+  environment = stubs(tmp_path, 'srun')
+  environment['ADVSPEECH_PYTHON'] = python
+  done = run('bash', SBATCH, module, env=environment, cwd=ROOT)
+  assert done.returncode == 2
+  assert re.fullmatch(f'error: .*{match}.*\n', done.stderr)
+  assert not (tmp_path / 'srun.jsonl').exists()
+
+
+def test_slurm_job_sent_from_another_folder_says_so(tmp_path):
+  environment = {**os.environ, 'ADVSPEECH_PYTHON': sys.executable}
+  environment.pop('PYTHONPATH', None)
+  done = run('bash', SBATCH, 'launch.train', env=environment, cwd=tmp_path)
+  assert done.returncode == 2
+  assert 'sbatch is for the root of the repository' in done.stderr
+
+
+def test_slurm_tasks_get_the_cores_that_the_job_asked_for(tmp_path):
+  srun = tmp_path / 'srun'
+  srun.write_text('#!/bin/sh\necho "cores $SRUN_CPUS_PER_TASK"')
+  srun.chmod(0o755)
+  environment = stubs(tmp_path, 'squeue')
+  environment |= {'SLURM_JOB_ID': '7', 'ADVSPEECH_PYTHON': sys.executable}
+  for cores in ({}, {'SLURM_CPUS_PER_TASK': '8'}):
+    done = run('bash', SBATCH, env={**environment, **cores}, cwd=ROOT)
+    assert done.stdout == f'cores {cores.get("SLURM_CPUS_PER_TASK", "")}\n'
 
 
 # TPU pod slices.
@@ -337,6 +419,8 @@ def test_gke_applies_what_it_prints(tmp_path):
     ((TPU_POD, '--zone=z', '--', 'launch.train'), '--name is missing'),
     ((TPU_POD, '--name=n', '--', 'launch.train'), '--zone is missing'),
     ((TPU_POD, '--name=n', '--zone=z'), 'name a module behind --'),
+    ((TPU_POD, '--name', 'n'), 'argument --name; there are --name= --zone= '),
+    ((GKE, '--dry-run'), 'unknown argument --dry-run; .* --dry_run --help'),
     ((TPU_POD, '--name=n', '--zone=z', '--', '--x'), 'name a module behind --'),
     ((TPU_POD, '--name=n', 'launch.train'), 'unknown argument launch.train'),
     ((GKE, '--name=A', '--', 'launch.train'), "--name must be.*got 'A'"),
@@ -348,6 +432,15 @@ def test_gke_applies_what_it_prints(tmp_path):
     ((GKE, *GKE_FLAGS, '--nodes=0', '--', 'launch.train'), '--nodes must be 1'),
     ((GKE, *GKE_FLAGS, '--gpus=x', '--', 'launch.train'), "number, got 'x'"),
     ((GKE, *GKE_FLAGS), 'name a module behind --'),
+    (
+      (GKE, *GKE_FLAGS, '--tpu=v5e', '--topology=4x4', '--', 'launch.train'),
+      "--tpu must be GKE's name, .*got 'v5e'",
+    ),
+    (
+      (GKE, *GKE_FLAGS, '--', 'launch.train', '--workdir=runs/x'),
+      "got 'runs/x', which would be lost with the container",
+    ),
+    ((GKE, *GKE_FLAGS, '--mount=m', '--', 'launch.train'), "on, got 'm'"),
     ((GKE, *GKE_FLAGS, '--', 'launch.train', 'a\nb'), 'a line break'),
   ],
 )
@@ -357,6 +450,33 @@ def test_a_wrong_argument_gets_one_sentence(tmp_path, command, match):
   assert done.returncode == 2
   assert re.fullmatch(f'error: .*{match}.*\n', done.stderr)
   assert not list(tmp_path.glob('*.jsonl'))
+
+
+@pytest.mark.parametrize(
+  ('recipe', 'tool', 'flags'),
+  [
+    (TPU_POD, 'gcloud', ('--name=n', '--zone=z')),
+    (GKE, 'kubectl', GKE_FLAGS),
+  ],
+)
+def test_a_recipe_whose_tool_is_missing_names_it(tmp_path, recipe, tool, flags):
+  for name in ('bash', 'dirname', 'env', 'sed', 'paste'):
+    (tmp_path / name).symlink_to(shutil.which(name))
+  environment = {'PATH': str(tmp_path)}
+  done = run(recipe, *flags, '--', 'launch.train', env=environment)
+  assert done.returncode == 2
+  assert done.stderr.startswith(f'error: {tool} is not on PATH; ')
+
+
+@pytest.mark.parametrize('recipe', [TPU_POD, GKE])
+def test_a_recipe_describes_itself(recipe):
+  done = run(recipe, '--help')
+  assert done.returncode == 0
+  text = recipe.read_text()
+  top = text[: text.index('\n\nset ')].splitlines()[1:]
+  assert done.stdout.splitlines() == [
+    line.removeprefix('#').removeprefix(' ') for line in top
+  ]
 
 
 # Slurm for real.

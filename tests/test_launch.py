@@ -267,7 +267,7 @@ def test_training_says_nothing_but_its_own_lines(tiny):
   lines = told.strip().splitlines()
   assert lines[0].startswith('train: 900 clips (450 female, 450 male)')
   assert re.fullmatch(r'done in \d+ s', lines[-1])
-  assert len(lines) == 9, told
+  assert len(lines) == 10, told
 
 
 @pytest.mark.parametrize('name', LAUNCHERS)
@@ -285,6 +285,20 @@ def test_help_says_what_the_command_does_without_waiting_for_jax(name):
   assert done.returncode == 0
   assert docstring.strip('"') in done.stdout
   assert '--workdir' in done.stdout
+
+
+def test_a_python_that_advspeech_is_not_installed_for_gets_one_sentence():
+  done = subprocess.run(
+    [sys.executable, '-S', '-m', 'launch.train'],  # without site-packages
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.returncode == 2
+  assert re.fullmatch(
+    r'error: .* without absl, ml_collections, jax \(.*\n', done.stderr
+  )
 
 
 def test_the_programs_are_listed_and_a_misspelt_start_is_put_right():

@@ -645,6 +645,14 @@ def test_ray_is_told_of_tpus_or_gpus(monkeypatch, reproduced, topology, gpus):
     ray_train.main()
 
 
+def test_ray_wants_a_shape_for_a_topology(monkeypatch, reproduced):
+  from advspeech import errors
+
+  set_flag(monkeypatch, ray_train, '_TOPOLOGY', 'v6e:4x4')
+  with pytest.raises(errors.InputError, match="got 'v6e:4x4'; --accelerator_"):
+    ray_train.main()
+
+
 def test_ray_takes_the_workers_asked_for():
   """Of Ray's own classes, without a cluster."""
   train = pytest.importorskip('ray.train')

@@ -31,10 +31,8 @@
 
 set -euo pipefail
 
-fail() {
-  echo "error: $1" >&2
-  exit 2
-}
+# shellcheck source=/dev/null
+source "$(dirname "$0")/../recipe.bash"
 
 name='' image='' claim='' account='' queue='' dry_run=''
 nodes='' gpus='' tpu='' topology='' chips=''
@@ -57,7 +55,8 @@ while [[ $# -gt 0 && $1 != -- ]]; do
     --python=*) python=${1#*=} ;;
     --max_restarts=*) max_restarts=${1#*=} ;;
     --dry_run) dry_run=1 ;;
-    *) fail "unknown argument $1; those of the program go behind --" ;;
+    --help | -h) show_help ;;
+    *) refuse "$1" ;;
   esac
   shift
 done
@@ -70,8 +69,9 @@ label='^[a-z0-9]([-.a-z0-9]{0,61}[a-z0-9])?$'
 [[ ! $queue || $queue =~ $label ]] ||
   fail "--queue must be a LocalQueue's name, of a-z, 0-9, - and ., got '$queue'"
 if [[ $tpu$topology$chips ]]; then
-  [[ $tpu =~ $label ]] ||
-    fail "--tpu must be GKE's name, as tpu-v5-lite-podslice, got '$tpu'"
+  [[ $tpu =~ $label && $tpu == tpu* ]] ||
+    fail "--tpu must be GKE's name, as tpu-v5-lite-podslice for a v5e or \
+tpu-v6e-slice for a v6e, got '$tpu'"
   [[ $topology =~ ^[1-9][0-9]{0,2}(x[1-9][0-9]{0,2}){1,2}$ ]] ||
     fail "--topology must be that of the slice, as 4x4 or 2x2x4, got '$topology'"
   [[ ! $nodes$gpus ]] ||
@@ -94,6 +94,9 @@ shift
   " $* " =~ ' --'(workdir|config.data_dir)[=' '](gs|s3):// ]] ||
   fail "--claim is missing: which PersistentVolumeClaim? None is needed \
 where --workdir and the data lie in buckets, gs:// or s3://"
+
+check_workdir "$@"
+[[ $mount == /* ]] || fail "--mount must be a path from / on, got '$mount'"
 
 # Returns $1 as a YAML string.
 yaml() {
@@ -171,5 +174,6 @@ manifest=${manifest//@COMMAND@/"$(lines 14 "${command[@]}")"}
 if [[ $dry_run ]]; then
   printf '%s\n' "$manifest"
 else
+  need kubectl
   kubectl apply -f - <<<"$manifest"
 fi

@@ -30,10 +30,8 @@
 
 set -euo pipefail
 
-fail() {
-  echo "error: $1" >&2
-  exit 2
-}
+# shellcheck source=/dev/null
+source "$(dirname "$0")/../recipe.bash"
 
 name='' image='' claim='' account='' queue='' dry_run=''
 nodes=1
@@ -54,7 +52,8 @@ while [[ $# -gt 0 && $1 != -- ]]; do
     --runtime=*) runtime=${1#*=} ;;
     --queue=*) queue=${1#*=} ;;
     --dry_run) dry_run=1 ;;
-    *) fail "unknown argument $1; those of the program go behind --" ;;
+    --help | -h) show_help ;;
+    *) refuse "$1" ;;
   esac
   shift
 done
@@ -76,6 +75,9 @@ shift
   " $* " =~ ' --'(workdir|config.data_dir)[=' '](gs|s3):// ]] ||
   fail "--claim is missing: which PersistentVolumeClaim? None is needed \
 where --workdir and the data lie in buckets, gs:// or s3://"
+
+check_workdir "$@"
+[[ $mount == /* ]] || fail "--mount must be a path from / on, got '$mount'"
 
 # Returns $1 as a YAML string.
 yaml() {
@@ -111,5 +113,6 @@ manifest=${manifest//@COMMAND@/"$command"}
 if [[ $dry_run ]]; then
   printf '%s\n' "$manifest"
 else
+  need kubectl
   kubectl apply -f - <<<"$manifest"
 fi

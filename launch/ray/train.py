@@ -13,6 +13,7 @@ Ray joins the workers, by itself: --distributed and its like are not for here.
 """
 
 import os
+import re
 
 from absl import flags
 
@@ -80,6 +81,11 @@ def main():
     raise errors.InputError(
       'give one of --topology, of a TPU slice, and --gpus, of a host, got '
       f'{_TOPOLOGY.value!r} and {_GPUS.value}'
+    )
+  if _TOPOLOGY.value and not re.fullmatch(r'\d+(x\d+){1,2}', _TOPOLOGY.value):
+    raise errors.InputError(
+      '--topology must be that of the slice alone, as 4x4 or 2x2x4, got '
+      f'{_TOPOLOGY.value!r}; --accelerator_type says of which TPU'
     )
   job = {
     'config': config,

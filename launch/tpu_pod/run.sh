@@ -19,10 +19,8 @@
 
 set -euo pipefail
 
-fail() {
-  echo "error: $1" >&2
-  exit 2
-}
+# shellcheck source=/dev/null
+source "$(dirname "$0")/../recipe.bash"
 
 name='' zone='' project='' dry_run=''
 dir=advspeech
@@ -35,7 +33,8 @@ while [[ $# -gt 0 && $1 != -- ]]; do
     --dir=*) dir=${1#*=} ;;
     --python=*) python=${1#*=} ;;
     --dry_run) dry_run=1 ;;
-    *) fail "unknown argument $1; those of the program go behind --" ;;
+    --help | -h) show_help ;;
+    *) refuse "$1" ;;
   esac
   shift
 done
@@ -58,4 +57,5 @@ if [[ $dry_run ]]; then
   echo "${command[*]@Q}"
   exit
 fi
+need gcloud
 exec "${command[@]}"

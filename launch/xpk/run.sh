@@ -27,10 +27,8 @@
 
 set -euo pipefail
 
-fail() {
-  echo "error: $1" >&2
-  exit 2
-}
+# shellcheck source=/dev/null
+source "$(dirname "$0")/../recipe.bash"
 
 name='' cluster='' project='' zone='' image='' storage='' dry_run=''
 tpu='' gpu='' slices='' nodes=''
@@ -51,7 +49,8 @@ while [[ $# -gt 0 && $1 != -- ]]; do
     --python=*) python=${1#*=} ;;
     --max_restarts=*) max_restarts=${1#*=} ;;
     --dry_run) dry_run=1 ;;
-    *) fail "unknown argument $1; those of the program go behind --" ;;
+    --help | -h) show_help ;;
+    *) refuse "$1" ;;
   esac
   shift
 done
@@ -71,6 +70,7 @@ done
   fail "--max_restarts must be a whole number, got '$max_restarts'"
 [[ ${2-} && $2 != -* ]] || fail 'name a module behind --, as in: -- launch.train'
 shift
+check_workdir "$@"
 for word in "$python" "$@"; do
   # xpk puts the command between double quotes too.
   [[ $word != *[\'\"\\]* && $word != *[[:cntrl:]]* ]] ||
@@ -108,4 +108,5 @@ if [[ $dry_run ]]; then
   echo "${command[*]@Q}"
   exit
 fi
+need xpk
 exec "${command[@]}"
