@@ -87,7 +87,9 @@ def _reached(url: str) -> Iterator[Any]:
   Clients try again for a minute and more, and say nothing of it.
   """
   waiting = threading.Timer(
-    PATIENCE_S, logger.info, ('waiting for %s for more than %g s', url, PATIENCE_S)
+    PATIENCE_S,
+    logger.info,
+    ('waiting for %s for more than %g s', url, PATIENCE_S),
   )
   waiting.daemon = True
   waiting.start()

@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import ml_collections
+from jax._src import hardware_utils  # what JAX itself looks for
 
 from advspeech import (
   buckets,
@@ -60,6 +61,7 @@ def examine(
     errors.InputError: If a run of this config would fail here.
   """
   experiment.validate(config)
+  _check_accelerators()
   experiment.check_devices(config)
   device = jax.local_devices()[0]
   rows = [
@@ -93,6 +95,24 @@ def examine(
     ('commit', _commit()),
   ]
   return rows
+
+
+def _check_accelerators():
+  """Raises errors.InputError where JAX leaves this machine's devices unused."""
+  if jax.default_backend() != 'cpu' or os.environ.get('JAX_PLATFORMS'):
+    return
+  num_tpus, _ = hardware_utils.num_available_tpu_chips_and_device_id()
+  if num_tpus:
+    found, extra = f'{num_tpus} TPU chips', 'tpu'
+  elif hardware_utils.has_visible_nvidia_gpu():
+    found, extra = 'an NVIDIA GPU', 'cuda'
+  else:
+    return
+  raise errors.InputError(
+    f'this machine has {found}, but JAX takes its processors alone; python -m '
+    f"pip install -e '.[{extra}]', end what else holds it, or set "
+    'JAX_PLATFORMS=cpu to leave it out'
+  )
 
 
 def _memory(device: jax.Device) -> str:

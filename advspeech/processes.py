@@ -181,12 +181,27 @@ def _join(manual, required):
         'no cluster was detected; give --coordinator_address, --num_processes '
         'and --process_id, or --distributed=off for one process'
       ) from failed[0]
+    _check_no_slice()
     return
   raise errors.InputError(
     f'{_whom(manual)}, which failed ({_line(failed[0])}); see that the '
     'port is free and what was given is right, or pass --distributed=off for '
     'one process alone'
   ) from failed[0]
+
+
+def _check_no_slice():
+  """Raises errors.InputError on a host of a TPU slice that JAX took for none.
+
+  Without libtpu it does: each host would take itself for the only one.
+  """
+  hosts = os.environ.get('TPU_WORKER_HOSTNAMES', '')
+  if ',' in hosts:
+    raise errors.InputError(
+      f'TPU_WORKER_HOSTNAMES names the hosts of a TPU slice ({hosts}), but JAX '
+      "finds no TPU to join them by; python -m pip install -e '.[tpu]', or "
+      'pass --distributed=off for one process alone'
+    )
 
 
 def _whom(manual):

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import types
 
 import devices
 import pytest
@@ -68,6 +69,31 @@ def test_what_would_fail_a_run_is_refused(tmp_path, monkeypatch):
     errors.InputError, match=r'process 1 does not see what process 0 writes to'
   ):
     doctor.examine(config, str(tmp_path / 'run'))
+
+
+@pytest.mark.parametrize(
+  ('chips', 'gpu', 'told'),
+  [
+    (4, False, r"has 4 TPU chips, but .* '.\[tpu\]'"),
+    (0, True, r"has an NVIDIA GPU, but .* '.\[cuda\]'"),
+  ],
+)
+def test_devices_that_would_stand_idle_are_told_of(
+  tmp_path, monkeypatch, chips, gpu, told
+):
+  monkeypatch.setattr(
+    doctor,
+    'hardware_utils',
+    types.SimpleNamespace(
+      num_available_tpu_chips_and_device_id=lambda: (chips, None),
+      has_visible_nvidia_gpu=lambda: gpu,
+    ),
+  )
+  config, workdir = config_of(tmp_path), str(tmp_path / 'run')
+  doctor.examine(config, workdir)  # here JAX_PLATFORMS says so
+  monkeypatch.delenv('JAX_PLATFORMS')
+  with pytest.raises(errors.InputError, match=told):
+    doctor.examine(config, workdir)
 
 
 def test_recordings_that_are_not_there_are_missed_before_a_run(tmp_path):

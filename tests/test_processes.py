@@ -59,6 +59,16 @@ def test_without_a_cluster_auto_is_one_process_and_on_is_refused(joining):
     processes.start('on')
 
 
+def test_a_host_of_a_slice_is_not_taken_for_all_of_it(joining, monkeypatch):
+  joining(fail_with(ValueError('coordinator_address should be defined.')))
+  monkeypatch.setenv('TPU_WORKER_HOSTNAMES', '10.0.0.1')
+  processes.start('auto')
+  monkeypatch.setenv('TPU_WORKER_HOSTNAMES', '10.0.0.1,10.0.0.2')
+  with pytest.raises(errors.InputError, match=r'finds no TPU to join them by'):
+    processes.start('auto')
+  processes.start('off')
+
+
 @pytest.mark.parametrize(
   'error',
   [
