@@ -8,6 +8,7 @@ consists of, `hlo` reads the compiler's answer, `costs` reckons with it, and
 
 import datetime
 import importlib.metadata
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ from advspeech import errors, experiment, preemption, storage, sweep
 from advspeech.plan import chips, costs, programs, text
 
 __all__ = ['PARTS', 'make', 'only_compile']
+
+logger = logging.getLogger(__name__)
 
 PARTS = ('training', 'evaluation', 'sweep', 'gradients')
 
@@ -101,6 +104,7 @@ def make(
 
   for program in _programs(run, parts or PARTS):
     preemption.check_alone()
+    logger.info('%s: being compiled', program.name)
     row = costs.cost(program, target.chip, corpus, config)
     results['programs'].append(row)
     report(text.table(row, results))

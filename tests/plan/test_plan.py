@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import logging
 import os
 import pathlib
 import subprocess
@@ -81,15 +82,21 @@ def test_a_batch_that_the_chips_cannot_share_is_filled_up_and_said():
 
 
 @pytest.mark.slow
-def test_of_processors_it_says_memory_and_collectives_and_no_time(tmp_path):
+def test_of_processors_it_says_memory_and_collectives_and_no_time(
+  tmp_path, caplog
+):
   config, said = make_config(), []
-  results = plan.make(
-    config,
-    num_devices=4,
-    parts=('evaluation', 'gradients'),
-    output=str(tmp_path / 'plan.json'),
-    report=said.append,
-  )
+  with caplog.at_level(logging.INFO, 'advspeech'):
+    results = plan.make(
+      config,
+      num_devices=4,
+      parts=('evaluation', 'gradients'),
+      output=str(tmp_path / 'plan.json'),
+      report=said.append,
+    )
+  # Beforehand: it is long in coming.
+  assert caplog.messages[0] == 'wavernn, evaluation step: being compiled'
+  assert len(caplog.messages) == 2
   assert json.loads((tmp_path / 'plan.json').read_text()) == json.loads(
     json.dumps(results)
   )
