@@ -219,7 +219,7 @@ def test_slurm_job_that_cannot_start_says_so_once(
   tmp_path, python, module, match
 ):
   environment = stubs(tmp_path, 'srun')
-  environment['ADVSPEECH_PYTHON'] = python
+  environment |= {'SLURM_JOB_ID': '7', 'ADVSPEECH_PYTHON': python}
   done = run('bash', SBATCH, module, env=environment, cwd=ROOT)
   assert done.returncode == 2
   assert re.fullmatch(f'error: .*{match}.*\n', done.stderr)
@@ -227,11 +227,21 @@ def test_slurm_job_that_cannot_start_says_so_once(
 
 
 def test_slurm_job_sent_from_another_folder_says_so(tmp_path):
-  environment = {**os.environ, 'ADVSPEECH_PYTHON': sys.executable}
+  environment = {**os.environ, 'SLURM_JOB_ID': '7'}
+  environment['ADVSPEECH_PYTHON'] = sys.executable
   environment.pop('PYTHONPATH', None)
   done = run('bash', SBATCH, 'launch.train', env=environment, cwd=tmp_path)
   assert done.returncode == 2
   assert 'sbatch is for the root of the repository' in done.stderr
+
+
+def test_slurm_job_is_none_without_sbatch(tmp_path):
+  environment = stubs(tmp_path, 'srun')
+  environment.pop('SLURM_JOB_ID', None)
+  done = run('bash', SBATCH, 'launch.train', env=environment, cwd=ROOT)
+  assert done.returncode == 2
+  assert re.fullmatch('error: this is for sbatch, .*\n', done.stderr)
+  assert not (tmp_path / 'srun.jsonl').exists()
 
 
 def test_slurm_tasks_get_the_cores_that_the_job_asked_for(tmp_path):
@@ -468,12 +478,15 @@ def test_a_recipe_whose_tool_is_missing_names_it(tmp_path, recipe, tool, flags):
   assert done.stderr.startswith(f'error: {tool} is not on PATH; ')
 
 
-@pytest.mark.parametrize('recipe', [TPU_POD, GKE])
-def test_a_recipe_describes_itself(recipe):
-  done = run(recipe, '--help')
+@pytest.mark.parametrize(
+  ('recipe', 'ends'),
+  [(TPU_POD, '\n\nset '), (GKE, '\n\nset '), (SBATCH, '\n#SBATCH')],
+)
+def test_a_recipe_describes_itself(recipe, ends):
+  done = run('bash', recipe, '--help')
   assert done.returncode == 0
   text = recipe.read_text()
-  top = text[: text.index('\n\nset ')].splitlines()[1:]
+  top = text[: text.index(ends)].splitlines()[1:]
   assert done.stdout.splitlines() == [
     line.removeprefix('#').removeprefix(' ') for line in top
   ]
