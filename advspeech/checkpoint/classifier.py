@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from advspeech import audio, errors, models, parallel, storage
-from advspeech.checkpoint import damage, manager
+from advspeech.checkpoint import damage, manager, reading
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +131,7 @@ def load_best(
 
 def _load(folder, shown, expected, precision, mesh):
   """Returns the classifier of a checkpoint; see `_restore` for `shown`."""
-  metadata = manager.read_item(folder, 'metadata', 'metadata')
+  metadata = reading.read_item(folder, 'metadata', 'metadata')
   model = models.create_model(**metadata['model'], precision=precision)
   like = parallel.abstract_replicated(
     lambda: model.init(
@@ -141,10 +141,10 @@ def _load(folder, shown, expected, precision, mesh):
     ),
     mesh,
   )
-  trees = manager.restore_trees(
+  trees = reading.restore_trees(
     folder, shown, expected or metadata, {'variables': like}
   )
-  progress = manager.read_item(folder, 'progress', 'metadata')
+  progress = reading.read_item(folder, 'progress', 'metadata')
   return Classifier(model, trees['variables'], metadata, progress['num_epochs'])
 
 
@@ -164,7 +164,7 @@ def _best(workdir, folder):
   whole = [name for name, text in damages.items() if not text]
   ranks = {
     name: manager.rank(
-      manager.read_item(damage.step_folder(folder, name), 'metrics', 'metrics')
+      reading.read_item(damage.step_folder(folder, name), 'metrics', 'metrics')
     )
     for name in whole
   }

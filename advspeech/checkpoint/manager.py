@@ -15,7 +15,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from advspeech import buckets, errors, parallel, storage
-from advspeech.checkpoint import damage
+from advspeech.checkpoint import damage, reading
 
 # Latest two, so that a damaged one leaves one to go back to.
 _NUM_LATEST = 2
@@ -95,7 +95,9 @@ class Checkpoints:
         ),
         cleanup_tmp_directories=True,
         create=not self._is_copy,
-        multiprocessing_options=_alone() if self._is_copy else _together(),
+        multiprocessing_options=reading.by_this()
+        if self._is_copy
+        else reading.by_all(),
       ),
     )
     self._thread = concurrent.futures.ThreadPoolExecutor(1)
@@ -210,7 +212,7 @@ class Checkpoints:
 
   def progress(self, step: int) -> dict[str, Any]:
     """Returns the `progress` saved with `step`."""
-    return read_item(
+    return reading.read_item(
       damage.step_folder(self._path, step), 'progress', 'metadata'
     )
 
@@ -231,72 +233,9 @@ class Checkpoints:
     here, there = (
       damage.step_folder(x, step) for x in (self._path, self._folder)
     )
-    return restore_trees(here, there, metadata, like)
-
-
-def _together():
-  """Returns what makes Orbax save by all processes, in one folder."""
-  return ocp.options.MultiprocessingOptions()
-
-
-def _alone():
-  """Returns what makes Orbax save and restore by this process alone."""
-  if not parallel.is_distributed():
-    return _together()
-  this = jax.process_index()
-  return ocp.options.MultiprocessingOptions(
-    primary_host=this,
-    active_processes={this},
-    barrier_sync_key_prefix=f'process-{this}',
-  )
+    return reading.restore_trees(here, there, metadata, like)
 
 
 def _on_host(array):
   """Returns an array that every device has a copy of, from one of them."""
   return np.asarray(array.addressable_data(0))
-
-
-def restore_trees(
-  folder: str,
-  shown: str,
-  metadata: Mapping[str, Any],
-  like: Mapping[str, Any],
-) -> dict[str, Any]:
-  """Returns the trees of a checkpoint; see `Checkpoints.restore`.
-
-  Args:
-    folder: Where it lies here.
-    shown: Where it really lies.
-    metadata: What it must have been saved with.
-    like: A template for each tree.
-  """
-  _check(shown, read_item(folder, 'metadata', 'metadata'), metadata)
-  with ocp.StandardCheckpointer(
-    multiprocessing_options=_together() if shown == folder else _alone()
-  ) as checkpointer:
-    return {
-      name: checkpointer.restore(os.path.join(folder, name), tree)
-      for name, tree in like.items()
-    }
-
-
-def read_item(folder: str, item: str, name: str) -> dict[str, Any]:
-  """Returns one of the JSON files of a checkpoint."""
-  return storage.read_json(os.path.join(folder, item, name))
-
-
-def _check(path, found, expected):
-  """Raises errors.InputError unless a checkpoint is the one expected."""
-  found, expected = (
-    {**x, **x['model'], **x.get('training', {})} for x in (found, expected)
-  )
-  different = ', '.join(
-    f'{key}={found.get(key)!r} where {expected.get(key)!r} is expected'
-    for key in sorted({*found, *expected} - {'model', 'training'})
-    if found.get(key) != expected.get(key)
-  )
-  if different:
-    raise errors.InputError(
-      f'{path} holds a checkpoint of another model, {different}; use another '
-      '--workdir or remove it'
-    )

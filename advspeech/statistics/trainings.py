@@ -7,60 +7,17 @@ interval over the clips of one training says nothing of the next one.
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from advspeech.statistics import clusters, pairs, quantiles, rates
+from advspeech.statistics import clusters, crossed, pairs, quantiles, rates
 
 # The spread of fewer is hardly known: they get a range and no interval.
 FEWEST_TRAININGS = 5
 _NUM_RESAMPLES = 9999
 # What rounding leaves of a number that is zero.
 _ROUNDING = 1e-9
-
-
-class Components(NamedTuple):
-  """Standard deviations that add up, squared, to that of a single verdict.
-
-  Attributes:
-    clips: Between clips, alike in all trainings.
-    trainings: Between trainings, alike on all clips.
-    rest: What is left: clips that some trainings get right.
-  """
-
-  clips: float
-  trainings: float
-  rest: float
-
-
-def components(values: np.ndarray) -> Components:
-  """Returns how far clips, trainings and the rest move a value.
-
-  Two crossed random effects without replication, by their mean squares
-  (Searle, Casella & McCulloch 1992, ch. 4); one that comes out negative is 0.
-
-  Args:
-    values: [num_trainings, num_clips], two of each at least.
-
-  Raises:
-    ValueError: If there are fewer, or values are not finite.
-  """
-  values = _checked(values)
-  num_trainings, num_clips = values.shape
-  if min(values.shape) < 2:
-    raise ValueError(
-      'components need two trainings and two clips at least, got '
-      f'{num_trainings} and {num_clips}'
-    )
-  of_training, of_clip = values.mean(1), values.mean(0)
-  residual = values - of_training[:, None] - of_clip + values.mean()
-  rest = np.sum(residual**2) / ((num_trainings - 1) * (num_clips - 1))
-  trainings = np.var(of_training, ddof=1) - rest / num_clips
-  clips = np.var(of_clip, ddof=1) - rest / num_trainings
-  roots = (float(np.sqrt(max(x, 0.0))) for x in (clips, trainings, rest))
-  return Components(*roots)
 
 
 def mean_interval(
@@ -92,7 +49,7 @@ def mean_interval(
     ValueError: If there are fewer trainings than `FEWEST_TRAININGS` or fewer
       clusters than `clusters.FEWEST_CLUSTERS`, or values are not finite.
   """
-  values = _checked(values)
+  values = crossed.checked(values)
   _check_number(len(values))
   bootstrapped = _bootstrap(values, cluster, confidence, seed)
   return _wider(bootstrapped, values.mean(1), confidence)
@@ -119,7 +76,7 @@ def mean_p(values: np.ndarray, cluster: npt.ArrayLike) -> float:
   """
   from scipy import stats
 
-  values = _checked(values)
+  values = crossed.checked(values)
   num_trainings, num_clips = values.shape
   mean, of_clip = values.mean(), values.mean(0)
   place = np.unique(cluster, return_inverse=True)[1]
@@ -160,7 +117,7 @@ def statistic_interval(
   Raises:
     ValueError: As `mean_interval` does.
   """
-  values = _checked(values)
+  values = crossed.checked(values)
   _check_number(len(values))
   num_trainings, num_clips = values.shape
   rng = np.random.default_rng(seed)
@@ -295,13 +252,3 @@ def _drawn(number, seed):
   rng = np.random.default_rng(seed)
   shares = np.full(number, 1 / number)
   return rng.multinomial(number, shares, _NUM_RESAMPLES).astype(np.float64)
-
-
-def _checked(values):
-  values = np.asarray(values, np.float64)
-  if values.ndim != 2 or not values.size or not np.isfinite(values).all():
-    raise ValueError(
-      'values must be finite numbers, [num_trainings, num_clips], got shape '
-      f'{values.shape} with {int((~np.isfinite(values)).sum())} not finite'
-    )
-  return values

@@ -12,12 +12,12 @@ from advspeech.sweep.findings import findings
 from advspeech.sweep.findings import title as finding_title
 from advspeech.sweep.judging import Judgements, judge
 from advspeech.sweep.masks import num_touched
+from advspeech.sweep.member import Member
 from advspeech.sweep.named_attacks import by_name as attack_by_name
 from advspeech.sweep.named_attacks import control_of, make_attack
 from advspeech.sweep.parts import Sweep, run
 from advspeech.sweep.planning import (
   CONTROLS,
-  Member,
   PlannedAttack,
   absolute_epsilons,
   check_ceiling,

@@ -17,6 +17,7 @@ from advspeech import (
 )
 from advspeech.sweep import masks, parts, planning
 from advspeech.sweep import problem as problem_lib
+from advspeech.sweep.member import Member
 from advspeech.sweep.settings import Settings
 
 
@@ -58,7 +59,7 @@ class Attacking(NamedTuple):
 
 def attacked_clips(
   planned: planning.PlannedAttack,
-  source: planning.Member,
+  source: Member,
   split: input_pipeline.Split,
   attack: attacks.Attack,
   settings: Settings,

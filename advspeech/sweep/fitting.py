@@ -20,6 +20,7 @@ from advspeech import (
 )
 from advspeech.sweep import masks, planning
 from advspeech.sweep import problem as problem_lib
+from advspeech.sweep.member import Member
 from advspeech.sweep.settings import Settings
 
 # Epsilons that the steps towards a universal perturbation cover together.
@@ -28,7 +29,7 @@ _UNIVERSAL_REACH = 2.5
 
 def fit_universal(
   planned: planning.PlannedAttack,
-  source: planning.Member,
+  source: Member,
   split: input_pipeline.Split,
   attack: attacks.Attack,
   settings: Settings,

@@ -14,6 +14,7 @@ from jax import sharding
 from advspeech import attacks, input_pipeline, over_clips, parallel, transforms
 from advspeech.sweep import masks, planning
 from advspeech.sweep import problem as problem_lib
+from advspeech.sweep.member import Member
 from advspeech.sweep.program import (
   COLUMNS,
   MEASURED,
@@ -26,7 +27,7 @@ from advspeech.sweep.settings import Settings, chunks, variants
 
 def judge(
   planned: planning.PlannedAttack,
-  members: Sequence[planning.Member],
+  members: Sequence[Member],
   split: input_pipeline.Split,
   attack: attacks.Attack,
   settings: Settings,
@@ -115,7 +116,7 @@ def judge(
 
 def program_of(
   planned: planning.PlannedAttack,
-  members: Sequence[planning.Member],
+  members: Sequence[Member],
   num_samples: int,
   attack: attacks.Attack,
   settings: Settings,
@@ -149,7 +150,7 @@ def compiled(program: Program) -> Callable[..., Judgements]:
 def abstract_arguments(
   program: Program,
   planned: planning.PlannedAttack,
-  members: Sequence[planning.Member],
+  members: Sequence[Member],
   num_samples: int,
 ) -> tuple[Any, ...]:
   """Returns shapes, types and placement of a step's arguments, unmade.

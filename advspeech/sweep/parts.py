@@ -27,6 +27,7 @@ from advspeech import (
 )
 from advspeech.sweep import fitting, judging, planning
 from advspeech.sweep import problem as problem_lib
+from advspeech.sweep.member import Member
 from advspeech.sweep.settings import Settings, shard_size
 
 logger = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class Sweep:
 
   folder: str
   plan: Sequence[planning.PlannedAttack]
-  members: Sequence[planning.Member]
+  members: Sequence[Member]
   split: input_pipeline.Split
   attacks: dict[str, attacks.Attack]
   settings: Settings

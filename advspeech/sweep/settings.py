@@ -10,6 +10,7 @@ from jax import sharding
 
 from advspeech import models, over_clips, parallel, transforms
 from advspeech.sweep import planning
+from advspeech.sweep.member import Member
 
 if TYPE_CHECKING:  # a bare accelerator machine need not have it
   import ml_collections
@@ -129,7 +130,7 @@ def chunks(
 
 
 def shard_size(
-  members: Sequence[planning.Member], num_samples: int, settings: Settings
+  members: Sequence[Member], num_samples: int, settings: Settings
 ) -> int:
   """Returns clips of a part: whole chunks, whatever the devices."""
   model_list = tuple(m.classifier.model for m in members)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from advspeech.statistics import pairs, rates, trainings
+from advspeech.statistics import crossed, pairs, rates, trainings
 
 SIMULATIONS = 200
 
@@ -129,7 +129,7 @@ def test_components_are_those_that_were_put_in():
     + rng.normal(0, 0.2, (1, 400))
     + rng.normal(0, 0.1, (400, 400))
   )
-  found = trainings.components(values)
+  found = crossed.components(values)
   assert found.trainings == pytest.approx(0.3, rel=0.1)
   assert found.clips == pytest.approx(0.2, rel=0.1)
   assert found.rest == pytest.approx(0.1, rel=0.01)
@@ -137,7 +137,7 @@ def test_components_are_those_that_were_put_in():
 
 def test_components_add_up_to_the_variance_of_a_verdict():
   wrong = judged(np.random.default_rng(0), 50, 300, 0.7, 1.0)
-  found = trainings.components(wrong)
+  found = crossed.components(wrong)
   assert sum(x**2 for x in found) == pytest.approx(np.var(wrong), rel=0.02)
 
 
@@ -158,7 +158,7 @@ def test_other_clips_are_refused():
   with pytest.raises(ValueError, match=r'\(5, 9\) and \(5, 8\)'):
     trainings.difference_interval(np.zeros((5, 9)), np.zeros((5, 8)))
   with pytest.raises(ValueError, match='got 1 and 9'):
-    trainings.components(np.zeros((1, 9)))
+    crossed.components(np.zeros((1, 9)))
 
 
 @pytest.mark.parametrize('cluster', [np.arange(60), np.arange(60) % 10])

@@ -7,7 +7,7 @@ import pytest
 from sweep_subjects import EPSILONS, make_planned, make_settings
 
 from advspeech import sweep
-from advspeech.statistics import trainings
+from advspeech.statistics import crossed, trainings
 from advspeech.sweep import planning, results, settings
 from advspeech.sweep.tables import curves
 from advspeech.sweep.tables import trainings as table
@@ -86,7 +86,7 @@ def test_five_trainings_have_the_interval_of_their_verdicts():
   row = next(r for r in rows if (r['control'], r['epsilon']) == ('', 0.01))
   assert row['error_rate'] == pytest.approx(wrong.mean())
   assert (row['ci_low'], row['ci_high']) == trainings.rate_interval(wrong)
-  parts = trainings.components(wrong)
+  parts = crossed.components(wrong)
   assert row['sd_rest'] == parts.rest
   assert row['ci_speaker_low'] <= row['ci_low']
 

@@ -7,6 +7,7 @@ import numpy as np
 from advspeech import audio, features
 from advspeech.sweep import planning
 from advspeech.sweep import results as results_lib
+from advspeech.sweep.member import Member
 
 # A table's columns by name, with the type of their values; any may be ''.
 Columns = dict[str, type]
@@ -42,7 +43,7 @@ def of_difference(name: str) -> Columns:
 def of_attack(
   results: results_lib.Results,
   planned: planning.PlannedAttack,
-  target: planning.Member,
+  target: Member,
 ) -> dict[str, Any]:
   """Returns which attack a row is of, and who judged, by ATTACK."""
   source = results.sweep.members[planned.source]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from advspeech.statistics import trainings
+from advspeech.statistics import crossed, trainings
 from advspeech.sweep import planning, rates
 from advspeech.sweep import results as results_lib
 from advspeech.sweep.tables import columns, points
@@ -202,7 +202,7 @@ def rate(
     'highest': float(of_training.max()),
   }
   if min(wrong.shape) > 1:
-    parts = trainings.components(wrong)
+    parts = crossed.components(wrong)
     row |= {f'sd_{name}': sd for name, sd in parts._asdict().items()}
   return row | _ends('ci', wrong, speakers, confidence)
 
