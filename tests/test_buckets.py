@@ -15,10 +15,10 @@ import time
 
 import bucket_servers
 import devices
+import forked
 import fsspec
 import numpy as np
 import pytest
-import shallow
 import soundfile
 import tiny
 
@@ -392,11 +392,11 @@ def test_a_data_set_in_a_bucket_is_fetched_and_replaced(
 FLAGS = (
   '--config=configs/folder.py:label,small',
   '--config.clip_s=0.4',
-  '--config.model.features=2',
-  '--config.model.hidden_features=4',
+  f"--config.models=('{tiny.MODEL}',)",
+  f'--config.source={tiny.MODEL}',
   '--config.training.num_epochs=6',
   '--config.training.batch_size=6',
-  '--config.training.save_every_s=1',
+  '--config.training.save_every_s=0.1',
   '--config.sweep.batch_size=2',
   '--config.sweep.epsilons=(0.0, 0.02)',
   '--config.seeds=(0,)',
@@ -405,25 +405,44 @@ FLAGS = (
 )
 
 
-def start(name, environment, *args, flags=FLAGS):
-  return subprocess.Popen(
-    [sys.executable, shallow.__file__, f'launch.{name}', *flags, *args],
+@pytest.fixture(scope='module')
+def server(environment):
+  """Runs what is not killed."""
+  with forked.Server({**devices.environment(), **environment}) as server:
+    yield server
+
+
+def finish(server, name, *args):
+  done = server.launch(name, *args)
+  assert done.returncode == 0, done.stderr
+  return done.stdout
+
+
+@pytest.fixture(scope='module')
+def recordings(tmp_path_factory):
+  folder = write_recordings(tmp_path_factory.mktemp('recordings') / 'clips')
+  return f'--config.corpus.folder={folder}'
+
+
+@pytest.fixture(scope='module')
+def on_disk(server, recordings, tmp_path_factory):
+  """A run on disk, from the recordings to the page."""
+  folder = tmp_path_factory.mktemp('disk')
+  where = f'--config.data_dir={folder / "data"}', f'--workdir={folder / "run"}'
+  finish(server, 'reproduce', *FLAGS, recordings, *where)
+  return folder / 'run'
+
+
+def kill_once(flags, environment, is_reached):
+  """Kills a reproduction as soon as it has got somewhere."""
+  process = subprocess.Popen(
+    [sys.executable, '-m', 'launch.reproduce', *flags],
     cwd=ROOT,
     env={**devices.environment(), **environment},
     stdout=subprocess.PIPE,
     stderr=subprocess.STDOUT,
     text=True,
   )
-
-
-def finish(process):
-  output, _ = process.communicate()
-  assert process.returncode == 0, output
-  return output
-
-
-def kill_once(process, is_reached):
-  """Kills a program as soon as it has got somewhere."""
   while not is_reached():
     assert process.poll() is None, process.stdout.read()
     time.sleep(0.02)
@@ -433,80 +452,51 @@ def kill_once(process, is_reached):
 
 @pytest.mark.parametrize('scheme', SCHEMES)
 def test_a_run_in_a_bucket_killed_twice_is_the_run_on_disk(
-  scheme, environment, tmp_path, shallow_networks
+  scheme, environment, server, recordings, on_disk
 ):
-  recordings = f'--config.corpus.folder={write_recordings(tmp_path / "clips")}'
-  studies = f'--config.studies={("gradients",) if scheme == "gs" else ()}'
-  here, there = tmp_path / 'run', f'{scheme}://bucket/runs/killed'
-  finish(
-    start(
-      'reproduce',
-      environment,
-      recordings,
-      studies,
-      f'--config.data_dir={tmp_path / "data"}',
-      f'--workdir={here}',
-    )
-  )
+  there = f'{scheme}://bucket/runs/killed'
   flags = (
+    *FLAGS,
     recordings,
-    studies,
     f'--config.data_dir={scheme}://bucket/data',
     f'--workdir={there}/',
   )
-  kill_once(
-    start('reproduce', environment, *flags),
-    lambda: storage.names(f'{there}/wavernn-seed0/checkpoints'),
-  )
-  kill_once(
-    start('reproduce', environment, *flags),
-    lambda: storage.names(f'{there}/attack/parts'),
-  )
-  output = finish(start('reproduce', environment, *flags))
+  trained = f'{there}/tinymodel-seed0'
+  for reached in (f'{trained}/checkpoints', f'{there}/attack/parts'):
+    kill_once(
+      flags, environment, lambda reached=reached: storage.names(reached)
+    )
+  output = finish(server, 'reproduce', *flags)
   assert f'{there}/report/index.html' in output
   with storage.local_copy(there) as copy:
-    assert_same_run(here, pathlib.Path(copy))
+    assert_same_run(on_disk, pathlib.Path(copy))
 
   if scheme != 'gs':
     return  # what follows goes through the same functions
-  assert 'seen by all of 1, in a bucket' in finish(
-    start('doctor', environment, *flags)
-  )
+  assert 'seen by all of 1, in a bucket' in finish(server, 'doctor', *flags)
   sound = min(storage.names(f'{there}/attack/audio'))
   attacked = f'{scheme}://bucket/attacked'
   finish(
-    start(
-      'attack',
-      environment,
-      f'--checkpoint={there}/wavecnn-seed0',
-      f'--audio={there}/attack/audio/{sound}',
-      f'--output={attacked}',
-      '--epsilons=0.01',
-      flags=(),
-    )
+    server,
+    'attack',
+    f'--checkpoint={trained}',
+    f'--audio={there}/attack/audio/{sound}',
+    f'--output={attacked}',
+    '--epsilons=0.01',
   )
   assert {'answers.csv', 'original.wav', 'attack.json'} <= {
     *storage.names(attacked)
   }
   both = f'{scheme}://bucket/both'
-  finish(
-    start(
-      'report',
-      environment,
-      '--compare',
-      str(here),
-      there,
-      f'--workdir={both}',
-      flags=(),
-    )
-  )
+  finish(server, 'report', '--compare', on_disk, there, f'--workdir={both}')
   page = buckets.read(f'{both}/comparison/index.html').decode()
   assert '../../runs/killed/report/index.html' in page
-  assert f'{here}/report/index.html' in page
+  assert f'{on_disk}/report/index.html' in page
 
 
-def test_two_processes_train_in_a_bucket_as_on_a_disk(environment, tmp_path):
-  recordings = f'--config.corpus.folder={write_recordings(tmp_path / "clips")}'
+def test_two_processes_train_in_a_bucket_as_on_a_disk(
+  environment, server, recordings, tmp_path
+):
   here, there = tmp_path / 'run', 'gs://bucket/runs/of-two'
   for data, workdir in (
     (tmp_path / 'data', here),
@@ -517,10 +507,8 @@ def test_two_processes_train_in_a_bucket_as_on_a_disk(environment, tmp_path):
       recordings,
       f'--config.data_dir={data}',
       f'--workdir={workdir}',
-      f"--config.models=('{tiny.MODEL}',)",
-      f'--config.source={tiny.MODEL}',
     )
-    finish(start('prepare', environment, flags=flags))
+    finish(server, 'prepare', *flags)
     program = [sys.executable, '-m', 'launch.local', '--num_processes=2', '--']
     done = subprocess.run(
       [*program, 'launch.train', *flags],
@@ -537,8 +525,7 @@ def test_two_processes_train_in_a_bucket_as_on_a_disk(environment, tmp_path):
 
 def assert_same_run(one, other):
   """Holds two runs to the same models, tables, sounds and figures."""
-  for name in ('wavecnn-seed0', 'wavernn-seed0'):
-    tiny.assert_same_bits(one / name, other / name)
+  tiny.assert_same_bits(one / 'tinymodel-seed0', other / 'tinymodel-seed0')
   names = [
     {
       str(path.relative_to(run))
