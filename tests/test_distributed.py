@@ -94,6 +94,9 @@ def end(pair, timeout_s):
 def test_two_processes_end_with_the_tables_of_one(espeak_dir, tmp_path):
   args = (
     *(*TINY, '--config.training.num_epochs=1'),
+    '--config.sweep.num_clips=72',
+    '--config.gradients.num_clips=8',
+    '--config.gradients.num_studied=2',
     # Whose directions examples need too, which one process writes alone.
     "--config.sweep.attacks=('fgsm', 'universal')",
     '--config.sweep.universal.num_clips=64',
@@ -191,14 +194,14 @@ def test_a_notice_to_one_stops_both_and_they_resume_to_the_same_bits(
 ):
   args = (
     *ONE_MODEL,
-    '--config.training.num_epochs=60',
+    '--config.training.num_epochs=20',
     f'--config.data_dir={espeak_dir}',
   )
   straight = (*args, f'--workdir={tmp_path / "straight"}')
   assert end(start_pair(straight, tmp_path), 300) == [0, 0]
   stopped = (*args, f'--workdir={tmp_path / "stopped"}')
   pair = start_pair(stopped, tmp_path)
-  wait_for(pair, r'epoch 2/60')
+  wait_for(pair, r'epoch 2/20')
   pair[1][0].send_signal(signal.SIGTERM)
   assert end(pair, 60) == [75, 75]
   assert 'saved at step' in pair[0][1].read_text()
@@ -333,74 +336,81 @@ def test_a_checkpoint_is_whole_for_every_process_that_closes_it(tmp_path):
   assert [process.wait(120) for process in pair] == [0, 0]
 
 
-# Each process writes which clips it read, and its part of every batch.
+# Each process writes which clips it read, and its part of every batch; for
+# every number of processes some, forked where the libraries are imported.
 READING = """
-import sys
+import os, socket, sys
 import numpy as np
 from advspeech import input_pipeline, parallel, processes
-address, num, i, source, folder = sys.argv[1:]
-processes.start('on', address, int(num), int(i))
-class Clips:
-  shape, nbytes, read = (200, 64), 200 * 128, []
-  def __getitem__(self, rows):
-    self.read.extend(np.arange(200)[rows].tolist())
-    return np.repeat(np.arange(200, dtype=np.int16)[rows, None], 64, 1)
-split = input_pipeline.Split(
-  ids=np.array([f'u{i}' for i in range(200)]),
-  pcm=Clips(),
-  num_samples=np.full(200, 64),
-  labels=np.arange(200, dtype=np.int32),
-)
-mesh = parallel.make_mesh()
-if source == 'device':
-  split = input_pipeline.put_on_devices(split, mesh)
-order = input_pipeline.epoch_order(200, 5, 1)
-parts = {'read': np.array(Clips.read)}
-for step, batch in enumerate(input_pipeline.batches(split, 84, mesh, order)):
-  (audio,), (label,) = (
-    [shard.data for shard in batch[key].addressable_shards]
-    for key in ('audio', 'label')
+def read(source, path):
+  class Clips:
+    shape, nbytes, read = (200, 64), 200 * 128, []
+    def __getitem__(self, rows):
+      self.read.extend(np.arange(200)[rows].tolist())
+      return np.repeat(np.arange(200, dtype=np.int16)[rows, None], 64, 1)
+  split = input_pipeline.Split(
+    ids=np.array([f'u{i}' for i in range(200)]),
+    pcm=Clips(),
+    num_samples=np.full(200, 64),
+    labels=np.arange(200, dtype=np.int32),
   )
-  parts[f'audio {step}'], parts[f'label {step}'] = audio[:, 0], label
-parts['read'] = np.array(Clips.read)
-np.savez(f'{folder}/{i}.npz', **parts)
+  mesh = parallel.make_mesh()
+  if source == 'device':
+    split = input_pipeline.put_on_devices(split, mesh)
+  order, parts = input_pipeline.epoch_order(200, 5, 1), {}
+  for step, batch in enumerate(input_pipeline.batches(split, 84, mesh, order)):
+    (audio,), (label,) = (
+      [shard.data for shard in batch[key].addressable_shards]
+      for key in ('audio', 'label')
+    )
+    parts[f'audio {step}'], parts[f'label {step}'] = audio[:, 0], label
+  np.savez(path, read=np.array(Clips.read), **parts)
+for num in map(int, sys.argv[2:]):
+  with socket.socket() as s:
+    s.bind(('127.0.0.1', 0))
+    address = f'127.0.0.1:{s.getsockname()[1]}'
+  pids = []
+  for i in range(num):
+    pid = os.fork()
+    if not pid:
+      processes.start('on', address, num, i)
+      for source in ('host', 'device'):
+        read(source, f'{sys.argv[1]}/{source}-{num}-{i}.npz')
+      sys.exit()
+    pids.append(pid)
+  assert not any(os.waitpid(pid, 0)[1] for pid in pids)
 """
+SHARED_BY = (1, 2, 3, 4, 7)
+
+
+@pytest.fixture(scope='module')
+def shared_out(tmp_path_factory):
+  """What so many processes read together."""
+  folder = tmp_path_factory.mktemp('read')
+  subprocess.run(
+    [sys.executable, '-c', READING, str(folder), *map(str, SHARED_BY)],
+    cwd=ROOT,
+    env=devices.environment(),
+    check=True,
+  )
+  return folder
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('source', ['host', 'device'])
-def test_processes_read_their_share_and_together_every_clip(tmp_path, source):
+def test_processes_read_their_share_and_together_every_clip(shared_out, source):
   epochs = []
-  for num in (1, 2, 3, 4, 7):
-    folder = tmp_path / str(num)
-    folder.mkdir()
-    with socket.socket() as s:
-      s.bind(('127.0.0.1', 0))
-      address = f'127.0.0.1:{s.getsockname()[1]}'
-    processes = [
-      subprocess.Popen(
-        [
-          *(sys.executable, '-c', READING),
-          *map(str, (address, num, i, source, folder)),
-        ],
-        cwd=ROOT,
-        env=devices.environment(),
-      )
-      for i in range(num)
+  for num in SHARED_BY:
+    parts = [
+      dict(np.load(shared_out / f'{source}-{num}-{i}.npz')) for i in range(num)
     ]
-    assert [process.wait(300) for process in processes] == [0] * num
-    parts = [dict(np.load(folder / f'{i}.npz')) for i in range(num)]
+    read = [part.pop('read').tolist() for part in parts]
     if source == 'host':
-      read = [part['read'].tolist() for part in parts]
       together = itertools.chain.from_iterable(read)
       assert sorted(together) == list(range(200))
       assert max(map(len, read)) <= 3 * 84 // num
     epochs.append(
-      {
-        key: np.concatenate([part[key] for part in parts])
-        for key in parts[0]
-        if key != 'read'
-      }
+      {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
     )
   for epoch in epochs:
     for key, whole in epochs[0].items():
