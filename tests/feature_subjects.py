@@ -17,10 +17,15 @@ from advspeech.studies.features import settings as settings_lib
 from advspeech.studies.features import tables
 
 TIME = 3200
+VARIANTS = (
+  settings_lib.Variant('mfcc13_original', 'fgsm', 'features'),
+  settings_lib.Variant('waveform', 'fgsm', 'waveform'),
+  settings_lib.Variant('waveform', 'random_sign', 'waveform'),
+)
 
 
-def make_study(model='wavecnn', **options):
-  """Returns a split, classifiers and settings."""
+def make_study():
+  """Returns a split, the smallest model as a classifier, and settings."""
   rng = np.random.default_rng(0)
   pcm = rng.integers(-9000, 9000, (3, TIME)).astype(np.int16)
   pcm[0, 2400:] = 0
@@ -30,8 +35,7 @@ def make_study(model='wavecnn', **options):
     num_samples=np.array([2400, TIME, TIME]),
     labels=np.array([0, 1, 0], np.int32),
   )
-  options = options or {'features': 3, 'hidden_features': 4}
-  model = models.create_model(model, 2, **options)
+  model = models.create_model('tiny_models:TinyModel', 2, width=3)
   init = functools.partial(model.init, train=False)
   variables = jax.jit(init)(jax.random.key(0), jnp.zeros((1, TIME)))
   classifiers = {'wavecnn': checkpoint.Classifier(model, variables, {}, 1)}
@@ -40,18 +44,15 @@ def make_study(model='wavecnn', **options):
     max_norms=(0.02,),
     num_steps=2,
     num_scored=1,
-    variants=(
-      settings_lib.Variant('mfcc13_original', 'fgsm', 'features'),
-      settings_lib.Variant('waveform', 'fgsm', 'waveform'),
-      settings_lib.Variant('waveform', 'random_sign', 'waveform'),
-    ),
+    num_norm_perturbations=2,
+    variants=VARIANTS,
   )
   return split, classifiers, settings
 
 
 def write(folder):
-  """Writes all tables of the study, of the smallest model, into a folder."""
-  split, classifiers, settings = make_study('tiny_models:TinyModel', width=3)
+  """Writes all tables of the study into a folder."""
+  split, classifiers, settings = make_study()
   mesh = parallel.make_mesh()
   one = classifiers['wavecnn']
   placed = checkpoint.Classifier(

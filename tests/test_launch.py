@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import errno
+import functools
 import json
 import logging
 import os
@@ -14,12 +15,14 @@ import subprocess
 import sys
 
 import devices
+import feature_subjects
 import forked
 import pytest
 from absl import flags
 from ml_collections import config_flags
 
 from advspeech import corpora, errors, experiment
+from advspeech.studies.features import study as feature_study
 from launch import command, console
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -114,7 +117,7 @@ def modified(folder):
 
 @pytest.mark.slow
 def test_studies_of_a_trained_run_become_part_of_its_page(
-  server, tiny, tmp_path
+  server, tiny, tmp_path, monkeypatch, shallow_networks
 ):
   run = tmp_path / 'run'
   shutil.copytree(tiny[0], run)
@@ -133,8 +136,21 @@ def test_studies_of_a_trained_run_become_part_of_its_page(
     '--config.verification.num_trials=4',
     '--config.verification.num_enrolled=1',
   )
+  # Of attacks on features the study has a dozen, each compiled.
+  monkeypatch.setattr(
+    feature_study,
+    'Settings',
+    functools.partial(
+      feature_study.Settings,
+      variants=feature_subjects.VARIANTS,
+      num_norm_clips=2,
+      num_norm_perturbations=2,
+    ),
+  )
+  config = config_of(*(arg for arg in args if 'workdir' not in arg), *settings)
+  experiment.study(experiment.Run.open(config, str(run)), 'features')
   for name, *more in (
-    ('study', *names),
+    ('study', *(name for name in names if name != 'features')),
     # There is nothing to train, but from now on it is a run of all.
     ('train', all_of_them),
     ('report',),
@@ -193,6 +209,10 @@ def test_a_model_of_another_task_judges_and_speaks_of_privacy(
     '--config.privacy.num_enrolled=1',
     '--config.privacy.num_fitted=2',
     '--config.privacy.num_clips=4',
+    "--config.privacy.epsilons=('20dbsnr',)",
+    "--config.privacy.transforms=('lowpass2000',)",
+    "--config.privacy.filters=('lowpass4000',)",
+    '--config.privacy.retraining.num_steps=1',
     is_shallow=True,
   )
   assert done.returncode == 0, done.stderr

@@ -32,8 +32,6 @@ from advspeech.studies.features import (
 )
 from advspeech.studies.features import settings as settings_lib
 
-pytestmark = pytest.mark.usefixtures('shallow_networks')
-
 MFCC = ('mfcc13_griffin_lim', 'fgsm', 'features')
 WAVE = ('waveform', 'fgsm', 'waveform')
 
@@ -337,9 +335,7 @@ def test_a_stopped_study_goes_on_with_the_next_seed(
       split,
       task='gender',
       classes=('f', 'm'),
-      settings=dataclasses.replace(
-        settings, num_norm_perturbations=2, **changes
-      ),
+      settings=dataclasses.replace(settings, **changes),
     )
 
   with pytest.raises(KeyboardInterrupt):
@@ -437,7 +433,6 @@ def test_results_do_not_depend_on_the_number_of_devices(
   study, attacked, monkeypatch
 ):
   split, classifiers, settings = study
-  settings = dataclasses.replace(settings, num_norm_perturbations=2)
 
   def sizes_of():
     return norms.norm_rows(split, task='gender', seed=0, settings=settings)
