@@ -41,10 +41,8 @@ RATE, STILL = np.float32(1.0), np.float32(0.0)
 
 @pytest.mark.parametrize(
   'model_name',
-  [
-    tiny.MODEL,
-    *(pytest.param(name, marks=pytest.mark.slow) for name in models.NAMES),
-  ],
+  # WaveRNN is killed in test_kill.py.
+  [tiny.MODEL, pytest.param('wavecnn', marks=pytest.mark.slow)],
 )
 def test_a_stopped_run_ends_with_the_same_bits(
   tmp_path, config, stop_at, model_name
