@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from advspeech import attacks, checks, input_pipeline, over_clips, parallel
-from advspeech.sweep import masks, own_attacks, planning
+from advspeech.sweep import masks, named_attacks, own_attacks, planning
 from advspeech.sweep import results as results_lib
 
 # Clips whose logits are looked at.
@@ -144,6 +144,14 @@ def _of_model(sweep, member):
   ]
 
 
+def _as_large(planned):
+  """Returns the controls that are as large as an attack, in its norm."""
+  if named_attacks.control_of(planned.attack) == 'random_sign':
+    return planning.CONTROLS
+  # Random signs are louder there.
+  return [name for name in planning.CONTROLS if name != 'random_sign']
+
+
 def _of_attack(results, planned):
   """Returns findings on an attack's curves, for targets of its own seed."""
   found = []
@@ -173,7 +181,7 @@ def _of_attack(results, planned):
     strong = []
     for e, epsilon in enumerate(planned.epsilons):
       control = max(
-        (wrong[e, names.index(c)] for c in planning.CONTROLS), key=np.sum
+        (wrong[e, names.index(c)] for c in _as_large(planned)), key=np.sum
       )
       strong += checks.control_as_strong(
         wrong[e, 0], control, clean, epsilon.text, confidence

@@ -390,6 +390,32 @@ def test_an_attack_that_had_not_ended_is_named(results):
     assert named(found, 'not_converged') == []
 
 
+@pytest.mark.parametrize(
+  ('attack', 'loud', 'is_found'),
+  [
+    ('fgm', 'random_sign', False),  # 20 dB louder than an attack in L2
+    ('fgm', 'gaussian', True),
+    ('fgm', 'shuffled', True),
+    ('fgsm', 'random_sign', True),
+    ('fgsm', 'gaussian', True),
+  ],
+)
+def test_an_attack_is_held_against_noise_that_is_as_large_in_its_norm(
+  results, attack, loud, is_found
+):
+  planned = make_planned(attack, epsilons=(0.0, 0.1))
+  one = of_plan(results, (planned,), ([RIGHT, WRONG],))
+  names = one.variants(planned)
+  judged = one.judged[planned]
+  answers = judged.predictions.copy()
+  for control in sweep.CONTROLS:
+    answers[1, names.index(control)] = control == loud
+  clean = np.zeros_like(judged.clean)
+  judged = {planned: judged._replace(predictions=answers, clean=clean)}
+  found = sweep.findings(dataclasses.replace(one, judged=judged))
+  assert bool(named(found, 'control_as_strong')) == is_found
+
+
 def own_attacks_of(results):
   return [
     {**dataclasses.asdict(finding), 'attack': attack}
