@@ -257,7 +257,13 @@ def norm_of(x: jax.Array, norm: str) -> jax.Array:
   """Returns the max-norm or the L2 norm over time, [..., batch]."""
   if norm == 'linf':
     return jnp.max(jnp.abs(x), -1)
-  return jnp.sqrt(sum_of(x * x))
+  wide = _wide(x)
+  return jnp.sqrt(sum_of(wide * wide)).astype(x.dtype)
+
+
+def _wide(x):
+  """Returns x in float32 at least: float16 loses squares, and subnormals."""
+  return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 @jax.jit
@@ -280,12 +286,13 @@ def sum_of(x: jax.Array) -> jax.Array:
 
 def unit(x: jax.Array, norm: str) -> jax.Array:
   """Returns x over its norm, [..., batch, time]; 0 for 0, however small x."""
+  dtype, x = x.dtype, _wide(x)
   largest = norm_of(x, 'linf')[..., None]
   x = x / jnp.where(largest == 0, 1, largest)  # its squares must not underflow
-  if norm == 'linf':
-    return x
-  length = norm_of(x, 'l2')[..., None]
-  return x / jnp.where(length == 0, 1, length)
+  if norm == 'l2':
+    length = norm_of(x, 'l2')[..., None]
+    x = x / jnp.where(length == 0, 1, length)
+  return x.astype(dtype)
 
 
 def _uniform(keys, dtype):

@@ -103,6 +103,22 @@ def test_a_tiny_gradient_has_a_direction():
   )
 
 
+@pytest.mark.parametrize('scale', [1e-6, 1e-4, 1.0])
+def test_in_float16_subnormal_gradients_have_a_direction_too(scale):
+  gradient = (X * scale).astype(jnp.float16)
+  assert gradient.any()
+  step = constraints.Threat('l2').steepest(gradient)
+  assert step.dtype == jnp.float16
+  np.testing.assert_allclose(
+    step, constraints.Threat('l2').steepest(X), rtol=0.1, atol=0.02
+  )
+  # Squares of what is a perturbation are below what float16 holds.
+  quiet = jnp.full((1, 100), 1e-4, jnp.float16)
+  np.testing.assert_allclose(
+    constraints.norm_of(quiet, 'l2'), [1e-3], rtol=1e-2
+  )
+
+
 @pytest.mark.parametrize('norm', constraints.NORMS)
 def test_random_starts_fill_the_ball(norm):
   """A share of 1 / 2 lies within radius 2 ** (-1 / dimension)."""
