@@ -43,6 +43,27 @@ def test_a_bent_curve_is_called_crooked(num_voices):
   assert statistics.off_line_p(wrong[None], X, voice).min() * len(X) < 0.01
 
 
+def test_a_line_is_weighted_by_the_width_of_intervals():
+  """Against numpy's fit and SciPy's test, of clips as if independent."""
+  from scipy import stats
+
+  bent = (0.01, 0.02, 0.05, 0.2, 0.5, 0.55, 0.6, 0.6)
+  wrong, _ = clips(np.random.default_rng(1), bent, 150)
+  widths = [
+    np.ptp(statistics.wilson_interval(int(row.sum()), 150)) for row in wrong
+  ]
+  by_clip = np.stack(
+    [
+      y - np.polyval(np.polyfit(X, y, 1, w=1 / np.array(widths)), X)
+      for y in wrong.T.astype(float)
+    ],
+    -1,
+  )
+  expected = stats.ttest_1samp(by_clip, 0, axis=1).pvalue
+  found = statistics.off_line_p(wrong[None], X, np.arange(150))
+  np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-12)
+
+
 def test_clips_that_are_all_alike_are_on_their_line_or_off_it():
   flat = np.zeros((4, 20), bool)
   assert statistics.off_line_p(flat[None], range(4), range(20)).min() == 1

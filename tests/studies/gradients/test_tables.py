@@ -160,6 +160,16 @@ def test_the_summary_has_what_the_arrays_were_made_of(arrays):
   assert (life['num_clips'], life['num_left_out']) == (5, 0)
   assert life['ci_low'] == 0
   assert life['ci_low'] <= life['estimate'] <= life['ci_high']
+  share = found(
+    rows,
+    part='clips',
+    model='wavernn-seed0',
+    setting='start, all',
+    statistic='early_l1_share',
+  )
+  shares = arrays['clips']['start']['all']['early_l1_share'][:, 1]
+  assert share['of'] == 'median'
+  assert share['estimate'] == np.median(shares) != np.mean(shares)
   for what in ('predicted', 'measured'):
     exponent = found(
       rows,
