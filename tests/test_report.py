@@ -289,8 +289,17 @@ def _random_run(run, rng):
   """Returns a run with errors, excesses and p of no pattern at all."""
   rows = []
   for row in run.rows:
-    rate = rng.choice([0.0, 0.02, 0.1, 0.5])
-    rows.append({**row, 'error_rate': rate, 'ci_high': rate + 0.05})
+    rate, flips = rng.choice([0.0, 0.02, 0.1, 0.5]), rng.choice([0.3, 0.5, 0.8])
+    low, high = flips - 0.1, flips + rng.choice([0.1, 0.3])
+    rows.append(
+      {
+        **row,
+        'error_rate': rate,
+        'ci_high': rate + 0.05,
+        'flip_rate': flips,
+        **{'flip_ci_low': low, 'flip_ci_high': high},
+      }
+    )
     if row['control']:
       rows[-1] |= {
         'excess': rng.choice([-0.1, 0.0, 0.1, 0.3]),
@@ -301,21 +310,48 @@ def _random_run(run, rng):
   return dataclasses.replace(run, rows=rows)
 
 
+def _is_more(noise):
+  """The rule's words on noise, at three epsilons."""
+  more = noise['excess'] > 0 and noise['mcnemar_p'] * 3 < 0.05
+  return more and noise['excess_speaker_p'] in ('', 0.0, 0.016)
+
+
+def _small(run, judge):
+  """The rule on a small perturbation: 0.01 is the largest of 20 dB."""
+  low, high, noisy = (
+    run.at(*judge, 0.01, control)[f'flip_ci_{end}']
+    for control, end in (('', 'low'), ('', 'high'), ('random_sign', 'high'))
+  )
+  if low > 0.5 and low > noisy:
+    return True
+  return False if high < 0.5 else None
+
+
 def test_verdicts_are_their_printed_rules_applied_to_every_epsilon(tmp_path):
-  rng, blank = np.random.default_rng(0), read(tmp_path)
+  rng = np.random.default_rng(0)
+  of_itself, _ = runs.direct(NONE, NONE, NONE)
+  blank = read(tmp_path, rows=runs.sweep() + of_itself)
+  # Medians of no rule, read anew each time.
+  (tmp_path / 'run' / 'attack' / 'minimal.csv').unlink()
   epsilons = sorted({row['epsilon'] for row in blank.rows} - {0})
   seen = collections.Counter()
-  for _ in range(300):
+  for _ in range(100):
     run = _random_run(blank, rng)
     broken, spared = {}, {}
     for name, seed in run.judges:
       clean = run.at(name, seed, 0)
       for e in epsilons:
         noise = run.at(name, seed, e, 'random_sign')
-        more = noise['excess'] > 0 and noise['mcnemar_p'] * 3 < 0.05
-        more &= noise['excess_speaker_p'] in ('', 0.0, 0.016)
-        broken[name, seed, e] = more
+        broken[name, seed, e] = _is_more(noise)
         spared[name, seed, e] = noise['error_rate'] <= clean['ci_high']
+    directly = {
+      seed: any(
+        _is_more(row)
+        for row in run.rows
+        if (row['source'], row['seed']) == ('wavernn', seed) and row['epsilon']
+      )
+      for seed in (0, 1)
+    }
 
     def some(judge, broken=broken):
       return any(broken[*judge, e] for e in epsilons)
@@ -330,8 +366,13 @@ def test_verdicts_are_their_printed_rules_applied_to_every_epsilon(tmp_path):
       (sweep_claims.effective(run), [some(j) or None for j in cnn]),
       (sweep_claims.transferred(run), [some(j) or None for j in rnn]),
       (sweep_claims.robust_to_noise(run), [robust(j) for j in cnn + rnn]),
+      (
+        sweep_claims.direct(run),
+        [False if directly[j[1]] else some(j) or None for j in rnn],
+      ),
+      (sweep_claims.smallest(run), [_small(run, j) for j in cnn + rnn]),
     ):
-      assert found.verdict == claim.verdict(answers)
+      assert found.verdict == claim.verdict(answers), found.text
       seen[found.verdict] += 1
   assert min(seen[v] for v in (claim.CONFIRMED, claim.IN_PART)) > 20
 
