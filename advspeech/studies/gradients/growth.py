@@ -6,6 +6,7 @@ import numpy as np
 
 from advspeech import audio, checkpoint, gradients, input_pipeline, randomness
 from advspeech.models import wavernn
+from advspeech.studies.gradients import precision
 from advspeech.studies.gradients.analysis import (
   Tree,
   cast,
@@ -28,7 +29,10 @@ def accumulation(
   """Returns predicted and measured changes of loss under FGSM, in float64.
 
   Predicted is epsilon times the L1 norm of the gradient over the samples moved
-  (eqs. 3-5). What is varied, each with `n`, `predicted` and `measured`:
+  (eqs. 3-5). Of clips with dither, as for `precision.fidelity`: where silence
+  ties in a maximum the gradient is that of one sample, and all that are moved
+  change the loss by less than it says, however small epsilon is. What is
+  varied, each with `n`, `predicted` and `measured`:
 
   - `epsilon`: all samples moved, over `EPSILONS`, which are its `n`;
   - `samples`: k random ones moved, each set within the next;
@@ -53,7 +57,8 @@ def accumulation(
   lengths = np.array([*whole_seconds, time])
 
   def fn(variables, rows):
-    clips = cast(rows['audio'], jnp.float64)
+    keys = randomness.stream(rows['key'], 'dither')
+    clips = cast(precision.dithered(rows['audio'], keys), jnp.float64)
     variables = cast(variables, jnp.float64)
     loss = loss_fn(model, variables, rows['label'])
     gradient = gradients.input_gradient(loss, clips)

@@ -105,7 +105,8 @@ _TEXTS = {
     'number of samples moved.',
     "Equations 3 to 5: with the size of each sample's change fixed, the loss "
     'moves the further the more samples move. A slope of one on both '
-    'logarithmic axes is proportion.',
+    'logarithmic axes is proportion. Of clips with noise of one step of 16 '
+    'bit, without which equal samples of digital silence would tie.',
   ),
   'arithmetics': (
     'arithmetics',

@@ -210,6 +210,31 @@ def test_dither_leaves_no_ties_in_digital_silence():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize('name', models.NAMES)
+def test_silence_changes_the_loss_as_predicted_where_nothing_ties(
+  classifiers, split, name, monkeypatch
+):
+  """Of networks whose maps are not zero in padding, as trained ones are."""
+  rng = np.random.default_rng(0)
+  c = classifiers[f'{name}-seed0']
+  params = jax.tree.map(
+    lambda x: x + 0.2 * jnp.asarray(rng.normal(size=x.shape), x.dtype),
+    c.variables['params'],
+  )
+  moved = dataclasses.replace(c, variables={**c.variables, 'params': params})
+  half = rows_of(split, np.array([0, 1]))
+  half.pcm[:, TIME // 2 :] = 0
+
+  def met():
+    along = growth.accumulation(moved, half)['epsilon']
+    return along['measured'][:, 0] / along['predicted'][:, 0]
+
+  assert (np.abs(met() - 1) < 0.1).all()
+  monkeypatch.setattr(precision, 'dithered', lambda clips, keys: clips)
+  assert (met() < 0.8).all()
+
+
+@pytest.mark.slow
 def test_float64_is_the_reference_and_float16_underflows(classifiers, split):
   # A loss that small has gradients below what float16 holds.
   name = 'wavernn-seed0'
