@@ -54,6 +54,7 @@ def test_writes_sounds_a_table_and_a_figure(model, tone, tmp_path, caplog):
   # The clean clip is what the model made of it, in every form.
   assert len({rows[0][k] for k in ('memory', 'float32', 'int16')}) == 1
   assert rows[3]['snr_db'] == pytest.approx(0, abs=0.1)
+  assert {row['leaves'] for row in rows} == {'own answer'}
   beliefs = [row['label_probability'] for row in rows]
   assert beliefs[2] < beliefs[0]
   for suffix in ('png', 'svg'):
@@ -133,6 +134,7 @@ def test_a_target_is_approached(model, tone, tmp_path):
   rows = recording.attack(
     str(model), str(tone), ('0', '0.05'), target='high', **kwargs
   )
+  assert rows[0]['leaves'] == ''
   label = rows[0]['memory']
   if label == 'low':
     assert rows[1]['label_probability'] < rows[0]['label_probability']

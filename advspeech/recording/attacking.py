@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 COLUMNS = (
   *sweep.EPSILON_COLUMNS,
   'snr_db',
+  'leaves',
   'label_probability',
   # Answers: to the clip in memory, to its files, and to its noise controls.
   *sweep.FORMATS,
@@ -126,6 +127,7 @@ def attack(
   probabilities_fn = jax.jit(lambda x: jax.nn.softmax(classifier.logits_fn(x)))
   clean = np.asarray(audio.from_pcm(jnp.asarray(split.pcm)))[0]
   probabilities = np.asarray(probabilities_fn(clean[None])[0])
+  leaves = '' if target else 'own answer' if label is None else 'label'
   if label is None:
     label = classes[int(probabilities.argmax())]
 
@@ -176,6 +178,7 @@ def attack(
       {
         **sweep.epsilon_columns(epsilon, *levels),
         'snr_db': float(judged.snr_db[e, 0, 0]),
+        'leaves': leaves,
         'label_probability': float(probabilities[classes.index(label)]),
         **{name: classes[answers[name][e]] for name in answers},
         **said_of,

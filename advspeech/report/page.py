@@ -192,6 +192,7 @@ def _environment():
   environment.filters.update(
     percent=lambda rate: f'{100 * rate:.1f}',
     rate=_rate,
+    broken=_broken,
     mean=_mean,
     points=_points,
     by_class=sections.by_class,
@@ -210,6 +211,11 @@ def _points(row: Mapping[str, Any], key: str) -> str:
 
 def _rate(row: Mapping[str, Any]) -> str:
   return f'{100 * row["error_rate"]:.1f} ' + _interval(row, 'ci')
+
+
+def _broken(row: Mapping[str, Any]) -> str:
+  """Returns the error over the clips that were right when clean."""
+  return f'{100 * row["broken_rate"]:.1f} ' + _interval(row, 'broken')
 
 
 def _mean(row: Mapping[str, Any], key: str = '') -> str:

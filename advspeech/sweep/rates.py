@@ -11,6 +11,9 @@ import numpy as np
 
 from advspeech import statistics
 
+# Behind the name of a rate: its intervals by clip and by speaker.
+ENDS = ('low', 'high', 'speaker_low', 'speaker_high')
+
 
 def num_speakers(speakers: np.ndarray) -> int | str:
   """Returns how many speak, '' if that is not known of every clip."""

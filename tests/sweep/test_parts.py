@@ -236,6 +236,14 @@ def test_rows_count_what_the_judgements_say(
   )
   assert row['bootstrap_low'] <= row['error_rate'] <= row['bootstrap_high']
   assert row['flip_rate'] == (predictions[0] != judged.clean[1]).mean()
+  right = judged.clean[1] == split.labels
+  broken = (predictions[0] != split.labels)[right]
+  assert 0 < row['num_right_clean'] == right.sum() < NUM_CLIPS
+  assert row['broken_rate'] == broken.mean() != row['error_rate']
+  assert (row['broken_low'], row['broken_high']) == statistics.wilson_interval(
+    int(broken.sum()), len(broken)
+  )
+  assert find(rows, 'wavernn', '', '0')['broken_rate'] == 0
   for name in ('int16', 'repaired'):
     expected = (predictions[names.index(name)] != split.labels).mean()
     assert row[f'error_rate_{name}'] == expected
@@ -677,6 +685,8 @@ def test_the_strongest_breaks_what_any_attack_breaks(work, results):
   )
   assert row['attack'] == points.STRONGEST['linf']
   assert row['error_rate'] == wrong.mean()
+  right = results.judged[PLAN[0]].clean[0] == work.split.labels
+  assert row['broken_rate'] == wrong[right].mean()
 
 
 def test_the_strongest_are_of_one_norm(work, monkeypatch, results):

@@ -8,7 +8,7 @@ import sweep_subjects
 
 from advspeech import audio, class_errors, sweep
 from advspeech.sweep import rates
-from advspeech.sweep.tables import points
+from advspeech.sweep.tables import columns, points
 
 INF = float('inf')
 
@@ -36,6 +36,23 @@ def test_an_epsilon_is_in_every_unit_what_the_user_wrote():
   assert row['epsilon'] == 0.015
   assert row['epsilon_lsb'] == 983.04
   assert row['epsilon_fs'] == 0.03
+
+
+@pytest.mark.parametrize(
+  ('epsilon', 'below'),
+  [
+    ('0', (0, 0)),
+    ('0.5lsb', (1, 1)),
+    ('255lsb', (0, 1)),
+    ('257lsb', (0, 0)),
+    ('4MFCC', ('', '')),
+  ],
+)
+def test_what_files_of_16_and_of_8_bit_lose_is_flagged(epsilon, below):
+  unit = 'MFCC' if epsilon.endswith('MFCC') else ''
+  (parsed,) = sweep.parse_epsilons([epsilon.removesuffix(unit)], unit)
+  found = columns.below_one_step(parsed, np.full(3, 0.1, np.float32))
+  assert tuple(found.values()) == below
 
 
 def voices(num_speakers, num_clips=120):

@@ -4,7 +4,7 @@ import types
 
 import numpy as np
 import pytest
-from sweep_subjects import EPSILONS, make_planned, make_settings
+from sweep_subjects import EPSILONS, make_attack, make_planned, make_settings
 
 from advspeech import sweep
 from advspeech.statistics import crossed, trainings
@@ -47,6 +47,7 @@ def make_results(num_seeds, rate_of=lambda *_: 0.5, num_speakers=12):
   made_up = types.SimpleNamespace(
     members=members,
     plan=plan,
+    attacks={'fgsm': make_attack('fgsm')},
     settings=made,
     split=types.SimpleNamespace(speakers=speakers),
   )

@@ -18,6 +18,7 @@ ATTACK: Columns = {
   'target': str,
   'target_seed': int,
   'attack': str,
+  'leaves': str,
   'mask': str,
   'transform': str,
   'adaptive': int,
@@ -30,6 +31,8 @@ EPSILON: Columns = {
   'epsilon_lsb': float,
   'epsilon_dbfs': float,
 }
+# Whether it is below one step of a file of 16 bit, and of 8.
+BELOW_ONE_STEP: Columns = {'below_one_lsb': int, 'below_one_lsb_8_bit': int}
 # Behind the name of a difference: its intervals by clip and by speaker, and the
 # p by speaker that it is none.
 _ENDS = ('', '_low', '_high', '_speaker_low', '_speaker_high', '_speaker_p')
@@ -45,8 +48,13 @@ def of_attack(
   planned: planning.PlannedAttack,
   target: Member,
 ) -> dict[str, Any]:
-  """Returns which attack a row is of, and who judged, by ATTACK."""
+  """Returns which attack a row is of, and who judged, by ATTACK.
+
+  `leaves` is what it leads away from: the true 'label', also where the model
+  errs on the clean clip, and '' of a targeted one, which leads to a class.
+  """
   source = results.sweep.members[planned.source]
+  attack = results.sweep.attacks[planned.attack]
   return {
     'task': results.task,
     'seed': source.seed,
@@ -54,6 +62,7 @@ def of_attack(
     'target': target.name,
     'target_seed': target.seed,
     'attack': planned.attack,
+    'leaves': '' if attack.targeted else 'label',
     'mask': planned.mask,
     'transform': planned.transform,
     'adaptive': int(planned.adaptive),
@@ -95,13 +104,20 @@ def unit(epsilon: audio.Epsilon) -> str:
   return epsilon.unit if epsilon.is_of_features else features.WAVEFORM_UNIT
 
 
-def below_one_lsb(
+def below_one_step(
   epsilon: audio.Epsilon,
   signal_rms: np.ndarray,
   masking_rms: np.ndarray | None = None,
-) -> int | str:
-  """Returns whether an epsilon is below a 16-bit step, '' if of features."""
+) -> dict[str, Any]:
+  """Returns whether files of 16 and of 8 bit lose it, by BELOW_ONE_STEP.
+
+  In the mean over clips; '' of an epsilon of features.
+  """
   if epsilon.is_of_features:
-    return ''
-  radii = epsilon.radii(signal_rms, masking_rms)
-  return int(0 < np.mean(radii) * audio.LSB_PER_UNIT < 1)
+    return dict.fromkeys(BELOW_ONE_STEP, '')
+  radius = np.mean(epsilon.radii(signal_rms, masking_rms))
+  steps = (audio.LSB_PER_UNIT, 2**8)
+  return {
+    name: int(0 < radius * number < 1)
+    for name, number in zip(BELOW_ONE_STEP, steps, strict=True)
+  }

@@ -16,7 +16,7 @@ COLUMNS: columns.Columns = {
   **columns.ATTACK,
   'control': str,
   **columns.EPSILON,
-  'below_one_lsb': int,
+  **columns.BELOW_ONE_STEP,
   'mean_snr_db': float,
   'num_infinite_snr': int,
   'mean_heard_snr_db': float,
@@ -30,6 +30,9 @@ COLUMNS: columns.Columns = {
   'ci_speaker_high': float,
   'bootstrap_low': float,
   'bootstrap_high': float,
+  'num_right_clean': int,
+  'broken_rate': float,
+  **{f'broken_{end}': float for end in rates.ENDS},
   **class_errors.COLUMNS,
   'flip_rate': float,
   'flip_ci_low': float,
@@ -61,7 +64,8 @@ def point_rows(results: results_lib.Results) -> Iterator[dict[str, Any]]:
   error rate minus the control's, with an interval for paired rates, and
   `mcnemar_p` the probability of so uneven a split of the clips that only one
   of them broke, were both alike. These take clips for independent; intervals
-  with `speaker` in their name take voices, see `rates`.
+  with `speaker` in their name take voices, see `rates`. `broken_rate` is the
+  error over the clips that the target is right on when they are clean.
   """
   sweep, confidence = results.sweep, results.confidence
   for planned, judged in results.judged.items():
@@ -86,7 +90,7 @@ def point_rows(results: results_lib.Results) -> Iterator[dict[str, Any]]:
             **columns.of_attack(results, planned, target),
             'control': control,
             **columns.of_epsilon(epsilon, *results.levels),
-            'below_one_lsb': columns.below_one_lsb(epsilon, *results.levels),
+            **columns.below_one_step(epsilon, *results.levels),
             **mean_snr(judged.snr_db[e, measured]),
             'mean_heard_snr_db': mean_of_finite(
               judged.heard_snr_db[e, measured]
@@ -150,12 +154,24 @@ def _rates(target, attack, clean, speakers, confidence, answers):
     **rates.of_clips('ci', wrong, speakers[known], confidence),
     'bootstrap_low': boot_low,
     'bootstrap_high': boot_high,
+    **_broken(wrong, clean[known] == labels, speakers[known], confidence),
     **class_errors.columns(
       answers[known], labels, target.classifier.metadata['classes']
     ),
     'goal_rate': (
       float((answers[known] == goal).mean()) if attack.targeted else ''
     ),
+  }
+
+
+def _broken(wrong, right, speakers, confidence):
+  """Returns how many clips were right when clean, and how often these err."""
+  if not right.any():
+    return {'num_right_clean': 0}
+  return {
+    'num_right_clean': int(right.sum()),
+    'broken_rate': float(wrong[right].mean()),
+    **rates.of_clips('broken', wrong[right], speakers[right], confidence),
   }
 
 
@@ -228,15 +244,17 @@ def strongest_rows(results: results_lib.Results) -> Iterator[dict[str, Any]]:
           continue
         num_errors, num = int(wrong[known].sum()), int(known.sum())
         speakers = sweep.split.speakers[known]
+        right = (judged[0].clean[t] == target.labels)[known]
         yield {
           **dict.fromkeys(COLUMNS, ''),
           **columns.of_attack(results, family[0], target),
           'attack': STRONGEST[norm],
           **columns.of_epsilon(epsilon, *results.levels),
-          'below_one_lsb': columns.below_one_lsb(epsilon, *results.levels),
+          **columns.below_one_step(epsilon, *results.levels),
           'num_clips': num,
           'num_speakers': rates.num_speakers(speakers),
           'num_errors': num_errors,
           'error_rate': num_errors / num,
           **rates.of_clips('ci', wrong[known], speakers, confidence),
+          **_broken(wrong[known], right, speakers, confidence),
         }
