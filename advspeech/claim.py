@@ -56,14 +56,17 @@ def verdict(answers: Iterable[bool | None]) -> str:
 def within(row: Mapping[str, Any], low: float, high: float) -> bool | None:
   """Returns whether an estimate lies in a range; None if its interval is both.
 
+  By speaker, where it has such an interval.
+
   Args:
-    row: With `ci_low` and `ci_high`, perhaps not numbers.
+    row: With `ci_low` and `ci_high`, perhaps not numbers, and `ci_speaker_...`.
     low: The range's lower end.
     high: Its upper end.
   """
-  if low <= row['ci_low'] and row['ci_high'] <= high:
+  least, most = widest(row, 'ci')
+  if low <= least and most <= high:
     return True
-  return False if row['ci_low'] > high or row['ci_high'] < low else None
+  return False if least > high or most < low else None
 
 
 def percent(rate: float) -> str:
@@ -92,17 +95,28 @@ def widest(row: Mapping[str, Any], key: str) -> tuple[float, float]:
 
 
 def estimate(row: Mapping[str, Any]) -> str:
-  """Returns an estimate with its interval."""
+  """Returns an estimate with its intervals."""
   if math.isnan(row['estimate']):
     return _UNDEFINED
   if math.isnan(row['ci_low']):
     return f'{row["estimate"]:.2f} [of too few clips for an interval]'
-  return f'{row["estimate"]:.2f} [{row["ci_low"]:.2f}, {row["ci_high"]:.2f}]'
+  return f'{row["estimate"]:.2f} ' + _ends(row, 1, 2)
 
 
 def share(row: Mapping[str, Any]) -> str:
-  """Returns an estimated share with its interval, in %."""
+  """Returns an estimated share with its intervals, in %."""
   if math.isnan(row['estimate']):
     return _UNDEFINED
-  low, high = 100 * row['ci_low'], 100 * row['ci_high']
-  return f'{100 * row["estimate"]:.1f} % [{low:.1f}, {high:.1f}]'
+  return f'{100 * row["estimate"]:.1f} % ' + _ends(row, 100, 1)
+
+
+def _ends(row, scale, digits):
+  """Returns '[low, high]', and by speaker behind it, if that is known."""
+
+  def ends(key):
+    low, high = (scale * row[f'{key}_{end}'] for end in ('low', 'high'))
+    return f'[{low:.{digits}f}, {high:.{digits}f}]'
+
+  if row['ci_speaker_low'] == '':
+    return ends('ci')
+  return f'{ends("ci")}, by speaker {ends("ci_speaker")}'

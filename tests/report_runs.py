@@ -924,6 +924,18 @@ def estimate(part, model, setting, statistic, value, low, high):
   }
 
 
+def conversion(share):
+  """Returns in how many of ten clips conversion is the larger part."""
+  low, high = statistics.wilson_interval(round(10 * share), 10)
+  name = 'conversion_larger'
+  return {
+    'num_speakers': '',
+    name: share,
+    **{f'{name}_low': low, f'{name}_high': high},
+    **{f'{name}_speaker_low': '', f'{name}_speaker_high': ''},
+  }
+
+
 def write_features(folder):
   """Writes tables of a feature-level study, and one clip's sounds."""
   (folder / 'audio').mkdir(parents=True)
@@ -938,7 +950,6 @@ def write_features(folder):
     'error_rate': 0.3,
     'ci_high': 0.5,
     'unperturbed_ci_high': 0.4,
-    'conversion_larger': 0.0,
   }
   budgets = [
     {
@@ -949,7 +960,7 @@ def write_features(folder):
       'kind': kind,
       'budget': budget,
       'priced': '',
-      'conversion_larger': 0.9 * representation.startswith('mfcc'),
+      **conversion(0.9 * representation.startswith('mfcc')),
     }
     for representation, through in (
       ('waveform', 'waveform'),

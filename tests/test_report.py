@@ -826,11 +826,46 @@ def test_conversion_is_decided_by_intervals(tmp_path, shares, verdict):
   path = tmp_path / 'run' / 'studies' / 'features' / 'budgets.csv'
   rows = storage.read_table(path)
   for row in rows:
-    row['conversion_larger'] = shares[
-      not row['representation'].startswith('mfcc')
-    ]
+    is_mfcc = row['representation'].startswith('mfcc')
+    row |= runs.conversion(shares[not is_mfcc])
   storage.write_table(path, tuple(rows[0]), rows)
   assert feature_claims.conversion(run.studies['features']).verdict == verdict
+
+
+def test_studies_decide_by_speaker_where_they_can(tmp_path):
+  run = read(tmp_path, clip_s=6.0)
+  runs.write_everything_else(tmp_path / 'run')
+  folder = tmp_path / 'run' / 'studies'
+  path = folder / 'gradients' / 'summary.csv'
+  rows = storage.read_table(path)
+  for spread, verdict in ((0.0, claim.CONFIRMED), (99.0, claim.NOT_SHOWN)):
+    wide = [
+      {
+        **row,
+        'num_speakers': 8,
+        'ci_speaker_low': row['ci_low'] - spread,
+        'ci_speaker_high': row['ci_high'] + spread,
+      }
+      for row in rows
+    ]
+    storage.write_table(path, tuple(rows[0]), wide)
+    for make in (
+      gradient_claims.accumulation,
+      gradient_claims.early_gradient,
+      gradient_claims.vanishing,
+    ):
+      found = make(run.studies['gradients'])
+      assert found.verdict == verdict
+      assert ', by speaker [' in found.found[0]
+  path = folder / 'features' / 'budgets.csv'
+  rows = storage.read_table(path)
+  for row in rows:
+    row['conversion_larger_speaker_low'] = 0.4
+    row['conversion_larger_speaker_high'] = 1.0
+  storage.write_table(path, tuple(rows[0]), rows)
+  found = feature_claims.conversion(run.studies['features'])
+  assert found.verdict == claim.NOT_SHOWN
+  assert '% [59.6, 98.2], by speaker [40.0, 100.0] of' in found.found[1]
 
 
 @pytest.mark.parametrize(

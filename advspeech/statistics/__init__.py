@@ -12,6 +12,7 @@ from advspeech.statistics.clusters import (
   FEWEST_CLUSTERS,
   cluster_bootstrap_interval,
   cluster_bootstrap_p,
+  cluster_median_interval,
   clustered_wilson_interval,
 )
 from advspeech.statistics.curves import (
@@ -35,6 +36,7 @@ __all__ = [
   'bootstrap_interval',
   'cluster_bootstrap_interval',
   'cluster_bootstrap_p',
+  'cluster_median_interval',
   'clustered_wilson_interval',
   'mcnemar',
   'median_interval',

@@ -11,6 +11,7 @@ import pytest
 from scipy import stats
 
 from advspeech import statistics
+from advspeech.statistics import clusters
 
 RATES = (0.02, 0.1, 0.5)
 CLIPS = (48, 77, 288)
@@ -271,6 +272,39 @@ def test_a_difference_by_speaker_covers_that_of_other_voices(num_speakers):
   assert np.mean(by_clip) < 0.8
 
 
+@pytest.mark.parametrize('num_speakers', [6, 24])
+def test_a_median_by_speaker_covers_that_of_other_voices(num_speakers):
+  rng = np.random.default_rng(0)
+  covered, by_clip = [], []
+  for _ in range(300):
+    speaker = np.repeat(
+      np.arange(num_speakers), rng.integers(2, 9, num_speakers)
+    )
+    level = rng.normal(size=num_speakers)[speaker] + rng.normal(
+      size=len(speaker)
+    )
+    low, high = statistics.cluster_median_interval(
+      np.exp(level), speaker, num_resamples=999
+    )
+    covered.append(low <= 1 <= high)
+    low, high = statistics.median_interval(np.exp(level))
+    by_clip.append(low <= 1 <= high)
+  assert np.mean(covered) >= 0.92 - 3 * math.sqrt(0.08 * 0.92 / 300)
+  assert np.mean(by_clip) < 0.85
+
+
+def test_a_median_of_resampled_speakers_is_that_of_their_clips():
+  speaker = np.repeat(np.arange(6), [1, 2, 3, 4, 5, 6])
+  values = np.random.default_rng(0).normal(size=21)
+  drawn = clusters.drawn_clusters(6, 50, 0).astype(int)
+  medians = [np.median(np.repeat(values, row[speaker])) for row in drawn]
+  # Of confidence so small both ends are the median of the resamples.
+  ends = statistics.cluster_median_interval(
+    values, speaker, num_resamples=50, confidence=1e-9
+  )
+  np.testing.assert_allclose(ends, np.median(medians), rtol=1e-6)
+
+
 @pytest.mark.parametrize('more', [0.05, 0.1, 0.3, 0.6])
 def test_p_by_speaker_is_where_the_interval_begins_to_hold_zero(more):
   rng = np.random.default_rng(1)
@@ -314,6 +348,7 @@ def test_one_voice_that_always_errs_says_little_of_others():
   [
     statistics.clustered_wilson_interval,
     statistics.cluster_bootstrap_interval,
+    statistics.cluster_median_interval,
   ],
 )
 def test_too_few_voices_have_no_interval(interval):

@@ -31,6 +31,7 @@ from advspeech.studies.features import (
   tables,
 )
 from advspeech.studies.features import settings as settings_lib
+from advspeech.sweep import rates
 
 MFCC = ('mfcc13_griffin_lim', 'fgsm', 'features')
 WAVE = ('waveform', 'fgsm', 'waveform')
@@ -60,6 +61,7 @@ def row(
     'epsilon': 0.5,
     'attainable': attainable,
     'id': f'clip-{number}',
+    'speaker': f'voice-{number}',
     'label': 'a',
     'feature_l2': 1.0,
     **dict.fromkeys(measures.MEASURES, 1.0),
@@ -86,6 +88,9 @@ def test_errors_are_counted_over_the_clips_that_can_have_the_budget():
   assert (found['ci_low'], found['ci_high']) == statistics.wilson_interval(3, 6)
   assert (found['clean_error'], found['unperturbed_error']) == (0, 1 / 8)
   assert found['conversion_larger'] == 0.5  # clips 1, 3, 5 of 6
+  assert found['num_speakers'] == 6
+  ends = [found[f'conversion_larger_{end}'] for end in rates.ENDS]
+  assert ends[2] <= ends[0] < 0.5 < ends[1] <= ends[3]
   assert set(found) == set(comparisons.BUDGET_COLUMNS)
 
 

@@ -9,6 +9,7 @@ from advspeech import class_errors, statistics, storage
 from advspeech.studies.features.clips import POINT
 from advspeech.studies.features.measures import MEASURES, SCORES
 from advspeech.studies.features.settings import WAVEFORM
+from advspeech.sweep import rates
 
 BUDGET_COLUMNS = (
   *POINT,
@@ -26,7 +27,9 @@ BUDGET_COLUMNS = (
   'unperturbed_error',
   'unperturbed_ci_low',
   'unperturbed_ci_high',
+  'num_speakers',
   'conversion_larger',
+  *(f'conversion_larger_{end}' for end in rates.ENDS),
   'mean_epsilon',
   *(f'median_{name}' for name in (*MEASURES, *SCORES)),
   'num_scored',
@@ -85,6 +88,21 @@ def _rate(wrong, confidence):
   return float(wrong.mean()), *interval
 
 
+def _conversion(rows, confidence):
+  """Returns in how many clips conversion is the larger part of eq. 6."""
+  name = 'conversion_larger'
+  if not rows:
+    ends = dict.fromkeys((f'{name}_{end}' for end in rates.ENDS), '')
+    return {'num_speakers': '', name: float('nan'), **ends}
+  larger = np.array([r['conversion_l2'] > r['adversarial_l2'] for r in rows])
+  speakers = np.array([row['speaker'] for row in rows])
+  return {
+    'num_speakers': rates.num_speakers(speakers),
+    name: float(larger.mean()),
+    **rates.of_clips(name, larger, speakers, confidence),
+  }
+
+
 def budget_rows(
   rows: Sequence[Mapping[str, Any]], confidence: float = 0.95
 ) -> list[dict[str, Any]]:
@@ -125,9 +143,7 @@ def budget_rows(
         'unperturbed_error': alone[0],
         'unperturbed_ci_low': alone[1],
         'unperturbed_ci_high': alone[2],
-        'conversion_larger': mean(
-          [row['conversion_l2'] > row['adversarial_l2'] for row in able]
-        ),
+        **_conversion(able, confidence),
         'mean_epsilon': mean([row['epsilon'] for row in able]),
         **{
           f'median_{name}': float(np.median([row[name] for row in able]))

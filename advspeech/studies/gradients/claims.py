@@ -26,6 +26,7 @@ DIMENSIONS = {
   'rate': 'sampling rate',
 }
 _COUNTED = ('length_masked', 'rate')
+_ENDS = ('ci_low', 'ci_high', 'ci_speaker_low', 'ci_speaker_high')
 
 
 def claimed(results: section.Results) -> list[Row]:
@@ -76,7 +77,8 @@ def accumulation(results: section.Results) -> claim.Claim:
   )
   rule = (
     'By seconds (of a clip, moved from its start on) and by sampling rate the '
-    '95 % interval of the exponent of n, of the measured change of loss at the '
+    'interval of the exponent of n, by speaker where there is one, of the '
+    'measured change of loss at the '
     'smallest epsilon, lies within 0.9 to 1.1, for every model; in part where '
     "some do. Random samples of a clip do not count: it is Taylor's first "
     'order, of any function that has a gradient.'
@@ -107,8 +109,8 @@ def vanishing(results: section.Results) -> claim.Claim:
   )
   rule = (
     'The norm of ds_n/ds_i of an LSTM that learned its task falls, going back '
-    f'over a clip, to {1000 * _VANISHED:g} per mille or less (95 % interval of '
-    'the median number of halvings).'
+    f'over a clip, to {1000 * _VANISHED:g} per mille or less (interval of '
+    'the median number of halvings, by speaker where there is one).'
   )
   rows_of_all = claimed(results)
   rows = [
@@ -126,7 +128,8 @@ def vanishing(results: section.Results) -> claim.Claim:
     learned = _learned(results, row['model'])
     answers.append(claim.within(row, enough, np.inf) if learned else None)
     a_clip = {
-      key: clip_s * row[key] for key in ('estimate', 'ci_low', 'ci_high')
+      key: '' if row[key] == '' else clip_s * row[key]
+      for key in ('estimate', *_ENDS)
     }
     words.append(
       f'{_model(row)}: halvings a second {claim.estimate(row)}, a clip '
@@ -161,7 +164,8 @@ def one_step(results: section.Results) -> claim.Claim:
     claim.verdict(answers),
     _or_gradients(words),
     'The largest one-step norm of a clip is at most 1 for every recurrent '
-    'network that was trained (95 % interval of the median over clips).',
+    'network that was trained (interval of the median over clips, by speaker '
+    'where there is one).',
   )
 
 
@@ -174,8 +178,8 @@ def early_gradient(results: section.Results) -> claim.Claim:
   rule = (
     f'In clips of {_PAPER_CLIP_S:g} s at most {claim.percent(_CLOSE_TO_ZERO)} '
     "of the L1 norm of a WaveRNN's gradient lies in the first 5/8 of the clip, "
-    "more of every WaveCNN's (95 % intervals of the medians over clips), both "
-    'of models that learned their task.'
+    "more of every WaveCNN's (intervals of the medians over clips, by speaker "
+    'where there are some), both of models that learned their task.'
   )
   if results.config['clip_s'] < _PAPER_CLIP_S:
     return claim.Claim(

@@ -28,10 +28,12 @@ def figure_list(results: section.Results) -> list[section.Figure]:
 def make(results: section.Results) -> section.Section:
   """Returns the section."""
   estimates = _estimates(results)
+  shown = [x for row in estimates for x in row.values() if isinstance(x, dict)]
   return section.of_package(
     'advspeech.studies.gradients',
     {
       'estimates': estimates,
+      'by_speaker': any(row['ci_speaker_low'] != '' for row in shown),
       'headings': _headings(estimates),
       'growth': claims.growth(results),
       'dimensions': claims.DIMENSIONS,

@@ -118,7 +118,13 @@ def write(
         storage.write_table(
           os.path.join(folder, f'{name}.csv'), tuple(rows[0]), rows
         )
-    estimates = summary.summary_rows(settings['names'], arrays, confidence)
+    estimates = summary.summary_rows(
+      settings['names'],
+      arrays,
+      confidence,
+      speakers=split.speakers,
+      studied=studied.speakers,
+    )
     storage.write_table(table, summary.SUMMARY_COLUMNS, estimates)
 
   parallel.on_lead(write_tables, f'{table} is written')

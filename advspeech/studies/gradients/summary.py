@@ -9,6 +9,7 @@ from advspeech import gradients, statistics
 from advspeech.models import frontend
 from advspeech.statistics import trainings
 from advspeech.studies.gradients import analysis, growth, precision
+from advspeech.sweep import rates
 
 LINEAR_TOLERANCE = 0.1
 _NUM_RESAMPLES = 2000
@@ -35,20 +36,37 @@ SUMMARY_COLUMNS = (
   'num_trainings',
   'num_clips',
   'num_left_out',
+  'num_speakers',
   'estimate',
   'ci_low',
   'ci_high',
+  'ci_speaker_low',
+  'ci_speaker_high',
 )
 
 
 def summary_rows(
-  names: Sequence[str], arrays: Mapping[str, Any], confidence: float
+  names: Sequence[str],
+  arrays: Mapping[str, Any],
+  confidence: float,
+  *,
+  speakers: np.ndarray,
+  studied: np.ndarray,
 ) -> list[dict[str, Any]]:
   """Returns estimates over clips with bootstrap intervals.
 
-  A mean of fewer than `FEWEST_OF_MEAN` clips has none. Behind the rows of
-  models stand those over trainings, `<model>-mean`, where there are enough of
-  a model, of pairs of the same seed.
+  A mean of fewer than `FEWEST_OF_MEAN` clips has none. Means and medians have
+  another by speaker, which holds that by clip, where enough speakers are known.
+  Behind the rows of models stand those over trainings, `<model>-mean`, where
+  there are enough of a model, of pairs of the same seed.
+
+  Args:
+    names: Of the models.
+    arrays: Of the study.
+    confidence: Of the intervals.
+    speakers: [clips] who speaks, '' where unknown.
+    studied: The same of the clips whose state Jacobians and accumulation are
+      taken.
   """
   rows = []
   of_seeds: dict[Any, dict[str, np.ndarray]] = {}
@@ -58,6 +76,8 @@ def summary_rows(
       # Half-lives are infinite where nothing decays; their inverse is 0.
       statistic, values = 'halvings_per_s', 1000 / values
     of = of or ('median' if statistic in _SKEWED else 'mean')
+    of_few = part in ('jacobians', 'accumulation')
+    voices = studied if of_few else speakers
     rows.append(
       {
         'part': part,
@@ -67,7 +87,7 @@ def summary_rows(
         'statistic': statistic,
         'of': of,
         'num_trainings': 1,
-        **_estimate(values, _STATISTICS[of], confidence),
+        **_estimate(values, of, confidence, voices),
       }
     )
     (base, seed), (other_base, other_seed) = map(_split, (model, other))
@@ -163,7 +183,9 @@ def _over_trainings(of_seeds, confidence):
       'num_trainings': len(values),
       'num_clips': int(finite.sum()),
       'num_left_out': int((~finite).sum()),
+      'num_speakers': '',
       **dict.fromkeys(('estimate', 'ci_low', 'ci_high'), float('nan')),
+      **dict.fromkeys(_BY_SPEAKER, ''),
     }
     if left.shape[1] > 1:
       compute = _STATISTICS[of]
@@ -221,20 +243,30 @@ _STATISTICS: dict[str, Callable[..., np.ndarray]] = {
 }
 
 
-def _estimate(values, statistic, confidence):
-  values = np.asarray(values, float)
-  finite = values[np.isfinite(values)]
+_BY_SPEAKER = ('ci_speaker_low', 'ci_speaker_high')
+_INTERVALS_BY_SPEAKER = {
+  'mean': statistics.cluster_bootstrap_interval,
+  'median': statistics.cluster_median_interval,
+}
+
+
+def _estimate(values, of, confidence, speakers):
+  values, statistic = np.asarray(values, float), _STATISTICS[of]
+  is_finite = np.isfinite(values)
+  finite, voices = values[is_finite], speakers[is_finite]
   result = {
     'num_clips': len(finite),
     'num_left_out': len(values) - len(finite),
+    'num_speakers': rates.num_speakers(voices),
     'estimate': float('nan'),
     'ci_low': float('nan'),
     'ci_high': float('nan'),
+    **dict.fromkeys(_BY_SPEAKER, ''),
   }
   if len(finite) < 2:
     return result
   estimate = float(statistic(finite, axis=-1))
-  if statistic is np.mean and len(finite) < FEWEST_OF_MEAN:
+  if of == 'mean' and len(finite) < FEWEST_OF_MEAN:
     return {**result, 'estimate': estimate}
   with np.errstate(invalid='ignore'):
     low, high = statistics.bootstrap_interval(
@@ -244,4 +276,11 @@ def _estimate(values, statistic, confidence):
       confidence=confidence,
       seed=0,
     )
-  return {**result, 'estimate': estimate, 'ci_low': low, 'ci_high': high}
+  result |= {'estimate': estimate, 'ci_low': low, 'ci_high': high}
+  if of in _INTERVALS_BY_SPEAKER and rates.are_enough(voices):
+    outer = _INTERVALS_BY_SPEAKER[of](
+      finite, voices, num_resamples=_NUM_RESAMPLES, confidence=confidence
+    )
+    ends = min(low, outer[0]), max(high, outer[1])
+    result |= dict(zip(_BY_SPEAKER, ends, strict=True))
+  return result

@@ -111,6 +111,14 @@ def accumulation():
   }
 
 
+VOICES = np.array([f'voice-{i}' for i in range(NUM_CLIPS)])
+
+
+def summary_of(arrays, names=NAMES, **who):
+  who = {'speakers': VOICES, 'studied': VOICES, **who}
+  return summary.summary_rows(names, arrays, 0.95, **who)
+
+
 def found(rows, **keys):
   (row,) = (r for r in rows if all(r[k] == v for k, v in keys.items()))
   return row
@@ -149,7 +157,7 @@ def test_fgsm_rows_count_errors_by_whose_signs(split, arrays):
 
 
 def test_the_summary_has_what_the_arrays_were_made_of(arrays):
-  rows = summary.summary_rows(NAMES, arrays, 0.95)
+  rows = summary_of(arrays)
   life = found(
     rows,
     part='clips',
@@ -202,21 +210,24 @@ def test_the_summary_has_what_the_arrays_were_made_of(arrays):
 
 def test_a_mean_of_few_clips_has_no_interval(arrays):
   """BCa of eight skewed values holds their mean in 76 % of experiments."""
-  few = summary.summary_rows(NAMES, arrays, 0.95)
+  few = summary_of(arrays)
   exponents = [row for row in few if row['statistic'] == 'measured_exponent']
   assert exponents
   for row in exponents:
     assert row['num_clips'] == NUM_CLIPS
     assert row['estimate'] == pytest.approx(0.8)
     assert np.isnan([row['ci_low'], row['ci_high']]).all()
-  samples = arrays['accumulation']['wavecnn-seed0']['samples']
   more = {
-    key: np.tile(x, (3, *[1] * (x.ndim - 1))) for key, x in samples.items()
+    varied: {
+      key: np.tile(x, (3, *[1] * (x.ndim - 1))) for key, x in part.items()
+    }
+    for varied, part in arrays['accumulation']['wavecnn-seed0'].items()
   }
-  more['measured'][0] = -1
-  accumulated = {'wavecnn-seed0': {**accumulation(), 'samples': more}}
-  enough = summary.summary_rows(
-    NAMES, {**arrays, 'accumulation': accumulated}, 0.95
+  more['samples']['measured'][0] = -1
+  accumulated = {'wavecnn-seed0': more}
+  enough = summary_of(
+    {**arrays, 'jacobians': {}, 'accumulation': accumulated},
+    studied=VOICES.repeat(3),
   )
   row = found(
     enough,
@@ -227,6 +238,30 @@ def test_a_mean_of_few_clips_has_no_interval(arrays):
   assert (row['num_clips'], row['num_left_out']) == (3 * NUM_CLIPS - 1, 1)
   assert row['ci_low'] <= 0.8 + 1e-9
   assert row['ci_high'] >= 0.8 - 1e-9
+
+
+@pytest.mark.parametrize('number', [5, 8])
+def test_estimates_have_an_interval_by_speaker_where_there_are_enough(number):
+  """Clips of one voice are alike: of other voices little is known."""
+  voices = np.repeat([f'voice-{i}' for i in range(number)], 6)
+  by_voice = np.repeat(np.linspace(0, 1, number), 6)[:, None]
+  part = {'early_l1_share': by_voice, 'outside_energy': by_voice}
+  arrays = {
+    'clips': {'start': {'all': part, 'recorded': part, 'pairs': {}}},
+    **{key: {} for key in ('fidelity', 'jacobians', 'accumulation')},
+  }
+  rows = summary_of(arrays, ['wavecnn-seed0'], speakers=voices)
+  for statistic in part:  # a median, and a mean
+    row = found(rows, setting='start, all', statistic=statistic)
+    inner, outer = (
+      [row[f'ci{of}_{end}'] for end in ('low', 'high')]
+      for of in ('', '_speaker')
+    )
+    assert row['num_speakers'] == number
+    if number < 6:
+      assert outer == ['', '']
+    else:
+      assert outer[0] < inner[0] - 0.05 < inner[1] + 0.05 < outer[1]
 
 
 @pytest.mark.parametrize('epsilons', [(0.0,), ()])
@@ -319,7 +354,8 @@ def test_six_trainings_have_a_mean_whose_interval_holds_the_next():
     },
     **{key: {} for key in ('fidelity', 'jacobians', 'accumulation')},
   }
-  rows = summary.summary_rows(names, arrays, 0.95)
+  voices = np.arange(30).astype(str)
+  rows = summary_of(arrays, names, speakers=voices, studied=voices)
   where = {'setting': 'start, all', 'statistic': 'early_l1_share'}
   mean = found(rows, part='clips', model='wavecnn-mean', **where)
   one = found(rows, part='clips', model='wavecnn-seed0', **where)
