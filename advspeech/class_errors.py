@@ -61,6 +61,25 @@ def summary(counts: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
   }
 
 
+def of_wrong(
+  wrong: np.ndarray, labels: np.ndarray, classes: Sequence[str]
+) -> dict[str, Any]:
+  """Returns columns of whom a model errs on, where its answers are not known.
+
+  Those of `COLUMNS` that need none.
+
+  Args:
+    wrong: [num_clips] whether each clip is judged wrong.
+    labels: [num_clips] as of `count`.
+    classes: Their names.
+  """
+  # Whichever other class was answered, it is an error of the true one.
+  answers = np.where(wrong, (labels + 1) % len(classes), labels)
+  found = columns(answers, labels, classes)
+  del found['answers_by_class']
+  return found
+
+
 def columns(
   answers: np.ndarray, labels: np.ndarray, classes: Sequence[str]
 ) -> dict[str, Any]:

@@ -36,6 +36,7 @@ class Results:
 
   Attributes:
     labels: [num_clips] classes.
+    classes: Their names.
     speakers: [num_clips] who speaks, '' where unknown.
     rooms: That judge.
     epsilon: Of all attacks.
@@ -44,6 +45,7 @@ class Results:
   """
 
   labels: np.ndarray
+  classes: Sequence[str]
   speakers: np.ndarray
   rooms: rooms.Bank
   epsilon: audio.Epsilon
@@ -135,7 +137,9 @@ def make(run: Any, folder: str) -> Results:
             os.path.join(folder, part), lambda send=send: send()._asdict()
           )
         )
-  return Results(split.labels, split.speakers, unseen, epsilon, levels, found)
+  return Results(
+    split.labels, run.classes, split.speakers, unseen, epsilon, levels, found
+  )
 
 
 def _claim(folder, config, split, classifiers, banks):

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from advspeech import storage, sweep
+from advspeech import class_errors, storage, sweep
 from advspeech.statistics import trainings
 from advspeech.studies.air import parts, sending
 from advspeech.sweep import rates
@@ -35,6 +35,7 @@ COLUMNS = {
   'unseen': float,
   'unseen_low': float,
   'unseen_high': float,
+  **class_errors.COLUMNS,
   'gap': float,
   'gap_low': float,
   'gap_high': float,
@@ -122,6 +123,12 @@ def point_rows(results: parts.Results, confidence: float) -> list[Row]:
         'unseen': float(unseen[s].mean()),
         'unseen_low': low,
         'unseen_high': high,
+        # A clip counts in every room.
+        **class_errors.columns(
+          found.unseen[:, s].ravel(),
+          results.labels.repeat(len(results.rooms.names)),
+          results.classes,
+        ),
       }
       if point[2]:  # a blind attack has seen no room
         gap = seen[:, s][None] - unseen[s]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from advspeech import statistics, storage, sweep
+from advspeech import class_errors, statistics, storage, sweep
 from advspeech.studies.queries import asking, parts
 from advspeech.sweep import rates
 
@@ -46,6 +46,8 @@ COLUMNS = {
   'num_speakers': int,
   'error_rate': float,
   **{f'ci{end}': float for end in _ENDS},
+  'balanced_error': float,
+  'errors_by_class': str,
   'median_margin': float,
   'excess': float,
   **{f'excess{end}': float for end in (*_ENDS, '_speaker_p')},
@@ -100,6 +102,9 @@ def error_rows(results: parts.Results, confidence: float) -> Iterator[Row]:
         'num_speakers': rates.num_speakers(speakers),
         'error_rate': float(wrong[i].mean()),
         **rates.of_clips('ci', wrong[i], speakers, confidence),
+        **class_errors.of_wrong(
+          wrong[i], results.split.labels, results.classes
+        ),
         'median_margin': float(np.median(margins)),
         **more,
       }

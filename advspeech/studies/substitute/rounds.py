@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,6 +48,7 @@ class Results:
 
   Attributes:
     labels: [num_clips] classes of the clips that are judged.
+    classes: Their names.
     speakers: [num_clips] who speaks, '' where unknown.
     signal_rms: [num_clips] levels.
     seed: Of victims and substitutes.
@@ -57,6 +58,7 @@ class Results:
   """
 
   labels: np.ndarray
+  classes: Sequence[str]
   speakers: np.ndarray
   signal_rms: np.ndarray
   seed: int
@@ -133,6 +135,7 @@ def make(run: Any, folder: str) -> Results:
           reached[Point(name, regime, arm, number)] = found
   return Results(
     judged.labels,
+    run.classes,
     judged.speakers,
     levels,
     seed,

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from advspeech import statistics, storage, sweep
+from advspeech import class_errors, statistics, storage, sweep
 from advspeech.studies.substitute import attacker, rounds, trying
 from advspeech.sweep import rates
 
@@ -49,6 +49,7 @@ COLUMNS = {
   'num_speakers': int,
   'error_rate': float,
   **{f'ci{end}': float for end in _ENDS},
+  **class_errors.COLUMNS,
   **_of_difference('excess'),
   'mcnemar_p': float,
   **_of_difference('over_natural'),
@@ -139,6 +140,9 @@ def error_rows(results: rounds.Results, confidence: float) -> Iterator[Row]:
             'error_rate': float(wrong[:, e, s].mean()),
             **rates.of_clips(
               'ci', wrong[:, e, s], results.speakers, confidence
+            ),
+            **class_errors.columns(
+              tried.answers[:, e, s], results.labels, results.classes
             ),
             **other,
           }

@@ -126,6 +126,7 @@ def test_the_gap_is_what_an_attack_loses_in_unseen_rooms():
   bank = types.SimpleNamespace(names=tuple('abcdef'))
   results = parts.Results(
     np.zeros(40, np.int32),
+    ('a', 'b'),
     np.full(40, ''),
     bank,
     sweep.parse_epsilons(['20dbsnr'])[0],
@@ -136,6 +137,12 @@ def test_the_gap_is_what_an_attack_loses_in_unseen_rooms():
   attack = rows['attack']
   assert attack['seen'] == 0.9
   assert attack['unseen'] == pytest.approx(attacked.mean())
+  # A clip in each of six rooms; all are of the first class.
+  num_wrong = int(attacked.sum())
+  assert attack['errors_by_class'] == f'{{"a": [{num_wrong}, 240]}}'
+  assert attack['answers_by_class'] == (
+    f'{{"a": {240 - num_wrong}, "b": {num_wrong}}}'
+  )
   assert attack['gap'] == pytest.approx(0.9 - attacked.mean())
   assert attack['gap_low'] < attack['gap'] < attack['gap_high']
   assert rows['gaussian']['more'] == pytest.approx(

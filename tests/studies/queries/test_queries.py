@@ -1,6 +1,7 @@
 """Models asked by query: every one counted, the same bits in any company."""
 
 import functools
+import json
 
 import jax
 import numpy as np
@@ -109,6 +110,17 @@ def test_errors_count_clips_that_are_wrong_as_they_are():
   rates = {(r['attack'], r['queries']): r['error_rate'] for r in rows}
   assert [rates['square', n] for n in (0, 1, 10)] == [0.25, 0.5, 0.75]
   assert [rates['random_sign', n] for n in (0, 1, 10)] == [0.25] * 3
+  labels = tiny.tones(4, 0).labels
+  at_end = np.array([1, 1, 0, 1], bool)
+  by_class = {
+    name: [int(at_end[labels == c].sum()), int((labels == c).sum())]
+    for c, name in enumerate(('low', 'high'))
+  }
+  (last,) = (r for r in rows if (r['attack'], r['queries']) == ('square', 10))
+  assert json.loads(last['errors_by_class']) == by_class
+  assert last['balanced_error'] == np.mean(
+    [w / n for w, n in by_class.values()]
+  )
   excess = {r['queries']: r['excess'] for r in rows if r['attack'] == 'square'}
   assert excess == {0: '', 1: 0.25, 10: 0.5}
 

@@ -1,5 +1,6 @@
 """Substitutes: every query counted, none of a judged clip; the same bits."""
 
+import json
 import shutil
 import signal
 import types
@@ -174,6 +175,10 @@ def test_rates_are_of_what_the_victim_answers(run, made):
   }
   for (arm, number, given, control), row in at.items():
     attacked = at[arm, number, given, '']['error_rate']
+    by_class = json.loads(row['errors_by_class'])
+    assert set(by_class) <= set(run.classes)
+    assert sum(n for _, n in by_class.values()) == 8
+    assert sum(wrong for wrong, _ in by_class.values()) == 8 * row['error_rate']
     if control:
       assert row['excess'] == pytest.approx(attacked - row['error_rate'])
     elif arm == 'jacobian' and number:
