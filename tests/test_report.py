@@ -42,6 +42,7 @@ from advspeech.report import (
 )
 from advspeech.studies.features import claims as feature_claims
 from advspeech.studies.gradients import claims as gradient_claims
+from advspeech.sweep.findings import FIELDS
 from configs import paper
 
 
@@ -1136,6 +1137,22 @@ def test_a_page_is_drawn_of_studies_that_found_nothing_but_zeros(tmp_path):
     found = make(run.studies['gradients'])
     assert found.verdict == claim.NOT_SHOWN
     assert 'not defined for any clip' in found.found[0]
+
+
+def test_self_checks_call_models_and_attacks_by_their_titles(tmp_path):
+  folder = runs.write(tmp_path / 'run')
+  finding = {
+    **dict.fromkeys(FIELDS),
+    **{'name': 'below_one_lsb', 'severity': 'warning', 'sentence': 'x'},
+    **{'attack': 'apgd_margin', 'source': 'wavernn_on_wavecnn', 'seed': 0},
+    **{'mask': 'all', 'target': 'wavecnn', 'values': {}},
+  }
+  path = tmp_path / 'run' / 'attack' / 'checks.json'
+  path.write_text(json.dumps([finding]))
+  shown = sections.checks(reading.read(folder))
+  assert [f['title'] for check in shown for f in check['findings']] == [
+    'APGD margin on WaveRNN, CNN front end seed 0, mask all, judged by WaveCNN'
+  ]
 
 
 def test_curves_are_of_the_papers_setting_alone(tmp_path):

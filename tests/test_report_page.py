@@ -98,6 +98,10 @@ def test_what_was_run_is_shown_and_nothing_is_said_to_be_missing(full):
     'another take of the same 25 (25.0 %). '
   ) in full.text
   assert full.text.count('+25.0 [10.0, 10.0]') == 2 * 2
+  assert full.text.count('Adversarial, 17.0 dB SNR, heard as') == 2
+  # In the dark theme what is louder is not darker.
+  assert 'the further from the background, the louder' in full.text
+  assert 'darker' not in full.text
   alts = [image['alt'] for image in full.all('img')]
   # Figure 6 and by class, twice 7, transfer, gradients, features,
   # rounding, verification, privacy, smoothing, air, substitute, queries.

@@ -16,7 +16,7 @@ def survives(results: section.Results) -> claim.Claim:
   rule = (
     'On every model, the attack that averages over most rooms is judged wrong '
     'more often, in rooms it does not know, than every noise of its size in '
-    'the same rooms (95 % interval over clips and rooms above 0). Nothing is '
+    'the same rooms (interval over clips and rooms above 0). Nothing is '
     'played: rooms and devices are simulated.'
   )
   rows = results.table('air')

@@ -16,7 +16,7 @@ def hidden(results: section.Results) -> claim.Claim:
   rule = (
     'At the largest epsilon each solver that spares the emotion raises the EER '
     'of the speaker model attacked, with clean enrolment, by more than random '
-    'signs of the same SNR do (95 % interval by speaker above 0), and no model '
+    'signs of the same SNR do (interval by speaker above 0), and no model '
     'of the run loses more than 5 points of UAR. It is refuted where the '
     'interval lies below 0, or that of a UAR below -5 points.'
   )
@@ -68,7 +68,7 @@ def survives(results: section.Results) -> claim.Claim:
     'Each chooses by speakers whom he held out: the transform or none, and '
     'whether to enrol clean or protected clips. At the largest epsilon the '
     'protection survives if the '
-    'EER of each of them is above his own on clean clips (95 % interval by '
+    'EER of each of them is above his own on clean clips (interval by '
     'speaker above 0), on the speaker model attacked and on every other that '
     'is named; it does not if what one of them has left of it is surely less '
     'than half of what the ignorant one meets on the model attacked.'

@@ -15,7 +15,7 @@ def accepted(results: section.Results) -> claim.Claim:
     'On every embedder attacked directly, at the largest epsilon tried and the '
     'threshold fixed for a small FAR on clean trials of other speakers, each '
     'attack has more impostors accepted than every noise of its size does '
-    '(95 % interval by speaker above 0).'
+    '(interval by speaker above 0).'
   )
   rows = [
     row

@@ -321,6 +321,24 @@ def test_every_figure_shows_every_model(split, arrays, tmp_path):
   assert 'forget bias 1, trained' in (tmp_path / 'jacobians.svg').read_text()
 
 
+def test_lengths_and_rates_have_labels_on_their_axes():
+  """Which span no decade: a logarithmic axis has none of its own."""
+  row = {'model': 'wavernn-seed0', 'predicted': 1.0, 'measured': 1.0}
+  lengths = {'length_cut': (16_000, 25_600), 'rate': (12_800, 25_600)}
+  fig = figures.accumulation(
+    [
+      {**row, 'id': 'a', 'varied': varied, 'n': n, 'epsilon': 1e-6}
+      for varied, numbers in lengths.items()
+      for n in numbers
+    ]
+    + [{**row, 'id': 'a', 'varied': 'epsilon', 'n': 25_600, 'epsilon': 1e-6}]
+  )
+  labels = [
+    [t.get_text() for t in panel.get_xticklabels()] for panel in fig.axes[1:3]
+  ]
+  assert labels == [['1', '1.6'], ['8', '16']]
+
+
 def test_clips_without_gradient_count_in_the_profile(tmp_path):
   profile = np.ones((8, 1, FRAMES))
   profile[:3, 0, 10:] = 0  # the lower quartile
