@@ -67,6 +67,7 @@ def write(
             'attack': way.attack,
             'mask': 'all',
             'transform': way.transform,
+            'leaves': 'label',
             'adaptive': way.adaptive,
             'norm': 'l2' if way.attack == 'fgm' else 'linf',
             'epsilon_given': epsilon,
