@@ -16,6 +16,7 @@ _SOURCE = (
   'source',
   'target',
   'attack',
+  'leaves',
   'mask',
   'transform',
   'adaptive',
