@@ -680,6 +680,7 @@ def write_substitute(folder, num_broken=30):
   }
   results = substitute_rounds.Results(
     np.zeros(40, np.int32),
+    CLASSES,
     np.full(40, ''),
     np.full(40, 0.1, np.float32),
     0,
