@@ -8,6 +8,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+import shallow
 
 from advspeech.benchmark import (
   accelerator,
@@ -18,6 +19,8 @@ from advspeech.benchmark import (
 )
 from configs import paper
 
+# Each kind of layer is there.
+pytestmark = pytest.mark.usefixtures('shallow_networks')
 TINY = {'features': 4, 'hidden_features': 4}
 
 
@@ -29,6 +32,7 @@ def tiny_config():
   return config
 
 
+@pytest.mark.usefixtures('papers_depth')
 def test_wavecnn_takes_8_gflop_a_clip_forward():
   # 40 taps, 32 maps: 150 frames of 640 + 32 * (320 + ... + 5) samples, and
   # 32 * (450 + 225 + 113 + 57 + 29 + 15) behind them.
@@ -90,6 +94,7 @@ def test_the_sweep_timed_is_one_gradient_and_a_forward_an_epsilon(tiny_config):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures('papers_depth')
 def test_every_form_of_every_layer_is_timed(tiny_config):
   rows = host.measure_convolutions(tiny_config, rounds=1)
   assert {row['length'] for row in rows} == {640, 320, 160, 80, 40, 20, 10, 5}
@@ -120,8 +125,7 @@ def test_the_command_writes_what_it_measured(tmp_path):
   done = subprocess.run(
     [
       sys.executable,
-      '-m',
-      'launch.benchmark',
+      *(shallow.__file__, 'launch.benchmark'),
       '--only=memory',
       '--only=start',
       '--clips=1',
@@ -142,6 +146,7 @@ def test_the_command_writes_what_it_measured(tmp_path):
   assert '== memory' in done.stdout
 
 
+@pytest.mark.usefixtures('papers_depth')
 def test_peers_are_timed_only_when_their_answers_are_ours(tiny_config):
   for module in ('art', 'foolbox', 'torchattacks'):
     pytest.importorskip(module)
@@ -250,13 +255,35 @@ def test_peaks_report_what_each_precision_rounds_away(session):
 
 
 @pytest.mark.slow
+def test_short_maps_are_convolved_in_forms_of_their_own(
+  tiny_config, monkeypatch
+):
+  """Shallow networks, as the whole session has them here, have none."""
+  monkeypatch.setattr(computations, 'layer_shapes', lambda *_: [(40, 4, 2)])
+  written = {}
+  accelerator.Session(
+    tiny_config,
+    accelerator.SCALES['tiny'],
+    900.0,
+    write=lambda section, rows: written.update({section: list(rows)}),
+    log=lambda line: None,
+  ).run({'convolutions': accelerator.SECTIONS['convolutions']})
+  rows = written['convolutions']
+  assert not [row for row in rows if 'failed' in row]
+  assert {(row['precision'], row['form']) for row in rows} == {
+    (precision, form)
+    for precision in ('tf32', 'float32', 'bfloat16')
+    for form in ('direct', 'toeplitz', 'space to depth 4', 'spectral')
+  }
+
+
+@pytest.mark.slow
 def test_the_session_with_an_accelerator_runs_on_a_cpu(tmp_path):
   output = tmp_path / 'accelerator.json'
   subprocess.run(
     [
       sys.executable,
-      '-m',
-      'launch.benchmark',
+      *(shallow.__file__, 'launch.benchmark'),
       '--accelerator',
       '--scale=tiny',
       '--minutes=15',
