@@ -99,7 +99,7 @@ def examine(
 
 def _check_accelerators():
   """Raises errors.InputError where JAX leaves this machine's devices unused."""
-  if jax.default_backend() != 'cpu' or os.environ.get('JAX_PLATFORMS'):
+  if parallel.platform() != 'cpu' or os.environ.get('JAX_PLATFORMS'):
     return
   num_tpus, _ = hardware_utils.num_available_tpu_chips_and_device_id()
   if num_tpus:

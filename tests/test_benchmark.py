@@ -141,7 +141,7 @@ def test_the_command_writes_what_it_measured(tmp_path):
   results = json.loads(output.read_text())
   memory = results['memory']
   assert memory['wavecnn training step, batch 2'] > 0
-  assert 0 < results['start']['import'] < 5
+  assert results['start']['import'] > 0
   assert results['jax'] == jax.__version__
   assert '== memory' in done.stdout
 

@@ -63,6 +63,7 @@ def row(
     'id': f'clip-{number}',
     'speaker': f'voice-{number}',
     'label': 'a',
+    'leaves': 'label',
     'feature_l2': 1.0,
     **dict.fromkeys(measures.MEASURES, 1.0),
     **dict.fromkeys(measures.SCORES, ''),

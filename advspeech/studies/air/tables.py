@@ -12,7 +12,13 @@ from advspeech.sweep import rates
 
 Row = dict[str, Any]
 LAST = 'air.csv'
-_POINT = {'model': str, 'attack': str, 'draws': int, 'sent': str}
+_POINT = {
+  'model': str,
+  'attack': str,
+  'leaves': str,
+  'draws': int,
+  'sent': str,
+}
 ROOM_COLUMNS = {
   **_POINT,
   'room': str,
@@ -153,4 +159,10 @@ def point_rows(results: parts.Results, confidence: float) -> list[Row]:
 
 def _point(point, sent):
   model, attack, num_draws = point
-  return {'model': model, 'attack': attack, 'draws': num_draws, 'sent': sent}
+  return {
+    'model': model,
+    'attack': attack,
+    'leaves': 'label',
+    'draws': num_draws,
+    'sent': sent,
+  }

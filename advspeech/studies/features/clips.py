@@ -18,6 +18,7 @@ CLIP_COLUMNS = (
   'id',
   'speaker',
   'label',
+  'leaves',
   'feature_l2',
   *measures.MEASURES,
   *measures.SCORES,
@@ -180,6 +181,7 @@ def _rows(point, tried, found, scores, split, targets, classes):
         'id': str(utterance_id),
         'speaker': str(split.speakers[i]),
         'label': classes[split.labels[i]],
+        'leaves': 'label',
         'feature_l2': float(found.feature_l2[i, b]),
         **{k: float(found.measures[k][i, b]) for k in measures.MEASURES},
         **{

@@ -13,6 +13,7 @@ from advspeech.sweep import rates
 
 BUDGET_COLUMNS = (
   *POINT,
+  'leaves',
   'target',
   'num_clips',
   'num_attainable',
@@ -128,6 +129,7 @@ def budget_rows(
     table.append(
       {
         **dict(zip(keys, key, strict=True)),
+        'leaves': all_rows[0]['leaves'],
         'num_clips': len(all_rows),
         'num_attainable': len(able),
         'num_errors': int(is_wrong(able).sum()) if able else 0,

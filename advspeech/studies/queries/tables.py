@@ -16,6 +16,7 @@ _ENDS = ('_low', '_high', '_speaker_low', '_speaker_high')
 CLIP_COLUMNS = {
   'model': str,
   'attack': str,
+  'leaves': str,
   'id': str,
   'speaker': str,
   'label': str,
@@ -27,6 +28,7 @@ CLIP_COLUMNS = {
 DISTANCE_COLUMNS = {
   'model': str,
   'attack': str,
+  'leaves': str,
   'norm': str,
   'queries': int,
   'num_clips': int,
@@ -40,6 +42,7 @@ DISTANCE_COLUMNS = {
 COLUMNS = {
   'model': str,
   'attack': str,
+  'leaves': str,
   **sweep.EPSILON_COLUMNS,
   'queries': int,
   'num_clips': int,
@@ -96,6 +99,7 @@ def error_rows(results: parts.Results, confidence: float) -> Iterator[Row]:
         **dict.fromkeys(COLUMNS, ''),
         'model': model,
         'attack': attack,
+        'leaves': 'label',
         **sweep.epsilon_columns(results.epsilon, results.signal_rms),
         'queries': queries,
         'num_clips': len(results.split),
@@ -138,6 +142,7 @@ def distance_rows(results: parts.Results, confidence: float) -> Iterator[Row]:
       yield {
         'model': model,
         'attack': asking.NEAREST,
+        'leaves': 'label',
         'norm': results.norm,
         'queries': queries,
         'num_clips': len(wrong),
@@ -165,6 +170,7 @@ def clip_rows(results: parts.Results) -> Iterator[Row]:
       yield {
         'model': model,
         'attack': attack,
+        'leaves': 'label',
         'id': str(split.ids[i]),
         'speaker': str(split.speakers[i]),
         'label': results.classes[split.labels[i]],

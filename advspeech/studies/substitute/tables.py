@@ -42,6 +42,7 @@ FIDELITY_COLUMNS = {
 COLUMNS = {
   **_POINT,
   'attack': str,
+  'leaves': str,
   'control': str,
   **sweep.EPSILON_COLUMNS,
   'mean_snr_db': float,
@@ -132,6 +133,7 @@ def error_rows(results: rounds.Results, confidence: float) -> Iterator[Row]:
             **dict.fromkeys(COLUMNS, ''),
             **_point(results, point, reached),
             'attack': attack,
+            'leaves': 'label',
             'control': control,
             **sweep.epsilon_columns(epsilon, results.signal_rms),
             'mean_snr_db': sweep.mean_of_finite(tried.snr_db[:, e, s]),

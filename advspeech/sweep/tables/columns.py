@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from advspeech import audio, features
+from advspeech import attacks, audio, features
 from advspeech.sweep import planning
 from advspeech.sweep import results as results_lib
 from advspeech.sweep.member import Member
@@ -43,16 +43,21 @@ def of_difference(name: str) -> Columns:
   return {f'{name}{end}': float for end in _ENDS}
 
 
+def leaves(attack: attacks.Attack) -> str:
+  """Returns what an attack of a sweep leads away from.
+
+  The true 'label', also where the model errs on the clean clip; '' of a
+  targeted one, which leads to a class.
+  """
+  return '' if attack.targeted else 'label'
+
+
 def of_attack(
   results: results_lib.Results,
   planned: planning.PlannedAttack,
   target: Member,
 ) -> dict[str, Any]:
-  """Returns which attack a row is of, and who judged, by ATTACK.
-
-  `leaves` is what it leads away from: the true 'label', also where the model
-  errs on the clean clip, and '' of a targeted one, which leads to a class.
-  """
+  """Returns which attack a row is of, and who judged, by ATTACK."""
   source = results.sweep.members[planned.source]
   attack = results.sweep.attacks[planned.attack]
   return {
@@ -62,7 +67,7 @@ def of_attack(
     'target': target.name,
     'target_seed': target.seed,
     'attack': planned.attack,
-    'leaves': '' if attack.targeted else 'label',
+    'leaves': leaves(attack),
     'mask': planned.mask,
     'transform': planned.transform,
     'adaptive': int(planned.adaptive),
