@@ -134,6 +134,7 @@ def test_a_clip_does_not_depend_on_its_neighbours(measure):
   )
 
 
+@pytest.mark.slow
 def test_what_cannot_be_measured_is_not_a_number():
   silence = jnp.full((1, 1000), 0.5)
   everywhere = jnp.ones((1, 1000))

@@ -39,6 +39,7 @@ def test_there_are_examples():
   assert len(EXAMPLES) > 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('code', EXAMPLES)
 def test_every_python_example_runs(code):
   exec(compile(code, 'README.md', 'exec'), {})

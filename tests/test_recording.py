@@ -129,6 +129,7 @@ def test_an_answer_to_a_file_is_the_files(model, tone, tmp_path, monkeypatch):
     assert {row['int16'], row['float32']} == {answer}
 
 
+@pytest.mark.slow
 def test_a_target_is_approached(model, tone, tmp_path):
   kwargs = {'attack_name': 'pgd', 'output': str(tmp_path)}
   rows = recording.attack(
@@ -252,6 +253,7 @@ def test_no_input_is_overwritten(quiet_model, stereo):
   assert len(list(stereo.parent.iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_a_folder_is_one_attacks_and_the_same_again_replaces_it(
   quiet_model, stereo, tmp_path
 ):

@@ -157,6 +157,7 @@ def attack_once(of, folder):
   return row, (folder / row['file']).read_bytes()
 
 
+@pytest.mark.slow
 def test_the_attack_sees_all_enrolled_but_the_first(sounds, tmp_path):
   row, one = attack_once(pair(sounds, ('a1', 'a2')), tmp_path / '1')
   assert row['enrolment'] == 'apart'
@@ -241,6 +242,7 @@ def test_an_answer_to_a_file_is_the_files(sounds, tmp_path, monkeypatch):
   assert abs(row['memory'] - silence) > 0.05
 
 
+@pytest.mark.slow
 def test_a_trained_model_is_a_verifier(sounds, tmp_path, monkeypatch):
   model = models.create_model(tiny.MODEL, 2, width=12)
   variables = jax.jit(lambda x: model.init(jax.random.key(0), x, train=False))(

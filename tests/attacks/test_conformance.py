@@ -25,6 +25,7 @@ ON_WAVEFORM = [
 QUICK = ('fgsm', 'fgm', 'pgd', 'square', 'fgsm-targeted')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   'name',
   [

@@ -146,6 +146,7 @@ def test_the_curve_of_one_run_is_what_shorter_runs_reach():
   )
 
 
+@pytest.mark.slow
 def test_square_has_a_curve_of_its_own():
   counts = attacks.milestones(60)
   seen = []

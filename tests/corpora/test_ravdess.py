@@ -169,6 +169,7 @@ def test_a_data_set_made_from_other_recordings_is_not_taken(folder, tmp_path):
     prepare(folder, tmp_path)
 
 
+@pytest.mark.slow
 def test_the_real_corpus_has_1440_clips_of_24_actors(ravdess_folder, tmp_path):
   corpora.prepare('ravdess', folder=ravdess_folder, data_dir=str(tmp_path))
   corpus = corpora.read('ravdess', data_dir=str(tmp_path), num_samples=96_000)

@@ -362,6 +362,7 @@ def test_the_command_plans_for_as_many_devices_as_it_is_asked_for():
   assert '102, 34 a chip (the config asks for 100' in done.stdout
 
 
+@pytest.mark.slow
 def test_a_slice_that_does_not_exist_ends_with_two():
   done = launch('--topology=v5e:3x3')
   assert done.returncode == 2

@@ -43,6 +43,7 @@ def test_a_decay_of_known_slope_is_measured():
     )
 
 
+@pytest.mark.slow
 def test_noise_takes_over_with_the_energy_of_the_images():
   few = image_source.Rooms(*(x[:8] for x in ROOMS))
   fewer, more = (

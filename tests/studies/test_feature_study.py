@@ -496,6 +496,7 @@ def test_random_signs_are_each_clips_own(study, attacked):
   assert sizes(other) != part
 
 
+@pytest.mark.slow
 def test_changes_of_features_stay_within_the_recording():
   mask = jnp.zeros(16_000).at[4000:9000].set(1)
   for i in range(20):

@@ -45,6 +45,7 @@ def member_of(split, logits_fn, name='mine'):
   )
 
 
+@pytest.mark.slow
 def test_a_function_is_attacked_and_judged_as_the_module_it_calls(split):
   module = sweep_subjects.make_members(split)[0]
   victim = member_of(split, module.classifier.logits_fn)

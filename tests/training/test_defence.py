@@ -168,6 +168,7 @@ def test_a_stopped_defended_training_goes_on_to_the_same_bits(
     assert -1 <= metrics['validation_alignment'] <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   'name', ['pgd', pytest.param('trades', marks=pytest.mark.slow)]
 )

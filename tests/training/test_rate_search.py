@@ -64,6 +64,7 @@ def config():
   return config
 
 
+@pytest.mark.slow
 def test_every_probe_is_logged_and_none_is_run_twice(
   tmp_path, config, monkeypatch, caplog, logged_compilations
 ):

@@ -92,6 +92,7 @@ def test_rows_are_identical_in_another_order(classifiers, split, statistics):
   assert_same(shuffled, jax.tree.map(lambda x: x[order], statistics))
 
 
+@pytest.mark.slow
 def test_rows_are_identical_on_one_device(
   classifiers, split, statistics, monkeypatch
 ):
