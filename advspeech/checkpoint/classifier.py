@@ -130,7 +130,7 @@ def load_best(
 
 
 def _load(folder, shown, expected, precision, mesh):
-  """Returns the classifier of a checkpoint; see `_restore` for `shown`."""
+  """Returns the classifier of a checkpoint; see `reading.restore_trees`."""
   metadata = reading.read_item(folder, 'metadata', 'metadata')
   model = models.create_model(**metadata['model'], precision=precision)
   like = parallel.abstract_replicated(

@@ -1,4 +1,4 @@
-"""What is in a checkpoint, read by all processes or by one."""
+"""What is in a checkpoint, and which processes Orbax takes to be there."""
 
 import os
 from collections.abc import Mapping
@@ -10,12 +10,12 @@ import orbax.checkpoint as ocp
 from advspeech import errors, parallel, storage
 
 
-def by_all():
-  """Returns what makes Orbax save by all processes, in one folder."""
+def by_all() -> ocp.options.MultiprocessingOptions:
+  """Returns what makes Orbax save and restore by all processes together."""
   return ocp.options.MultiprocessingOptions()
 
 
-def by_this():
+def by_this() -> ocp.options.MultiprocessingOptions:
   """Returns what makes Orbax save and restore by this process alone."""
   if not parallel.is_distributed():
     return by_all()

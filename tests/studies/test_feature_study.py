@@ -84,6 +84,7 @@ def test_errors_are_counted_over_the_clips_that_can_have_the_budget():
   (found,) = comparisons.budget_rows(rows)
   assert (found['num_clips'], found['num_attainable']) == (8, 6)
   assert (found['num_errors'], found['error_rate']) == (3, 0.5)
+  assert found['leaves'] == 'label'
   assert found['errors_by_class'] == '{"a": [3, 6]}'
   assert found['answers_by_class'] == '{"a": 3, "b": 3}'
   assert (found['ci_low'], found['ci_high']) == statistics.wilson_interval(3, 6)

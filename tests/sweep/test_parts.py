@@ -30,6 +30,7 @@ from advspeech.sweep import (
 )
 from advspeech.sweep.tables import (
   clips,
+  columns,
   curves,
   direct,
   minimal,
@@ -784,6 +785,13 @@ def test_quality_is_measured_for_every_attack_and_epsilon(work, results):
   assert len(rows) == (3 + 2 + 2 + 2) * 2
   assert set(rows[0]) == set(quality.COLUMNS)
   assert 'stoi' in quality.measures()
+  assert {row['leaves'] for row in rows} == {'label'}
+
+
+def test_what_an_attack_leads_away_from_is_in_every_row(rows):
+  assert {row['leaves'] for row in rows} == {'label'}
+  targeted = sweep_subjects.make_attack('fgsm-targeted')
+  assert columns.leaves(targeted) == ''
 
 
 @pytest.mark.parametrize(

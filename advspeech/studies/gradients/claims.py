@@ -6,6 +6,7 @@ import numpy as np
 
 from advspeech import claim, section, statistics
 from advspeech.studies.gradients import figures, summary
+from advspeech.sweep import rates
 
 Row = dict[str, Any]
 
@@ -26,7 +27,6 @@ DIMENSIONS = {
   'rate': 'sampling rate',
 }
 _COUNTED = ('length_masked', 'rate')
-_ENDS = ('ci_low', 'ci_high', 'ci_speaker_low', 'ci_speaker_high')
 
 
 def claimed(results: section.Results) -> list[Row]:
@@ -129,7 +129,7 @@ def vanishing(results: section.Results) -> claim.Claim:
     answers.append(claim.within(row, enough, np.inf) if learned else None)
     a_clip = {
       key: '' if row[key] == '' else clip_s * row[key]
-      for key in ('estimate', *_ENDS)
+      for key in ('estimate', *(f'ci_{end}' for end in rates.ENDS))
     }
     words.append(
       f'{_model(row)}: halvings a second {claim.estimate(row)}, a clip '

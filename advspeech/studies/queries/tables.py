@@ -12,7 +12,6 @@ from advspeech.sweep import rates
 
 Row = dict[str, Any]
 LAST = 'errors.csv'
-_ENDS = ('_low', '_high', '_speaker_low', '_speaker_high')
 CLIP_COLUMNS = {
   'model': str,
   'attack': str,
@@ -48,12 +47,12 @@ COLUMNS = {
   'num_clips': int,
   'num_speakers': int,
   'error_rate': float,
-  **{f'ci{end}': float for end in _ENDS},
+  **{f'ci_{end}': float for end in rates.ENDS},
   'balanced_error': float,
   'errors_by_class': str,
   'median_margin': float,
   'excess': float,
-  **{f'excess{end}': float for end in (*_ENDS, '_speaker_p')},
+  **{f'excess_{end}': float for end in (*rates.ENDS, 'speaker_p')},
 }
 
 

@@ -10,7 +10,6 @@ from advspeech.sweep import rates
 
 Row = dict[str, Any]
 LAST = 'substitute.csv'
-_ENDS = ('_low', '_high', '_speaker_low', '_speaker_high')
 _POINT = {
   'victim': str,
   'substitute': str,
@@ -26,7 +25,7 @@ _POINT = {
 
 def _of_difference(name):
   return dict.fromkeys(
-    (name, *(name + x for x in (*_ENDS, '_speaker_p'))), float
+    (name, *(f'{name}_{end}' for end in (*rates.ENDS, 'speaker_p'))), float
   )
 
 
@@ -35,7 +34,7 @@ FIDELITY_COLUMNS = {
   'num_clips': int,
   'num_speakers': int,
   'agreement': float,
-  **{f'agreement{end}': float for end in _ENDS},
+  **{f'agreement_{end}': float for end in rates.ENDS},
   'victim_error': float,
   'substitute_error': float,
 }
@@ -49,7 +48,7 @@ COLUMNS = {
   'num_clips': int,
   'num_speakers': int,
   'error_rate': float,
-  **{f'ci{end}': float for end in _ENDS},
+  **{f'ci_{end}': float for end in rates.ENDS},
   **class_errors.COLUMNS,
   **_of_difference('excess'),
   'mcnemar_p': float,

@@ -137,6 +137,7 @@ def test_the_gap_is_what_an_attack_loses_in_unseen_rooms():
   attack = rows['attack']
   assert attack['seen'] == 0.9
   assert attack['unseen'] == pytest.approx(attacked.mean())
+  assert attack['leaves'] == 'label'
   # A clip in each of six rooms; all are of the first class.
   num_wrong = int(attacked.sum())
   assert attack['errors_by_class'] == f'{{"a": [{num_wrong}, 240]}}'

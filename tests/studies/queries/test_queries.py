@@ -118,6 +118,7 @@ def test_errors_count_clips_that_are_wrong_as_they_are():
   }
   (last,) = (r for r in rows if (r['attack'], r['queries']) == ('square', 10))
   assert json.loads(last['errors_by_class']) == by_class
+  assert {row['leaves'] for row in rows} == {'label'}
   assert last['balanced_error'] == np.mean(
     [w / n for w, n in by_class.values()]
   )

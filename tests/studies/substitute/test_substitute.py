@@ -175,6 +175,7 @@ def test_rates_are_of_what_the_victim_answers(run, made):
   }
   for (arm, number, given, control), row in at.items():
     attacked = at[arm, number, given, '']['error_rate']
+    assert row['leaves'] == 'label'
     by_class = json.loads(row['errors_by_class'])
     assert set(by_class) <= set(run.classes)
     assert sum(n for _, n in by_class.values()) == 8
