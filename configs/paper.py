@@ -234,8 +234,11 @@ def get_config() -> ml_collections.ConfigDict:
       # Models of the first seed, of which labels alone are asked; what is
       # trained on the answers is attacked in their place.
       'substitute': {
-        # Which of `models`; () is all.
+        # Which of `models`, () is all; where the task is the speaker also
+        # embedders, as in `verification`, which answer who is heard.
         'victims': (),
+        # Training clips of each speaker that an embedder compares with.
+        'num_enrolled': 3,
         # What is trained in the victim's place: of Table 1, or your own as
         # 'package.module:Class'; '' is the next of `models`.
         'model': '',

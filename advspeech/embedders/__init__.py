@@ -8,9 +8,19 @@ JAX traces and differentiates.
 from advspeech.embedders.embedder import (
   NAMES,
   Embedder,
+  check_finite,
   check_gradients,
   load,
   of_classifier,
+  unit,
 )
 
-__all__ = ['NAMES', 'Embedder', 'check_gradients', 'load', 'of_classifier']
+__all__ = [
+  'NAMES',
+  'Embedder',
+  'check_finite',
+  'check_gradients',
+  'load',
+  'of_classifier',
+  'unit',
+]

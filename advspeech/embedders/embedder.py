@@ -146,6 +146,38 @@ def check_gradients(
     )
 
 
+def check_finite(
+  embedder: Embedder, ids: np.ndarray, embeddings: np.ndarray
+) -> None:
+  """Refuses embeddings that cannot be compared.
+
+  Args:
+    embedder: That they are by.
+    ids: [num_clips] of the clips.
+    embeddings: [num_clips, dimension] of them.
+
+  Raises:
+    errors.InputError: If one is not finite.
+  """
+  bad = ~np.isfinite(embeddings).all(-1)
+  if bad.any():
+    raise errors.InputError(
+      f'{embedder.name} must give every clip a finite embedding, and for '
+      f'{ids[bad][0]} and {bad.sum() - 1} more it does not; look '
+      'for silence there'
+    )
+
+
+def unit(x: jax.Array) -> jax.Array:
+  """Returns vectors over their L2 norm, [..., dimension].
+
+  0, with a gradient of 0, for 0.
+  """
+  square = jnp.sum(x * x, -1, keepdims=True)
+  is_zero = square == 0
+  return jnp.where(is_zero, 0, x / jnp.sqrt(jnp.where(is_zero, 1, square)))
+
+
 def of_classifier(name: str, classifier: checkpoint.Classifier) -> Embedder:
   """Returns what a trained model's last layer is given, as an embedder.
 

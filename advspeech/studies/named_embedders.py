@@ -21,19 +21,20 @@ class Named(NamedTuple):
   identity: Any
 
 
-def check(config: Any, key: str) -> None:
+def check(config: Any, study: str, key: str = 'embedders') -> None:
   """Raises errors.InputError at a name that cannot be an embedder's.
 
   Args:
     config: See configs/paper.py.
-    key: The study whose `embedders` they are.
+    study: Whose they are.
+    key: Its list of them.
   """
-  for name in config[key].embedders:
+  for name in config[study][key]:
     if name in config.models or name in embedders.NAMES or _is_folder(name):
       continue
     if not registry.is_own(name):
       raise errors.InputError(
-        f'config.{key}.embedders must be among '
+        f'config.{study}.{key} must be among '
         f'{", ".join((*embedders.NAMES, *config.models))}, a folder of a '
         'trained model, or your own as package.module:function, got '
         f'{name!r}'

@@ -21,6 +21,7 @@ from advspeech import (
 from advspeech.studies import folder as folder_lib
 from advspeech.studies.substitute import attacker as attacker_lib
 from advspeech.studies.substitute import clips, fitting
+from advspeech.studies.substitute import victims as victims_lib
 
 # The victim's own gradient, for comparison.
 WHITE_BOX = 'white_box'
@@ -70,12 +71,14 @@ class Results:
 def pairs(config: Any) -> dict[str, str]:
   """Returns by victim the architecture that is trained in its place.
 
-  That of the config, or else the next of the run's models.
+  That of the config, or else the next of the run's models, the first for an
+  embedder.
   """
   names, settings = list(config.models), config.substitute
+  following = dict(zip(names, (*names[1:], names[0]), strict=True))
   return {
     victim: settings.model
-    or training.base_name(names[(names.index(victim) + 1) % len(names)])
+    or training.base_name(following.get(victim, names[0]))
     for victim in settings.victims or names
   }
 
@@ -111,7 +114,7 @@ def make(run: Any, folder: str) -> Results:
   }
   seed, mesh = config.seeds[0], parallel.make_mesh()
   substitutes = pairs(config)
-  victims = {name: run.classifier(name, seed) for name in substitutes}
+  victims = {name: victims_lib.load(run, name, mesh) for name in substitutes}
   _claim(folder, run, judged, pools, victims)
   levels = sweep.signal_rms(judged.pcm, judged.spans)
   reached: dict[Point, attacker_lib.Reached] = {}

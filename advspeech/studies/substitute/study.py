@@ -23,6 +23,7 @@ from advspeech.studies.substitute import (
   page,
   rounds,
   tables,
+  victims,
 )
 
 logger = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class SubstituteStudy(studies.Study):
   section = staticmethod(page.make)
   numbers: Mapping[str, str] = {
     'num_clips': 'whole [2, inf) or -1',
+    'num_enrolled': 'whole [1, inf)',
     'num_seeds': 'whole [2, inf)',
     'num_rounds': 'whole [1, 20]',
     'num_new': 'whole [1, inf)',
@@ -89,12 +91,7 @@ class SubstituteStudy(studies.Study):
 
   def check_run(self, config: Any) -> None:
     """Raises errors.InputError at a victim or clips that the run has not."""
-    for name in config.substitute.victims:
-      if name not in config.models:
-        raise errors.InputError(
-          'config.substitute.victims must be of the models of the run, '
-          f'{", ".join(config.models)}, got {name!r}'
-        )
+    victims.check(config)
     if not rounds.regimes(config):
       raise errors.InputError(
         "config.substitute.corpus must name the corpus of the regime 'corpus', "

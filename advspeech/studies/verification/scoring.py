@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import sharding
 
-from advspeech import embedders, errors, input_pipeline, over_clips
+from advspeech import embedders, input_pipeline, over_clips
 from advspeech.studies.verification import trials as trials_lib
 
 logger = logging.getLogger(__name__)
@@ -109,13 +109,7 @@ def embed(
     name=f'embeddings by {embedder.title}',
   )
   found = np.asarray(found, np.float64)
-  bad = ~np.isfinite(found).all(-1)
-  if bad.any():
-    raise errors.InputError(
-      f'{embedder.name} must give every clip a finite embedding, and for '
-      f'{corpus.ids[rows[bad][0]]} and {bad.sum() - 1} more it does not; look '
-      'for silence there'
-    )
+  embedders.check_finite(embedder, corpus.ids[rows], found)
   num_zero = int((~found.any(-1)).sum())
   if num_zero:
     logger.warning(
@@ -135,7 +129,4 @@ def cosine(x: jax.Array, y: jax.Array) -> jax.Array:
     x: [batch, dimension].
     y: [batch, dimension] of L2 norm 1, or 0.
   """
-  square = jnp.sum(x * x, -1)
-  is_zero = square == 0
-  length = jnp.sqrt(jnp.where(is_zero, 1, square))
-  return jnp.where(is_zero, 0, jnp.sum(x * y, -1) / length)
+  return jnp.sum(embedders.unit(x) * y, -1)

@@ -323,7 +323,10 @@ def test_another_corpus_is_asked_about_where_it_has_the_classes(monkeypatch):
   ('changes', 'words'),
   [
     ({'regimes': ('corpus',)}, "must name the corpus of the regime 'corpus'"),
-    ({'victims': ('resnet',)}, "models of the run, wavecnn, .*got 'resnet'"),
+    (
+      {'victims': ('resnet',)},
+      "must be among resemblyzer, wavecnn, .*got 'resnet'",
+    ),
     ({'sweep': (0.0,)}, 'must name at least one for fgsm, as the sweep has'),
   ],
 )
