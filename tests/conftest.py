@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import signal
 import sys
 import tempfile
 
@@ -10,6 +11,8 @@ import devices
 os.environ.setdefault(devices.OWN_FLAGS, os.environ.get('XLA_FLAGS', ''))
 os.environ['XLA_FLAGS'] = devices.flags(4)
 os.environ['JAX_PLATFORMS'] = 'cpu'
+# What tests start must hear a closed terminal also under `nohup pytest`.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # Tests compile the same tiny steps again and again, in processes of their own.
 if 'PYTEST_XDIST_WORKER' not in os.environ:  # the workers share their parent's
   _cache = tempfile.TemporaryDirectory()
