@@ -113,6 +113,8 @@ def get_config() -> ml_collections.ConfigDict:
         # Unseen rooms, evenly spread over their T60, that every clip is heard
         # in.
         'num_rooms': 20,
+        # Clips written as sound, at the source and in a room.
+        'num_examples': 2,
       },
       'features': {
         # Clips of the test split, evenly spread over it; -1: all.
@@ -149,6 +151,9 @@ def get_config() -> ml_collections.ConfigDict:
         'epsilons': ('50dbsnr', '40dbsnr', '30dbsnr', '20dbsnr'),
         # Of impostors, at which the smaller of the two thresholds is fixed.
         'far': 0.01,
+        # Impostors written as sound, those that the last attack brings nearest
+        # to being accepted at the loudest epsilon.
+        'num_examples': 2,
       },
       # Of the emotion task: half of the speakers are judged, the others set
       # thresholds and are what attackers refit their speaker model to.
@@ -212,6 +217,8 @@ def get_config() -> ml_collections.ConfigDict:
         'num_starts': 8,
         # Clips of the test split, evenly spread over it; -1: all.
         'num_clips': 48,
+        # Of them written as sound, as each attack leaves them.
+        'num_examples': 2,
       },
       # Randomised smoothing, of models trained with
       # `training.defence.name='gaussian'` and the same size.
@@ -281,6 +288,9 @@ def get_config() -> ml_collections.ConfigDict:
         # Clips of the test split, evenly spread over it, that are judged and
         # never asked about; -1: all.
         'num_clips': 72,
+        # Of them written as sound, attacked on the last substitute along the
+        # gradient at the loudest epsilon.
+        'num_examples': 2,
       },
       # One pair of models a seed ("We perform the attack twice").
       'seeds': (0, 1),

@@ -9,6 +9,7 @@ are told with SIGTERM and, after `--grace_s`, killed; on Linux they are told too
 when this is killed.
 """
 
+import collections
 import os
 import shlex
 import signal
@@ -130,9 +131,17 @@ def _wait(processes, folder):
     return _code_of_stopped(codes, preemption.came())
   first = next((c for c in (codes[failed or 0], *codes) if c), 0)
   if failed is not None:
-    where = f'; see {folder}/process-{failed}.log' if failed else ''
+    log = os.path.join(folder, f'process-{failed}.log')
+    where = _where(log) if failed else ''
     print(f'error: process {failed} ended with {first}{where}', file=sys.stderr)
   return _shell_code(first)
+
+
+def _where(log):
+  """Returns the place of a log and its last line, which says why."""
+  with open(log, encoding='utf-8', errors='replace') as file:
+    last = collections.deque(filter(str.strip, file), 1)
+  return f'; see {log}' + (f', which ends: {last[0].strip()}' if last else '')
 
 
 def _code_of_stopped(codes, number):

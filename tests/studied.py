@@ -3,10 +3,20 @@
 import types
 
 import jax
+import numpy as np
 import pytest
+import soundfile
 import tiny
 
-from advspeech import checkpoint, errors, over_clips, parallel, studies
+from advspeech import (
+  audio,
+  checkpoint,
+  errors,
+  over_clips,
+  parallel,
+  storage,
+  studies,
+)
 
 
 def small_run(folder, config):
@@ -38,6 +48,32 @@ def small_run(folder, config):
     training_meshes=[mesh],
     folder=folder,
   )
+
+
+def sounds_of(folder):
+  """Returns the clips that a study wrote to listen to, grouped by their id.
+
+  Each is an entry of its list with its `pcm`, [time] int16.
+  """
+  found = storage.read_json(str(folder / 'examples.json'), kind=list)
+  for entry in found:
+    pcm, rate = soundfile.read(folder / 'audio' / entry['file'], dtype='int16')
+    assert rate == 16_000
+    entry['pcm'] = pcm
+  return storage.grouped(found, ('id',))
+
+
+def recorded(split, name):
+  """Returns the recorded samples of a clip of a split, [time] int16."""
+  (row,) = np.flatnonzero(split.ids == name)
+  return np.asarray(split.pcm)[row, slice(*split.spans[row])]
+
+
+def answer(run, pcm):
+  """Returns the class that the run's model gives to a whole clip."""
+  classifier = run.classifier('', 0)
+  logits = classifier.logits_fn(audio.from_pcm(pcm[None]))
+  return run.classes[int(logits[0].argmax())]
 
 
 def assert_parts_stay(run, folder, name, key, value, monkeypatch):

@@ -711,6 +711,21 @@ def test_launch_local_is_stopped_before_its_processes_heed_signals(
   assert process.returncode == code
 
 
+def test_launch_local_repeats_why_another_process_failed(tmp_path):
+  process = start_local(
+    tmp_path,
+    2,
+    'import signal, sys\n'
+    "if '--process_id=1' in sys.argv:\n"
+    "  sys.exit('error: no clips')\n"
+    'signal.pause()\n',
+  )
+  _, told = process.communicate(timeout=60)
+  assert process.returncode == 1
+  assert 'error: process 1 ended with 1; see ' in told
+  assert told.endswith('process-1.log, which ends: error: no clips\n')
+
+
 @pytest.mark.skipif(sys.platform != 'linux', reason='Linux tells of it')
 def test_when_launch_local_is_killed_its_processes_stop(tmp_path):
   process = start_local(

@@ -65,6 +65,11 @@ def cached(path: str, make: Callable[[], Tree]) -> Tree:
       ),
       f'{path} is written',
     )
+  return read(path)
+
+
+def read(path: str) -> Tree:
+  """Returns a tree of arrays that `cached` wrote."""
   return traverse_util.unflatten_dict(storage.read_arrays(path), sep='/')
 
 

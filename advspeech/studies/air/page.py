@@ -2,7 +2,16 @@
 
 from advspeech import figures as house
 from advspeech import section
-from advspeech.studies.air import figures, sending
+from advspeech.studies import listening
+from advspeech.studies.air import examples, figures, sending
+
+_SENT_TITLES = {
+  sending.CLEAN: 'clean',
+  sending.ATTACK: 'attack',
+  'random_sign': 'random signs',
+  'gaussian': 'Gaussian noise',
+  'shuffled': 'shuffled in time',
+}
 
 
 def figure_list(results: section.Results) -> list[section.Figure]:
@@ -35,12 +44,22 @@ def make(results: section.Results) -> section.Section:
     {
       'rows': results.table('air'),
       'model_title': house.model_name,
-      'sent_titles': {
-        sending.CLEAN: 'clean',
-        sending.ATTACK: 'attack',
-        'random_sign': 'random signs',
-        'gaussian': 'Gaussian noise',
-        'shuffled': 'shuffled in time',
-      },
+      'sent_titles': _SENT_TITLES,
+      'clips': listening.clips(results, _title),
     },
   )
+
+
+def _title(entry):
+  """Returns what a player is called: what is sent where, and the answer."""
+  sent = _SENT_TITLES[entry['sent']]
+  if entry['sent'] == sending.ATTACK:
+    sent = f'{house.attack_title(entry["attack"])} on ' + house.model_name(
+      entry['model']
+    )
+  where = (
+    'at the source'
+    if entry['place'] == examples.SOURCE
+    else f'in an unseen room of T60 {entry["t60_s"]:.2f} s'
+  )
+  return f'{sent}, {where}, heard as {entry["answer"]}'

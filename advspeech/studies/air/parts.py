@@ -1,7 +1,6 @@
 """The study on disk: answers of each model to each attack, part by part."""
 
 import dataclasses
-import functools
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
@@ -22,7 +21,8 @@ from advspeech import (
 )
 from advspeech.statistics import trainings
 from advspeech.studies import folder as folder_lib
-from advspeech.studies.air import sending
+from advspeech.studies import listening
+from advspeech.studies.air import examples, sending
 from advspeech.sweep import masks
 from advspeech.sweep import settings as settings_lib
 
@@ -119,24 +119,41 @@ def make(run: Any, folder: str) -> Results:
   classifiers = {name: run.classifier(name, seed) for name in config.models}
   _claim(folder, config, split, classifiers, (known, unseen))
   radius = np.asarray(epsilon.radii(levels), np.float32)
+  responses = known.responses, unseen.responses
   found = {}
   for number, (name, classifier) in enumerate(classifiers.items()):
     member = sweep.Member(name, seed, classifier, split.labels)
     for attack in settings.attacks:
       for num_draws in (0, *settings.draws):
         part = f'{number}-{registry.short_name(attack)}-{num_draws}.npz'
-        send = functools.partial(
-          _send,
-          *(config, member, attack, num_draws, chain),
-          (known.responses, unseen.responses),
-          split,
-          radius,
-        )
+        send = _send(config, member, attack, num_draws, chain)
+        columns = _columns(config, member, attack, radius)
         found[name, attack, num_draws] = sending.Found(
           **folder_lib.cached(
-            os.path.join(folder, part), lambda send=send: send()._asdict()
+            os.path.join(folder, part),
+            lambda attack=attack, send=send, member=member, columns=columns: (
+              _answers(
+                config, attack, send, member, responses, split, columns
+              )._asdict()
+            ),
           )
         )
+  # The last attack on the last model knows of most rooms.
+  listening.write_once(
+    folder,
+    lambda: examples.examples(
+      send,
+      (classifier.variables, *responses),
+      split,
+      columns,
+      found[name, attack, num_draws],
+      unseen,
+      tuple(run.classes),
+      {'model': name, 'attack': attack, 'draws': num_draws},
+      settings.num_examples,
+      seed,
+    ),
+  )
   return Results(
     split.labels, run.classes, split.speakers, unseen, epsilon, levels, found
   )
@@ -173,29 +190,47 @@ def _send(
   name: str,
   num_draws: int,
   chain: rooms.Parts,
+) -> sending.Sending:
+  """Returns what is done to clips by an attack that knows of some rooms."""
+  return sending.Sending(
+    member.classifier.model,
+    sweep.make_attack(config, name),
+    num_draws,
+    chain,
+    masks.parse(config.sweep.masks[0]),
+    sweep.make_settings(config).bounds,
+  )
+
+
+def _columns(config, member, name, radius):
+  """Returns what an attack needs of every clip."""
+  return {
+    'goal': member.goal(sweep.make_attack(config, name)),
+    'radius': radius,
+  }
+
+
+def _answers(
+  config: Any,
+  name: str,
+  send: sending.Sending,
+  member: sweep.Member,
   responses: Sequence[np.ndarray],
   split: input_pipeline.Split,
-  radius: np.ndarray,
+  columns: dict[str, np.ndarray],
 ) -> sending.Found:
   """Returns a `sending.Found` of all clips, of NumPy arrays."""
-  attack = sweep.make_attack(config, name)
   settings = sweep.make_settings(config)
-  mesh, model = parallel.make_mesh(), member.classifier.model
-  at_once = settings_lib.chunks((model,), split.pcm.shape[1], 1, 1, settings)
+  at_once = settings_lib.chunks(
+    (send.model,), split.pcm.shape[1], 1, 1, settings
+  )
   return over_clips.map_clips(
-    sending.Sending(
-      model,
-      attack,
-      num_draws,
-      chain,
-      masks.parse(config.sweep.masks[0]),
-      settings.bounds,
-    ),
+    send,
     split,
-    mesh,
+    parallel.make_mesh(),
     at_once.clips,
     shared=(member.classifier.variables, *responses),
-    columns={'goal': member.goal(attack), 'radius': radius},
+    columns=columns,
     seed=member.seed,
-    name=f'{name} on {member.name}, {num_draws or "no"} rooms known',
+    name=f'{name} on {member.name}, {send.num_draws or "no"} rooms known',
   )

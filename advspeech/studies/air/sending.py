@@ -67,6 +67,46 @@ class Sending(NamedTuple):
     """
     variables, known, unseen = shared
     clips, recorded, keys = rows['audio'], rows['mask'], rows['key']
+    sent = self.made(variables, known, rows)
+
+    def answers(heard):
+      return jax.lax.map(
+        lambda x: jnp.argmax(
+          self.model.apply(variables, x, train=False), -1
+        ).astype(jnp.int32),
+        heard,
+      )
+
+    def in_room(number):
+      heard = self.in_room(unseen, sent, number, rows)
+      ratios = [audio.snr_db(heard[0], x, recorded) for x in heard]
+      return answers(heard), jnp.stack(ratios)
+
+    def in_draw(draw):
+      made_in = rooms.draw(problem_lib.known_keys(keys, draw), len(known))
+      draws = _fresh(keys, _SEEN + draw, len(known))._replace(room=made_in.room)
+      return answers(self._hear(known, sent, draws, recorded))
+
+    unseen_answers, ratios = jax.lax.map(in_room, jnp.arange(len(unseen)))
+    seen_answers = jax.lax.map(in_draw, jnp.arange(max(1, self.num_draws)))
+    return Found(
+      answers(sent).T,
+      jnp.moveaxis(seen_answers, -1, 0).swapaxes(1, 2),
+      jnp.moveaxis(unseen_answers, -1, 0).swapaxes(1, 2),
+      jnp.stack([audio.snr_db(clips, x, recorded) for x in sent], -1),
+      jnp.moveaxis(ratios, -1, 0).swapaxes(1, 2),
+    )
+
+  def made(
+    self, variables: Any, known: jax.Array, rows: dict[str, jax.Array]
+  ) -> jax.Array:
+    """Returns what is sent, [num_sent, chunk, time].
+
+    Args:
+      variables: The model's.
+      known: Responses of the training rooms.
+      rows: As for a call.
+    """
     problem = problem_lib.pose(
       self.model,
       variables,
@@ -82,52 +122,38 @@ class Sending(NamedTuple):
     )
     noisy = [
       program.control(
-        name, randomness.stream(keys, name), perturbed, problem, self.bounds
+        name,
+        randomness.stream(rows['key'], name),
+        perturbed,
+        problem,
+        self.bounds,
       )
       for name in sweep.CONTROLS
     ]
-    sent = jnp.stack([clips, perturbed, *noisy])
+    return jnp.stack([rows['audio'], perturbed, *noisy])
 
-    def answers(heard):
-      return jax.lax.map(
-        lambda x: jnp.argmax(
-          self.model.apply(variables, x, train=False), -1
-        ).astype(jnp.int32),
-        heard,
-      )
+  def in_room(
+    self,
+    unseen: jax.Array,
+    sent: jax.Array,
+    number: jax.Array | int,
+    rows: dict[str, jax.Array],
+  ) -> jax.Array:
+    """Returns what is heard in a room that judges, [num_sent, chunk, time].
 
-    def hear(responses, draws):
-      return jax.lax.map(
-        lambda x: rooms.carry(self.parts, responses, x, draws, recorded), sent
-      )
+    Args:
+      unseen: Responses of these rooms.
+      sent: [num_sent, chunk, time].
+      number: Of the room.
+      rows: As for a call.
+    """
+    draws = _fresh(rows['key'], number, len(unseen))
+    draws = draws._replace(room=jnp.full(sent.shape[1], number))
+    return self._hear(unseen, sent, draws, rows['mask'])
 
-    def fresh(number, num_rooms):
-      return rooms.draw(
-        jax.vmap(jax.random.fold_in, (0, None))(
-          randomness.stream(keys, 'transform'), number
-        ),
-        num_rooms,
-      )
-
-    def in_room(number):
-      draws = fresh(number, len(unseen))
-      heard = hear(unseen, draws._replace(room=jnp.full(len(clips), number)))
-      ratios = [audio.snr_db(heard[0], x, recorded) for x in heard]
-      return answers(heard), jnp.stack(ratios)
-
-    def in_draw(draw):
-      made_in = rooms.draw(problem_lib.known_keys(keys, draw), len(known))
-      draws = fresh(_SEEN + draw, len(known))
-      return answers(hear(known, draws._replace(room=made_in.room)))
-
-    unseen_answers, ratios = jax.lax.map(in_room, jnp.arange(len(unseen)))
-    seen_answers = jax.lax.map(in_draw, jnp.arange(max(1, self.num_draws)))
-    return Found(
-      answers(sent).T,
-      jnp.moveaxis(seen_answers, -1, 0).swapaxes(1, 2),
-      jnp.moveaxis(unseen_answers, -1, 0).swapaxes(1, 2),
-      jnp.stack([audio.snr_db(clips, x, recorded) for x in sent], -1),
-      jnp.moveaxis(ratios, -1, 0).swapaxes(1, 2),
+  def _hear(self, responses, sent, draws, recorded):
+    return jax.lax.map(
+      lambda x: rooms.carry(self.parts, responses, x, draws, recorded), sent
     )
 
   def _transform(self, known):
@@ -138,3 +164,13 @@ class Sending(NamedTuple):
       return rooms.carry(self.parts, known, x, draws, mask)
 
     return transforms.Transform('air', apply, apply, is_simulated=True)
+
+
+def _fresh(keys, number, num_rooms):
+  """Returns draws of the chain that no attack has seen, one a clip."""
+  return rooms.draw(
+    jax.vmap(jax.random.fold_in, (0, None))(
+      randomness.stream(keys, 'transform'), number
+    ),
+    num_rooms,
+  )

@@ -20,6 +20,7 @@ class AirStudy(studies.Study):
   section = staticmethod(page.make)
   numbers: Mapping[str, str] = {
     'num_clips': 'whole [2, inf)',
+    'num_examples': 'whole [0, 100]',
     'num_rooms': f'whole [{parts.FEWEST_ROOMS}, 100]',
   }
 

@@ -1,11 +1,9 @@
 """What the study shows on the page."""
 
-import os
-from typing import Any
-
-from advspeech import audio, section, sounds
 from advspeech import figures as names
-from advspeech.studies.privacy import attackers, examples, figures
+from advspeech import section
+from advspeech.studies import listening
+from advspeech.studies.privacy import attackers, figures
 
 
 def figure_list(results: section.Results) -> list[section.Figure]:
@@ -48,21 +46,6 @@ def make(results: section.Results) -> section.Section:
       'answer_title': figures.answer,
       'embedder_title': figures.title,
       'model_title': names.model_name,
-      'clips': _clips(results),
+      'clips': listening.clips(results, figures.protection),
     },
   )
-
-
-def _clips(results):
-  """Returns the clips to listen to: (id, entries with their sounds)."""
-  by_id: dict[str, list[Any]] = {}
-  for entry in results.entries('examples'):
-    path = os.path.join(results.folder, examples.FOLDER, entry['file'])
-    title = figures.protection(entry)
-    sound = sounds.Sound(
-      sounds.flac_uri(audio.read(path)), f'{title} of {entry["id"]}'
-    )
-    by_id.setdefault(entry['id'], []).append(
-      {**entry, 'title': title, 'sound': sound}
-    )
-  return list(by_id.items())

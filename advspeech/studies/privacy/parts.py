@@ -22,10 +22,10 @@ from advspeech import (
   transforms,
 )
 from advspeech.studies import folder as folder_lib
-from advspeech.studies import named_embedders
+from advspeech.studies import listening, named_embedders
 from advspeech.studies.privacy import design as design_lib
+from advspeech.studies.privacy import examples as examples_lib
 from advspeech.studies.privacy import (
-  examples,
   informed,
   protecting,
   retraining,
@@ -180,9 +180,9 @@ def make(run: Any, folder: str) -> Results:
   if settings.num_examples:
     rows = input_pipeline.spread_rows(len(design.tested), settings.num_examples)
     loudest = np.argmax(columns['radii'][rows].mean(0))
-    parallel.on_lead(
-      lambda: examples.write(
-        folder,
+    listening.write_once(
+      folder,
+      lambda: examples_lib.examples(
         input_pipeline.subset(split, rows),
         protections,
         shared,
@@ -192,7 +192,6 @@ def make(run: Any, folder: str) -> Results:
         },
         config.seeds[0],
       ),
-      'clips to listen to are written',
     )
   return Results(
     design,

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from advspeech import attacks, randomness
+from advspeech import audio as audio_lib
 from advspeech.attacks import queries
 from advspeech.sweep import masks
 
@@ -48,6 +49,18 @@ class Distances(NamedTuple):
 
   sizes: jax.Array
   num_asked: jax.Array
+
+
+class Asked(NamedTuple):
+  """What asking led to, clips first.
+
+  Attributes:
+    found: After how many queries.
+    pcm: [num_clips, time] int16, the clip that it ended at.
+  """
+
+  found: Scores | Distances
+  pcm: jax.Array
 
 
 def random_signs(
@@ -125,7 +138,7 @@ class ByScores(NamedTuple):
   mask: masks.Mask
   bounds: tuple[float, float]
 
-  def __call__(self, variables: Any, rows: dict[str, jax.Array]) -> Scores:
+  def __call__(self, variables: Any, rows: dict[str, jax.Array]) -> Asked:
     """Returns what was found for a chunk.
 
     Args:
@@ -148,12 +161,13 @@ class ByScores(NamedTuple):
       mask=self.mask.samples(rows['mask']),
       bounds=self.bounds,
     )
-    return Scores(
+    scores = Scores(
       margin_fn(rows['audio']),
       found.best[0].T,
       found.reached[0],
       found.num_asked[0],
     )
+    return Asked(scores, audio_lib.to_pcm(found.audio[0]))
 
 
 class ByDecisions(NamedTuple):
@@ -175,7 +189,7 @@ class ByDecisions(NamedTuple):
   mask: masks.Mask
   bounds: tuple[float, float]
 
-  def __call__(self, shared: Any, rows: dict[str, jax.Array]) -> Distances:
+  def __call__(self, shared: Any, rows: dict[str, jax.Array]) -> Asked:
     """Returns what was found for a chunk.
 
     Args:
@@ -205,4 +219,7 @@ class ByDecisions(NamedTuple):
       mask=self.mask.samples(rows['mask']),
       bounds=self.bounds,
     )
-    return Distances(jnp.moveaxis(found.sizes, -1, 0), found.num_asked)
+    sizes = jnp.moveaxis(found.sizes, -1, 0)
+    return Asked(
+      Distances(sizes, found.num_asked), audio_lib.to_pcm(found.audio)
+    )

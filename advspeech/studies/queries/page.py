@@ -2,6 +2,7 @@
 
 from advspeech import figures as house
 from advspeech import section
+from advspeech.studies import listening
 from advspeech.studies.queries import asking, figures
 
 
@@ -45,5 +46,17 @@ def make(results: section.Results) -> section.Section:
       'settings': results.config['queries'],
       'model_title': house.model_name,
       'noise': asking.NOISE,
+      'clips': listening.clips(results, _title),
     },
+  )
+
+
+def _title(entry):
+  """Returns what a player is called: who asked, and where that led."""
+  if not entry['attack']:
+    return 'as it is'
+  verdict = 'wrong' if entry['is_wrong'] else 'right'
+  return (
+    f'{house.attack_title(entry["attack"])}, judged {verdict} by '
+    f'{house.model_name(entry["model"])} before rounding to 16 bit'
   )

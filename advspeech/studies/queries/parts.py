@@ -19,7 +19,8 @@ from advspeech import (
   sweep,
 )
 from advspeech.studies import folder as folder_lib
-from advspeech.studies.queries import asking
+from advspeech.studies import listening
+from advspeech.studies.queries import asking, examples
 from advspeech.sweep import masks
 from advspeech.sweep import settings as settings_lib
 
@@ -72,7 +73,7 @@ def make(run: Any, folder: str) -> Results:
   (epsilon,) = sweep.parse_epsilons([settings.epsilon])
   levels = sweep.signal_rms(split.pcm, split.spans)
   counts = attacks.milestones(settings.num_queries)
-  scores, distances = {}, {}
+  scores, distances, ended = {}, {}, {}
   for number, (model, classifier) in enumerate(classifiers.items()):
     for name in names(settings.attacks):
       asked = _Asked(config, classifier, split, pool, counts, model)
@@ -86,12 +87,16 @@ def make(run: Any, folder: str) -> Results:
         )
         for rows in asked.parts()
       ]
-      found = {key: np.concatenate([p[key] for p in parts]) for key in parts[0]}
+      found = {
+        key: np.concatenate([part['found'][key] for part in parts])
+        for key in parts[0]['found']
+      }
+      ended[model, name] = np.concatenate([part['pcm'] for part in parts])
       if name == asking.NEAREST:
         distances[model] = asking.Distances(**found)
       else:
         scores[model, name] = asking.Scores(**found)
-  return Results(
+  results = Results(
     split,
     tuple(run.classes),
     epsilon,
@@ -101,6 +106,10 @@ def make(run: Any, folder: str) -> Results:
     scores,
     distances,
   )
+  listening.write_once(
+    folder, lambda: examples.examples(results, ended, settings.num_examples)
+  )
+  return results
 
 
 def names(chosen: tuple[str, ...]) -> tuple[str, ...]:
@@ -116,6 +125,7 @@ def _claim(folder, config, splits, classifiers):
     digest.update(' '.join(map(str, split.ids)).encode())
     digest.update(np.asarray(split.pcm).tobytes())
   settings = config.queries.to_dict()
+  del settings['num_examples']
   what = {
     'models': {
       name: checkpoint.variables_sha256(classifier.variables)
@@ -157,8 +167,8 @@ class _Asked:
 
   def some(
     self, name: str, columns: dict[str, np.ndarray], rows: slice, seed: int
-  ) -> dict[str, np.ndarray]:
-    """Returns what is found for some clips, by field.
+  ) -> dict[str, Any]:
+    """Returns an `asking.Asked` of some clips, as dicts.
 
     Args:
       name: Of the attack, or the noise.
@@ -179,7 +189,7 @@ class _Asked:
       shared, columns = (shared, clips, self.pool.labels), None
     else:
       fn = asking.ByScores(model, name, self.counts, mask, bounds)
-    return over_clips.map_clips(
+    asked = over_clips.map_clips(
       fn,
       self.split,
       mesh,
@@ -190,4 +200,5 @@ class _Asked:
       rows=rows,
       name=f'{name} asks {registry.short_name(self.model_name)}, clip '
       f'{rows.start} on',
-    )._asdict()
+    )
+    return {'found': asked.found._asdict(), 'pcm': asked.pcm}

@@ -22,6 +22,7 @@ class QueriesStudy(studies.Study):
     'num_queries': 'whole [1, 1000000]',
     'num_starts': 'whole [1, 1000]',
     'num_clips': 'whole [1, inf) or -1',
+    'num_examples': 'whole [0, 100]',
   }
 
   def check(self, config: Any) -> None:

@@ -23,7 +23,14 @@ from advspeech import (
   sweep,
 )
 from advspeech.studies import folder as folder_lib
-from advspeech.studies.substitute import augmenting, clips, fitting, trying
+from advspeech.studies import listening
+from advspeech.studies.substitute import (
+  augmenting,
+  clips,
+  examples,
+  fitting,
+  trying,
+)
 from advspeech.sweep import masks
 from advspeech.sweep import settings as settings_lib
 
@@ -226,25 +233,57 @@ class Attacker:
       for attack in self.settings.attacks
     }
 
+  def examples(
+    self, victim: str, regime: str, tried: Mapping[str, trying.Tried]
+  ) -> Iterator[listening.Example]:
+    """Yields clips to listen to, attacked on the last substitute.
+
+    That of the clips along the gradient, by the last attack.
+
+    Args:
+      victim: Its name.
+      regime: Whose clips were asked about.
+      tried: What it answers, by attack.
+    """
+    settings, config = self.settings, self.run.config
+    name = settings.attacks[-1]
+    part = f'{regime}-{augmenting.JACOBIAN}-{settings.num_rounds}-substitute'
+    return examples.examples(
+      self._trying(name, self.fitting.model),
+      folder_lib.read(f'{self.stem}-{part}.npz'),
+      self.judged,
+      self._radii(name),
+      tried[name],
+      self.run.classes,
+      {'attack': name, 'victim': victim},
+      settings.num_examples,
+      config.seeds[0],
+    )
+
+  def _radii(self, name):
+    """Returns an attack's radii, [num_clips, num_epsilons]."""
+    radii = [x.radii(self.levels) for x in epsilons_of(self.run.config, name)]
+    return np.stack(radii, 1).astype(np.float32)
+
+  def _trying(self, name, model):
+    """Returns what is compiled of an attack on a network."""
+    config = self.run.config
+    return trying.Trying(
+      model,
+      self.victim.model,
+      sweep.make_attack(config, name),
+      masks.parse(config.sweep.masks[0]),
+      sweep.make_settings(config).bounds,
+    )
+
   def _try(self, name, model, variables):
     """Returns a `trying.Tried` of all clips, of NumPy arrays."""
-    config = self.run.config
-    radii = [x.radii(self.levels) for x in epsilons_of(config, name)]
     return over_clips.map_clips(
-      trying.Trying(
-        model,
-        self.victim.model,
-        sweep.make_attack(config, name),
-        masks.parse(config.sweep.masks[0]),
-        sweep.make_settings(config).bounds,
-      ),
+      self._trying(name, model),
       self.judged,
       self.mesh,
       self.chunk,
       shared=(variables, self.victim.variables),
-      columns={
-        'goal': self.judged.labels,
-        'radii': np.stack(radii, 1).astype(np.float32),
-      },
-      seed=config.seeds[0],
+      columns={'goal': self.judged.labels, 'radii': self._radii(name)},
+      seed=self.run.config.seeds[0],
     )

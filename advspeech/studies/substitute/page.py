@@ -2,6 +2,7 @@
 
 from advspeech import figures as house
 from advspeech import section, storage
+from advspeech.studies import listening
 from advspeech.studies.substitute import claims, figures, rounds
 
 
@@ -56,6 +57,7 @@ def make(results: section.Results) -> section.Section:
         rounds.WHITE_BOX: "the victim's own gradient",
       },
       'regime_titles': claims.REGIME_TITLES,
+      'clips': listening.clips(results, _title),
       'regimes_done': {row['regime'] for row in rows if row['regime']},
     },
   )
@@ -63,3 +65,15 @@ def make(results: section.Results) -> section.Section:
 
 def _key(row):
   return tuple(row[key] for key in ('victim', 'regime', 'arm', 'round'))
+
+
+def _title(entry):
+  """Returns what a player is called: what is sent, and the victim's answer."""
+  victim = house.model_name(entry['victim'])
+  attack = house.attack_title(entry['attack'])
+  sent = {
+    'clean': 'as it is',
+    'attack': f'{attack} on a substitute of {victim}',
+    'random_sign': 'random signs',
+  }[entry['sent']]
+  return f'{sent}, heard by {victim} as {entry["answer"]}'

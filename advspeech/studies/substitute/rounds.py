@@ -19,8 +19,9 @@ from advspeech import (
   training,
 )
 from advspeech.studies import folder as folder_lib
+from advspeech.studies import listening
 from advspeech.studies.substitute import attacker as attacker_lib
-from advspeech.studies.substitute import clips, fitting
+from advspeech.studies.substitute import augmenting, clips, fitting
 from advspeech.studies.substitute import victims as victims_lib
 
 # The victim's own gradient, for comparison.
@@ -118,8 +119,9 @@ def make(run: Any, folder: str) -> Results:
   _claim(folder, run, judged, pools, victims)
   levels = sweep.signal_rms(judged.pcm, judged.spans)
   reached: dict[Point, attacker_lib.Reached] = {}
+  attackers = {}
   for name, victim in victims.items():
-    attacker = attacker_lib.Attacker(
+    attackers[name] = attacker = attacker_lib.Attacker(
       run,
       os.path.join(folder, registry.short_name(name)),
       victim,
@@ -136,6 +138,13 @@ def make(run: Any, folder: str) -> Results:
       for arm in settings.arms:
         for number, found in enumerate(attacker.rounds(regime, arm, pool)):
           reached[Point(name, regime, arm, number)] = found
+  if augmenting.JACOBIAN in settings.arms:
+    name, regime = next(iter(victims)), next(iter(pools))
+    last = Point(name, regime, augmenting.JACOBIAN, settings.num_rounds)
+    listening.write_once(
+      folder,
+      lambda: attackers[name].examples(name, regime, reached[last].tried),
+    )
   return Results(
     judged.labels,
     run.classes,
@@ -170,8 +179,9 @@ def _checked(pool, settings):
 def _claim(folder, run, judged, pools, victims):
   """Writes whose the folder is, or checks that it is of this study."""
   config, settings = run.config, run.config.substitute.to_dict()
-  for where in ('folder', 'manifest', 'data_dir'):  # of this machine
-    del settings[where]
+  # Of this machine, or nothing that numbers depend on.
+  for key in ('folder', 'manifest', 'data_dir', 'num_examples'):
+    del settings[key]
   what = {
     'models': {
       name: checkpoint.variables_sha256(victim.variables)

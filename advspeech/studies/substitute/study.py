@@ -41,6 +41,7 @@ class SubstituteStudy(studies.Study):
   numbers: Mapping[str, str] = {
     'num_clips': 'whole [2, inf) or -1',
     'num_enrolled': 'whole [1, inf)',
+    'num_examples': 'whole [0, 100]',
     'num_seeds': 'whole [2, inf)',
     'num_rounds': 'whole [1, 20]',
     'num_new': 'whole [1, inf)',

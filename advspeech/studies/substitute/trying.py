@@ -1,5 +1,6 @@
 """What is compiled: examples made on a substitute, tried on the victim."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -56,27 +57,15 @@ class Trying(NamedTuple):
         num_epsilons].
     """
     source, target = shared
-    clips, recorded, keys = rows['audio'], rows['mask'], rows['key']
-    problem = problem_lib.pose(
-      self.substitute, source, rows, self.attack, self.mask, None, self.bounds
-    )
-    prepared = self.attack.prepare(problem)
+    clips, recorded = rows['audio'], rows['mask']
+    made = self.making(source, rows)
 
     def answer(model, variables, x):
       logits = model.apply(variables, x, train=False)
       return jnp.argmax(logits, -1).astype(jnp.int32)
 
     def at(radii):
-      perturbed = problem_lib.carry_out(
-        self.attack, problem, prepared, None, radii
-      )
-      noisy = [
-        program.control(
-          name, randomness.stream(keys, name), perturbed, problem, self.bounds
-        )
-        for name in sweep.CONTROLS
-      ]
-      sent = audio.from_pcm(audio.to_pcm(jnp.stack([perturbed, *noisy])))
+      sent = audio.from_pcm(made(radii))
       ratios = jnp.stack([audio.snr_db(clips, x, recorded) for x in sent])
       return (
         jax.lax.map(lambda x: answer(self.victim, target, x), sent),
@@ -90,3 +79,34 @@ class Trying(NamedTuple):
       jnp.moveaxis(answers, -1, 0),
       jnp.moveaxis(ratios, -1, 0),
     )
+
+  def making(
+    self, source: Any, rows: dict[str, jax.Array]
+  ) -> Callable[[jax.Array], jax.Array]:
+    """Returns a function of radii [chunk] to what is sent.
+
+    That is [num_sent, chunk, time] int16.
+
+    Args:
+      source: The substitute's variables.
+      rows: As for a call.
+    """
+    keys = rows['key']
+    problem = problem_lib.pose(
+      self.substitute, source, rows, self.attack, self.mask, None, self.bounds
+    )
+    prepared = self.attack.prepare(problem)
+
+    def made(radii):
+      perturbed = problem_lib.carry_out(
+        self.attack, problem, prepared, None, radii
+      )
+      noisy = [
+        program.control(
+          name, randomness.stream(keys, name), perturbed, problem, self.bounds
+        )
+        for name in sweep.CONTROLS
+      ]
+      return audio.to_pcm(jnp.stack([perturbed, *noisy]))
+
+    return made

@@ -2,9 +2,11 @@
 
 from typing import Any
 
+from advspeech import figures as names
 from advspeech import section
+from advspeech.studies import listening
 from advspeech.studies.verification import attacked as attacked_lib
-from advspeech.studies.verification import figures, parts
+from advspeech.studies.verification import examples, figures, parts
 
 
 def figure_list(results: section.Results) -> list[section.Figure]:
@@ -38,6 +40,7 @@ def make(results: section.Results) -> section.Section:
     {
       'clean': results.table('clean'),
       'attacked': attacked(results),
+      'clips': listening.clips(results, _title),
       'embedder_title': figures.title,
       'kind_titles': {
         'target': 'targets rejected',
@@ -47,6 +50,19 @@ def make(results: section.Results) -> section.Section:
       },
     },
   )
+
+
+def _title(entry):
+  """Returns what a player is called: what is sent, and what comes of it."""
+  if entry['sent'] == examples.ENROLLED:
+    return 'a clip that is enrolled'
+  sent = {
+    examples.CLEAN: 'as it is',
+    examples.ATTACK: f'{names.attack_title(entry["attack"])}',
+    examples.NOISE: 'random signs',
+  }[entry['sent']]
+  verdict = 'accepted' if entry['score'] >= entry['threshold'] else 'rejected'
+  return f'{sent}, cosine {entry["score"]:.2f}: {verdict}'
 
 
 def attacked(results: section.Results) -> list[dict[str, Any]]:

@@ -21,8 +21,8 @@ from advspeech import (
 )
 from advspeech.statistics import verification
 from advspeech.studies import folder as folder_lib
-from advspeech.studies import named_embedders
-from advspeech.studies.verification import attacking, scoring
+from advspeech.studies import listening, named_embedders
+from advspeech.studies.verification import attacking, examples, scoring
 from advspeech.studies.verification import trials as trials_lib
 
 logger = logging.getLogger(__name__)
@@ -56,6 +56,15 @@ class Clean:
   known: np.ndarray
   enrolled: np.ndarray
   num_heard: int
+
+  @property
+  def attack_threshold(self) -> float:
+    """Returns the threshold that attacks go by, that at a small FAR.
+
+    Infinite where many impostors score alike: 1, which next to nothing reaches.
+    """
+    threshold = self.thresholds[FAR]
+    return float(threshold) if np.isfinite(threshold) else 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,6 +149,13 @@ def make(run: Any, folder: str) -> Results:
   norms = {
     name: sweep.make_attack(run.config, name).norm for name in settings.attacks
   }
+  listening.write_once(
+    folder,
+    lambda: examples.examples(
+      *(run, clean[0], test, split, radii),
+      attacked[0, settings.attacks[-1]],
+    ),
+  )
   return Results(
     validation, test, corpus, clean, epsilons, rms, norms, attacked
   )
@@ -269,16 +285,12 @@ def _attack(run, clean, number, name, split, radii, mesh):
   """Returns an `attacking.Found` of all trials, of NumPy arrays."""
   source = clean[number]
   judges = tuple(c.embedder for c in clean)
-  bounds = (0.0, 1.0) if run.config.sweep.clip_to_range else (-np.inf, np.inf)
-  threshold = source.thresholds[FAR]
-  if not np.isfinite(threshold):
-    threshold = 1.0  # equal scores of many impostors: accepts next to nothing
   return over_clips.map_clips(
     attacking.Attacking(
       source.embedder,
       judges,
       sweep.make_attack(run.config, name),
-      bounds,
+      sweep.make_settings(run.config).bounds,
     ),
     split,
     mesh,
@@ -286,7 +298,7 @@ def _attack(run, clean, number, name, split, radii, mesh):
     shared=(
       source.embedder.variables,
       tuple(j.variables for j in judges),
-      np.float32(threshold),
+      np.float32(source.attack_threshold),
     ),
     columns={
       'known': source.known.astype(np.float32),

@@ -29,6 +29,7 @@ class VerificationStudy(studies.Study):
     'num_validation': 'whole [1, 1000000]',
     'num_enrolled': 'whole [1, 1000]',
     'far': '(0, 1)',
+    'num_examples': 'whole [0, 100]',
   }
 
   def check(self, config: Any) -> None:

@@ -91,6 +91,26 @@ def test_clean_clips_are_the_same_whatever_the_attack(made):
   assert all(row['mean_heard_snr_db'] < 40 for row in sent)
 
 
+def test_clips_are_written_at_the_source_and_in_a_room(run, made):
+  sounds = studied.sounds_of(made)
+  assert len(sounds) == run.config.air.num_examples
+  for (name,), own in sounds.items():
+    at = {(e['place'], e['sent']): e for e in own}
+    kinds = ('clean', 'attack', 'random_sign')
+    assert set(at) == {(x, y) for x in ('source', 'room') for y in kinds}
+    clean = studied.recorded(run.data.splits['test'], name)
+    np.testing.assert_array_equal(at['source', 'clean']['pcm'], clean)
+    assert at['source', 'clean']['snr_db'] is None
+    for kind in kinds[1:]:
+      assert at['source', kind]['snr_db'] == pytest.approx(20, abs=1)
+      assert at['room', kind]['snr_db'] < 40
+    # Echoes change all of a clip.
+    assert (at['room', 'clean']['pcm'] != clean).mean() > 0.9
+    for entry in own:
+      assert entry['answer'] == studied.answer(run, entry['pcm'])
+      assert entry['draws'] == 2
+
+
 def test_parts_that_are_there_are_not_computed_again(run, made, monkeypatch):
   assert len(list(made.glob('*.npz'))) == 3
   studied.assert_parts_stay(run, made, 'air', 'epsilon', '10dbsnr', monkeypatch)

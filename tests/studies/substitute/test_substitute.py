@@ -153,6 +153,22 @@ def test_a_lost_round_is_made_again_to_the_same_bits(run, made, tmp_path):
 
 
 @pytest.mark.slow
+def test_clips_are_written_as_the_victim_hears_them(run, made):
+  folder, *_ = made
+  sounds = studied.sounds_of(folder)
+  assert len(sounds) == run.config.substitute.num_examples
+  for (name,), own in sounds.items():
+    at = {entry['sent']: entry for entry in own}
+    assert set(at) == {'clean', 'attack', 'random_sign'}
+    clean = studied.recorded(run.data.splits['test'], name)
+    np.testing.assert_array_equal(at['clean']['pcm'], clean)
+    for entry in own:
+      assert entry['answer'] == studied.answer(run, entry['pcm'])
+      if entry['sent'] != 'clean':  # the louder of two epsilons
+        assert entry['snr_db'] == pytest.approx(0, abs=1)
+
+
+@pytest.mark.slow
 def test_parts_stay_and_are_of_this_study(run, made, monkeypatch):
   folder, *_ = made
   studied.assert_parts_stay(

@@ -1,5 +1,6 @@
 """Embedders are attacked as trials say, and what comes out is on the page."""
 
+import shutil
 import types
 
 import jax
@@ -262,6 +263,38 @@ def test_the_claim_is_decided_by_the_noise(run, folder, table):
     assert claims.accepted(fake).verdict == verdict
 
 
+def test_the_impostors_nearest_are_written_to_listen_to(run, folder):
+  corpus, sounds = run.data.corpus, studied.sounds_of(folder)
+  assert len(sounds) == run.config.verification.num_examples
+  trials = pick(storage.read_table(folder / 'trials.csv'), part='test')
+  enrolled = {f'{r["test"]} as {r["claimed"]}': r['enrolled'] for r in trials}
+  heard = embedders.load(BANDS, voices.TIME)
+
+  def vector(pcm):
+    whole = np.zeros((1, voices.TIME), np.int16)
+    whole[0, : len(pcm)] = pcm
+    mask = jnp.arange(voices.TIME)[None] < len(pcm)
+    found = heard(audio.from_pcm(whole), mask.astype(jnp.float32))
+    return scoring.unit(np.asarray(found[0]))
+
+  for (name,), own in sounds.items():
+    clip, _, speaker = name.partition(' as ')
+    assert not clip.startswith(speaker)
+    rows = [list(corpus.ids).index(x) for x in enrolled[name].split()]
+    pcm = [np.asarray(corpus.pcm)[i, : corpus.num_samples[i]] for i in rows]
+    centre = scoring.unit(np.mean([vector(x) for x in pcm], 0))
+    first, *played = own
+    assert first['sent'] == 'enrolled'
+    np.testing.assert_array_equal(first['pcm'], pcm[0])
+    assert [e['sent'] for e in played] == ['clean', 'attack', 'random_sign']
+    for entry in played:
+      cosine = centre @ vector(entry['pcm'])
+      assert entry['score'] == pytest.approx(cosine, abs=1e-3)
+    clean, attack, noise = (e['score'] for e in played)
+    assert attack > max(clean, noise)
+    assert played[1]['snr_db'] == pytest.approx(0, abs=0.1)
+
+
 @pytest.mark.usefixtures('undrawn_figures')
 def test_the_page_shows_rates_beside_noise(run, folder, tmp_path):
   workdir = tmp_path / 'run'
@@ -270,14 +303,13 @@ def test_the_page_shows_rates_beside_noise(run, folder, tmp_path):
   report.write(str(workdir))
   assert 'python -m launch.study verification' in page.read_text()
   made = workdir / 'studies' / 'verification'
-  made.mkdir(parents=True)
-  for path in folder.iterdir():
-    (made / path.name).write_bytes(path.read_bytes())
+  shutil.copytree(folder, made)
   report.write(str(workdir))
   text = page.read_text()
   assert '<h2 id="verification">Speaker verification under attack</h2>' in text
   assert 'impostors of the same sex accepted' in text
   assert 'Bands' in text
+  assert text.count('a clip that is enrolled</p>') == 2
   assert (made / 'det.svg').exists()
   results = section.Results(str(folder), run.config.to_dict(), run.classes)
   panels = figures.rates(results).axes

@@ -1,0 +1,151 @@
+"""Trials to listen to: the claimed speaker, the clip, the attack, and noise."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from advspeech import (
+  attacks,
+  audio,
+  embedders,
+  input_pipeline,
+  over_clips,
+  parallel,
+  randomness,
+  sweep,
+)
+from advspeech.studies import listening
+from advspeech.studies.verification import attacking, scoring, trials
+from advspeech.sweep import problem as problem_lib
+from advspeech.sweep import program
+
+ENROLLED, CLEAN, ATTACK, NOISE = 'enrolled', 'clean', 'attack', 'random_sign'
+
+
+class Sounding(NamedTuple):
+  """An attack and noise, as sound; a function for `over_clips.map_clips`.
+
+  Attributes:
+    source: Embedder that is attacked.
+    attack: What is done.
+    bounds: Smallest and largest legal sample.
+  """
+
+  source: embedders.Embedder
+  attack: attacks.Attack
+  bounds: tuple[float, float]
+
+  def __call__(self, shared: Any, rows: dict[str, jax.Array]) -> jax.Array:
+    """Returns clips as they are, attacked, and noisy, [chunk, 3, time].
+
+    Args:
+      shared: The source's variables and its threshold.
+      rows: As for `attacking.Attacking`, with one radius.
+    """
+    variables, threshold = shared
+    clips = rows['audio']
+    problem, _ = attacking.pose(
+      self.source, variables, threshold, rows, self.bounds
+    )
+    found = problem_lib.carry_out(
+      self.attack,
+      problem,
+      self.attack.prepare(problem),
+      None,
+      rows['radii'][:, 0],
+    )
+    keys = randomness.stream(rows['key'], NOISE)
+    noise = program.control(NOISE, keys, found, problem, self.bounds)
+    return jnp.stack([clips, found, noise], 1)
+
+
+def rows_of(
+  found: Sequence[trials.Trial], scores: np.ndarray, num: int
+) -> np.ndarray:
+  """Returns the impostors that an attack brings nearest, nearest first.
+
+  Args:
+    found: Trials.
+    scores: [num_trials] under the attack.
+    num: How many; fewer where there are not so many impostors.
+  """
+  nearest = np.argsort(-scores, kind='stable')
+  is_impostor = np.array([t.kind != trials.TARGET for t in found], bool)
+  return nearest[is_impostor[nearest]][:num]
+
+
+def examples(
+  run: Any,
+  source: Any,
+  found: Sequence[trials.Trial],
+  split: input_pipeline.Split,
+  radii: np.ndarray,
+  attacked: attacking.Found,
+) -> Iterator[listening.Example]:
+  """Yields an enrolled clip of whom impostors claim to be, and theirs.
+
+  Under the last attack at the loudest epsilon; on one process alone.
+
+  Args:
+    run: An `experiment.Run`.
+    source: The first embedder's `parts.Clean`.
+    found: [num_trials] trials.
+    split: Their clips.
+    radii: [num_epsilons, num_trials].
+    attacked: What the last attack does to them.
+  """
+  config, corpus, mesh = run.config, run.data.corpus, parallel.own_mesh()
+  settings = config.verification
+  loudest = int(np.argmax(radii.mean(-1)))
+  variants = np.asarray(attacked.scores)[:, loudest, :, 0]
+  scores = {
+    CLEAN: source.test,
+    ATTACK: variants[:, attacking.VARIANTS.index('int16')],
+    NOISE: variants[:, attacking.VARIANTS.index(NOISE)],
+  }
+  what = {
+    'attack': settings.attacks[-1],
+    'epsilon': settings.epsilons[loudest],
+    'threshold': source.attack_threshold,
+  }
+  rows = rows_of(found, scores[ATTACK], settings.num_examples)
+  if not len(rows):
+    return
+  made = over_clips.map_clips(
+    Sounding(
+      source.embedder,
+      sweep.make_attack(config, settings.attacks[-1]),
+      sweep.make_settings(config).bounds,
+    ),
+    input_pipeline.subset(split, rows),
+    mesh,
+    1,
+    shared=parallel.bring(
+      (source.embedder.variables, np.float32(source.attack_threshold)), mesh
+    ),
+    columns={
+      'known': source.known[rows].astype(np.float32),
+      'radii': radii[[loudest]][:, rows].T,
+    },
+    seed=config.seeds[0],
+    name='sounds',
+  )
+  for row, sounds in zip(rows, made, strict=True):
+    trial = found[row]
+    claim = f'{corpus.ids[trial.row]} as {trial.enrolment.speaker}'
+    enrolled = scoring.split_of(
+      corpus, np.array(trial.enrolment.enrolled[:1]), [claim], np.zeros(1)
+    )
+    heard = enrolled.pcm[0, slice(*enrolled.spans[0])]
+    yield listening.Example(
+      claim, audio.from_pcm(heard), None, {**what, 'sent': ENROLLED}
+    )
+    sounds = sounds[:, slice(*split.spans[row])]
+    for sent, sound in zip((CLEAN, ATTACK, NOISE), sounds, strict=True):
+      score = float(scores[sent][row])
+      yield listening.Example(
+        claim, sound, sounds[0], {**what, 'sent': sent, 'score': score}
+      )
