@@ -188,7 +188,7 @@ def _snr_db(results, found):
   """
   spans = results.split.spans
   signal = results.signal_rms * np.sqrt(spans[:, 1] - spans[:, 0])
-  with np.errstate(divide='ignore'):
+  with np.errstate(divide='ignore', invalid='ignore'):  # 0 / 0 is inf below
     ratio = np.float64(signal)[:, None] / np.float64(found.sizes[:, 1])
     ratio = np.where(found.sizes[:, 1] == 0, np.inf, ratio)
     return 20 * np.log10(ratio)
