@@ -10,11 +10,32 @@ STATEMENTS = ('01', '02')
 
 
 class Clips(np.ndarray):
-  """Clips in memory, asked for as those on disk are."""
+  """Clips in memory; some of them are asked for as those on disk are."""
 
   def subset(self, rows):
     """Returns some of the clips."""
-    return np.asarray(self)[rows]
+    return OnDisk(np.asarray(self)[rows])
+
+
+class OnDisk:
+  """Clips that are read by slices and arrays of rows, and not otherwise."""
+
+  def __init__(self, pcm):
+    self._pcm = pcm
+    self.shape, self.dtype, self.nbytes = pcm.shape, pcm.dtype, pcm.nbytes
+
+  def __len__(self):
+    return len(self._pcm)
+
+  def subset(self, rows):
+    """Returns some of the clips."""
+    return OnDisk(self._pcm[rows])
+
+  def __getitem__(self, rows):
+    if not isinstance(rows, slice):
+      rows = np.asarray(rows)
+      assert rows.ndim == 1, rows
+    return self._pcm[rows]
 
 
 def corpus(num_speakers=NUM_SPEAKERS, statements=STATEMENTS):

@@ -6,7 +6,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from advspeech import audio, parallel, section, sounds, storage
+from advspeech import (
+  audio,
+  input_pipeline,
+  parallel,
+  section,
+  sounds,
+  storage,
+)
 
 _FOLDER, _LIST, _NAME = 'audio', 'examples.json', 'examples'
 
@@ -28,6 +35,12 @@ class Example(NamedTuple):
   sound: np.ndarray
   original: np.ndarray | None
   what: Mapping[str, Any]
+
+
+def recorded(split: input_pipeline.Split, row: int) -> np.ndarray:
+  """Returns the recorded samples of a clip, [time] in [0, 1]."""
+  (pcm,) = split.pcm[row : row + 1]
+  return np.asarray(audio.from_pcm(pcm[slice(*split.spans[row])]))
 
 
 def write_once(

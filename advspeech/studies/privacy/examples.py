@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from advspeech import audio, input_pipeline, over_clips, parallel
+from advspeech import input_pipeline, over_clips, parallel
 from advspeech.studies import listening
 from advspeech.studies.privacy import protecting
 
@@ -67,7 +67,7 @@ def examples(
     )
     for number, clips in enumerate(found):
       recorded = slice(*split.spans[number])
-      original = np.asarray(audio.from_pcm(split.pcm[number, recorded]))
+      original = listening.recorded(split, number)
       for weight, clip in zip(weights, clips, strict=True):
         yield listening.Example(
           os.path.dirname(str(split.ids[number])),

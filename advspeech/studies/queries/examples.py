@@ -24,7 +24,7 @@ def examples(
   first = next(iter(ended))[0]
   for row in input_pipeline.spread_rows(len(split), num):
     recorded = slice(*split.spans[row])
-    original = np.asarray(audio.from_pcm(np.asarray(split.pcm)[row, recorded]))
+    original = listening.recorded(split, row)
     name = str(split.ids[row])
     yield listening.Example(name, original, None, {'attack': ''})
     for (model, attack), pcm in ended.items():

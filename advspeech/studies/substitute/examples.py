@@ -77,7 +77,7 @@ def examples(
   )
   for row, sent in zip(rows, made, strict=True):
     recorded = slice(*split.spans[row])
-    original = np.asarray(audio.from_pcm(np.asarray(split.pcm)[row, recorded]))
+    original = listening.recorded(split, row)
     answers = tried.answers[row, loudest]
     sounds = {
       'clean': (original, tried.clean[row]),

@@ -9,7 +9,6 @@ import numpy as np
 
 from advspeech import (
   attacks,
-  audio,
   embedders,
   input_pipeline,
   over_clips,
@@ -139,9 +138,8 @@ def examples(
     enrolled = scoring.split_of(
       corpus, np.array(trial.enrolment.enrolled[:1]), [claim], np.zeros(1)
     )
-    heard = enrolled.pcm[0, slice(*enrolled.spans[0])]
     yield listening.Example(
-      claim, audio.from_pcm(heard), None, {**what, 'sent': ENROLLED}
+      claim, listening.recorded(enrolled, 0), None, {**what, 'sent': ENROLLED}
     )
     sounds = sounds[:, slice(*split.spans[row])]
     for sent, sound in zip((CLEAN, ATTACK, NOISE), sounds, strict=True):

@@ -72,7 +72,7 @@ def cosines(run, split, enrolled):
   """Returns cosines of whole clips to each speaker's mean embedding."""
 
   def heard(x):
-    samples = np.float64(x.pcm) / 32768
+    samples = np.float64(x.pcm[:]) / 32768
     found = np.asarray(voices.bands(samples, np.ones_like(samples)), np.float64)
     return found / np.linalg.norm(found, axis=-1, keepdims=True)
 
@@ -88,7 +88,7 @@ def test_it_names_the_enrolled_speaker_that_a_clip_is_most_like(run):
   mesh = parallel.make_mesh()
   embedder = embedders.load(BANDS, voices.TIME)
   victim = identifier.enrol(embedder, splits['train'], CLASSES, mesh)
-  clips = jnp.asarray(audio.from_pcm(splits['test'].pcm))
+  clips = jnp.asarray(audio.from_pcm(splits['test'].pcm[:]))
   logits = victim.logits_fn(clips)
   expected = cosines(run, splits['test'], splits['train'])
   np.testing.assert_allclose(logits, 10 * expected, atol=1e-3)
