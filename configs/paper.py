@@ -113,7 +113,8 @@ def get_config() -> ml_collections.ConfigDict:
         # Unseen rooms, evenly spread over their T60, that every clip is heard
         # in.
         'num_rooms': 20,
-        # Clips written as sound, at the source and in a room.
+        # Clips written as sound, at the source and in a room: those of the
+        # first model that the last attack breaks in most rooms.
         'num_examples': 2,
       },
       'features': {
@@ -289,7 +290,7 @@ def get_config() -> ml_collections.ConfigDict:
         # never asked about; -1: all.
         'num_clips': 72,
         # Of them written as sound, attacked on the last substitute along the
-        # gradient at the loudest epsilon.
+        # gradient at the loudest epsilon; first those that break.
         'num_examples': 2,
       },
       # One pair of models a seed ("We perform the attack twice").

@@ -43,6 +43,11 @@ def recorded(split: input_pipeline.Split, row: int) -> np.ndarray:
   return np.asarray(audio.from_pcm(pcm[slice(*split.spans[row])]))
 
 
+def telling_rows(scores: np.ndarray, num: int) -> np.ndarray:
+  """Returns the rows of the largest scores, the first of equal ones first."""
+  return np.argsort(-np.asarray(scores), kind='stable')[:num]
+
+
 def write_once(
   folder: str, examples_fn: Callable[[], Iterable[Example]]
 ) -> None:

@@ -138,18 +138,20 @@ def make(run: Any, folder: str) -> Results:
             ),
           )
         )
-  # The last attack on the last model knows of most rooms.
+  first, attack = config.models[0], settings.attacks[-1]
+  member = sweep.Member(first, seed, classifiers[first], split.labels)
+  most = max(settings.draws)
   listening.write_once(
     folder,
     lambda: examples.examples(
-      send,
-      (classifier.variables, *responses),
+      _send(config, member, attack, most, chain),
+      (member.classifier.variables, *responses),
       split,
-      columns,
-      found[name, attack, num_draws],
+      _columns(config, member, attack, radius),
+      found[first, attack, most],
       unseen,
       tuple(run.classes),
-      {'model': name, 'attack': attack, 'draws': num_draws},
+      {'model': first, 'attack': attack, 'draws': most},
       settings.num_examples,
       seed,
     ),

@@ -57,11 +57,13 @@ def examples(
     tried: What the victim answers to them.
     classes: Names of its answers.
     what: Further entries of each example.
-    num: How many clips, evenly spread.
+    num: How many clips, first those that the attack breaks.
     seed: Of everything random.
   """
   mesh, loudest = parallel.own_mesh(), int(np.argmax(radii.mean(0)))
-  rows = input_pipeline.spread_rows(len(split), num)
+  broken = tried.answers[:, loudest, ATTACK] != split.labels
+  right = tried.clean == split.labels
+  rows = listening.telling_rows(right.astype(int) + broken, num)
   made = over_clips.map_clips(
     Sounding(attack),
     input_pipeline.subset(split, rows),

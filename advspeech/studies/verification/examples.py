@@ -71,7 +71,7 @@ def rows_of(
     scores: [num_trials] under the attack.
     num: How many; fewer where there are not so many impostors.
   """
-  nearest = np.argsort(-scores, kind='stable')
+  nearest = listening.telling_rows(scores, len(scores))
   is_impostor = np.array([t.kind != trials.TARGET for t in found], bool)
   return nearest[is_impostor[nearest]][:num]
 
