@@ -299,6 +299,8 @@ NUMBERS = {
   'smoothing.alpha': ((0.001, 0.5), (0, 1, -0.1)),
   'substitute.num_clips': ((2, -1), (1, 0, 4.0)),
   'substitute.num_seeds': ((2, 500), (1, 0, 4.0)),
+  'substitute.num_enrolled': ((1, 50), (0, -1, 4.0)),
+  'substitute.num_examples': ((0, 9), (-1, 101, 4.0)),
   'substitute.num_rounds': ((1, 20), (0, 21, 4.0)),
   'substitute.num_new': ((1, 10**6), (0, -1, 4.0)),
   'substitute.num_epochs': ((1, 100), (0, -1, 4.0)),
@@ -307,8 +309,10 @@ NUMBERS = {
   'substitute.flip_every': ((1, 100), (0, -1, 3.0)),
   'queries.num_queries': ((1, 10**6), (0, -1, 4.0)),
   'queries.num_starts': ((1, 1000), (0, -1, 4.0)),
+  'queries.num_examples': ((0, 9), (-1, 101, 4.0)),
   'queries.num_clips': ((1, -1), (0, -2, 4.0)),
   'air.num_clips': ((2, 100), (1, 0, -1, 4.0)),
+  'air.num_examples': ((0, 9), (-1, 101, 4.0)),
   'air.num_rooms': ((5, 100), (4, 101, 8.0)),
   'privacy.num_steps': ((1, 50), (0, -1, 4.0)),
   'privacy.num_clips': ((1, -1), (0, -2, 4.0)),
@@ -322,6 +326,7 @@ NUMBERS = {
   'verification.num_validation': ((1, 500), (0, -1, 4.0)),
   'verification.num_enrolled': ((1, 9), (0, -1, 4.0)),
   'verification.far': ((0.001, 0.5), (0.0, -0.1, 1.0)),
+  'verification.num_examples': ((0, 9), (-1, 101, 4.0)),
 }
 NO_NUMBERS = (float('nan'), float('inf'), -float('inf'), True, '1', None)
 
