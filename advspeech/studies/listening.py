@@ -49,7 +49,7 @@ def telling_rows(scores: np.ndarray, num: int) -> np.ndarray:
 
 
 def write_once(
-  folder: str, examples_fn: Callable[[], Iterable[Example]]
+  folder: str, num: int, examples_fn: Callable[[], Iterable[Example]]
 ) -> None:
   """Writes clips as 16-bit WAV files, their list last, unless it is there.
 
@@ -57,8 +57,11 @@ def write_once(
 
   Args:
     folder: Of the study.
+    num: How many are wanted; nothing is called or written for 0.
     examples_fn: Returns the clips, without another process' help.
   """
+  if not num:
+    return
   parallel.on_lead(
     lambda: _write(folder, examples_fn), f'{folder} has clips to listen to'
   )

@@ -5,6 +5,7 @@ is computed once a clip. Perturbed clips live only inside the compiled function,
 a few at a time.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -147,13 +148,12 @@ def _judge_chunk(program, source, targets, fitted, rows):
       program.attack, problem, prepared, direction, radius
     )
     # As large as what the bounds left of the attack, not as its radius.
-    controls = [
-      control(
-        name, randomness.stream(keys, name), perturbed, problem, program.bounds
-      )
-      for name in planning.CONTROLS
-      if name in program.variants
-    ]
+    noisy = controls(
+      keys,
+      perturbed,
+      problem,
+      [name for name in planning.CONTROLS if name in program.variants],
+    )
     max_norm = jnp.abs(perturbed - clips).max(-1)
     saved = _saved(perturbed)
     if REPAIRED in program.variants:
@@ -161,11 +161,11 @@ def _judge_chunk(program, source, targets, fitted, rows):
       saved[REPAIRED] = attacks.repair(
         problem.loss_fn, clips, perturbed[None], max_norm[None]
       )[0]
-    variants_of = [saved[n] for n in program.variants if n in saved] + controls
+    variants_of = [saved[n] for n in program.variants if n in saved] + noisy
     predictions = jax.lax.map(
       predict, jnp.stack(variants_of), batch_size=program.chunks.variants
     )
-    sent = (perturbed, *controls)
+    sent = (perturbed, *noisy)
     snr_db = jnp.stack([audio.snr_db(clips, x, recorded) for x in sent])
     heard_snr_db = jnp.full_like(snr_db, jnp.nan)
     if program.transform and program.transform.is_simulated:
@@ -197,7 +197,7 @@ def _judge_chunk(program, source, targets, fitted, rows):
   return Judgements(**{k: jnp.moveaxis(x, -1, 0) for k, x in judged.items()})
 
 
-def control(name, keys, perturbed, problem, bounds):
+def _control(name, keys, perturbed, problem):
   """Returns clips under noise as large as an attack's perturbation."""
   make = {
     'random_sign': attacks.random_sign_like,
@@ -208,9 +208,26 @@ def control(name, keys, perturbed, problem, bounds):
   limits = {'mask': problem.mask, 'band': problem.band}
   if name == 'random_sign':  # the one of the attack's own size, by any budget
     limits['ceiling'] = problem.ceiling
-  noise = make(keys, perturbed - clips, **limits)
+  noise = make(randomness.stream(keys, name), perturbed - clips, **limits)
   # Samples without noise stay bit for bit, also those out of bounds.
-  return jnp.where(noise == 0, clips, jnp.clip(clips + noise, *bounds))
+  return jnp.where(noise == 0, clips, jnp.clip(clips + noise, *problem.bounds))
+
+
+def controls(
+  keys: jax.Array,
+  perturbed: jax.Array,
+  problem: attacks.Problem,
+  names: Sequence[str] = planning.CONTROLS,
+) -> list[jax.Array]:
+  """Returns clips under noise as large as an attack's perturbation.
+
+  Args:
+    keys: [batch] the clips' own.
+    perturbed: [batch, time] what the attack made of them.
+    problem: Of the attack.
+    names: Of the controls.
+  """
+  return [_control(name, keys, perturbed, problem) for name in names]
 
 
 def _saved(perturbed):

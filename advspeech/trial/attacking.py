@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from advspeech import (
-  attacks,
   audio,
   embedders,
   errors,
@@ -26,7 +25,6 @@ from advspeech import (
 from advspeech.recording import output as output_lib
 from advspeech.statistics import verification
 from advspeech.studies.verification import attacking, scoring
-from advspeech.sweep import problem as problem_lib
 from advspeech.trial import hearing
 from advspeech.trial.trial import Trial
 
@@ -49,35 +47,6 @@ COLUMNS = (
   'file',
 )
 _BOUNDS = (0.0, 1.0)
-
-
-class Perturbing(NamedTuple):
-  """An attack and its controls; a function for `over_clips.map_clips`.
-
-  Attributes:
-    source: Embedder that is attacked.
-    attack: What is done.
-  """
-
-  source: embedders.Embedder
-  attack: attacks.Attack
-
-  def __call__(self, shared: Any, rows: dict[str, jax.Array]) -> jax.Array:
-    """Returns clips, [chunk, num_epsilons, 1 + num_controls, time].
-
-    Args:
-      shared: Variables of the source, and its threshold.
-      rows: Clips as `studies.verification.attacking.pose` takes them, with
-        `radii` [chunk, num_epsilons].
-    """
-    problem, _ = attacking.pose(self.source, *shared, rows, _BOUNDS)
-    prepared = self.attack.prepare(problem)
-
-    def at_epsilon(radii):
-      found = problem_lib.carry_out(self.attack, problem, prepared, None, radii)
-      return jnp.stack([found, *attacking.noisy(rows, found, problem)])
-
-    return jax.lax.map(at_epsilon, rows['radii'].T).transpose(2, 0, 1, 3)
 
 
 class Judge(NamedTuple):
@@ -202,7 +171,7 @@ def _perturb(trial, embedder, split, resolved, parsed, seen):
   if threshold is None:
     threshold = -1.0 if trial.is_rejected else 1.0
   return over_clips.map_clips(
-    Perturbing(embedder, resolved),
+    attacking.Perturbing(embedder, resolved, _BOUNDS),
     one,
     mesh,
     1,

@@ -817,8 +817,8 @@ def test_the_controls_of_an_attack_in_a_band_keep_to_it(name):
     band=band,
     bounds=(0.0, 1.0),
   )
-  noisy = program.control(
-    name, problem.keys, clips + 0.01 * tone, problem, (0.0, 1.0)
+  (noisy,) = program.controls(
+    problem.keys, clips + 0.01 * tone, problem, [name]
   )
   power = np.abs(np.fft.rfft(noisy - clips)) ** 2
   assert power[:, np.asarray(band) == 0].sum() < 1e-4 * power.sum()

@@ -143,6 +143,7 @@ def make(run: Any, folder: str) -> Results:
   most = max(settings.draws)
   listening.write_once(
     folder,
+    settings.num_examples,
     lambda: examples.examples(
       _send(config, member, attack, most, chain),
       (member.classifier.variables, *responses),
@@ -220,13 +221,13 @@ def _answers(
   responses: Sequence[np.ndarray],
   split: input_pipeline.Split,
   columns: dict[str, np.ndarray],
-) -> sending.Found:
-  """Returns a `sending.Found` of all clips, of NumPy arrays."""
+) -> dict[str, np.ndarray]:
+  """Returns a `sending.Found` of all clips, by field."""
   settings = sweep.make_settings(config)
   at_once = settings_lib.chunks(
     (send.model,), split.pcm.shape[1], 1, 1, settings
   )
-  return over_clips.map_clips(
+  found = over_clips.map_clips(
     send,
     split,
     parallel.make_mesh(),
@@ -236,3 +237,4 @@ def _answers(
     seed=member.seed,
     name=f'{name} on {member.name}, {send.num_draws or "no"} rooms known',
   )
+  return found._asdict()

@@ -120,16 +120,7 @@ class Sending(NamedTuple):
     perturbed = problem_lib.carry_out(
       self.attack, problem, self.attack.prepare(problem), None, rows['radius']
     )
-    noisy = [
-      program.control(
-        name,
-        randomness.stream(rows['key'], name),
-        perturbed,
-        problem,
-        self.bounds,
-      )
-      for name in sweep.CONTROLS
-    ]
+    noisy = program.controls(rows['key'], perturbed, problem)
     return jnp.stack([rows['audio'], perturbed, *noisy])
 
   def in_room(

@@ -177,22 +177,22 @@ def make(run: Any, folder: str) -> Results:
     config.seeds[0],
     mesh,
   )
-  if settings.num_examples:
-    rows = input_pipeline.spread_rows(len(design.tested), settings.num_examples)
-    loudest = np.argmax(columns['radii'][rows].mean(0))
-    listening.write_once(
-      folder,
-      lambda: examples_lib.examples(
-        input_pipeline.subset(split, rows),
-        protections,
-        shared,
-        {
-          'known': columns['known'][rows],
-          'radii': columns['radii'][rows][:, [loudest]],
-        },
-        config.seeds[0],
-      ),
-    )
+  rows = input_pipeline.spread_rows(len(design.tested), settings.num_examples)
+  loudest = np.argmax(columns['radii'].mean(0))
+  listening.write_once(
+    folder,
+    settings.num_examples,
+    lambda: examples_lib.examples(
+      input_pipeline.subset(split, rows),
+      protections,
+      shared,
+      {
+        'known': columns['known'][rows],
+        'radii': columns['radii'][rows][:, [loudest]],
+      },
+      config.seeds[0],
+    ),
+  )
   return Results(
     design,
     corpus.ids,

@@ -107,7 +107,9 @@ def make(run: Any, folder: str) -> Results:
     distances,
   )
   listening.write_once(
-    folder, lambda: examples.examples(results, ended, settings.num_examples)
+    folder,
+    settings.num_examples,
+    lambda: examples.examples(results, ended, settings.num_examples),
   )
   return results
 

@@ -110,11 +110,12 @@ def enrol(
   heard = np.asarray(heard, np.float64)
   embedders.check_finite(embedder, split.ids, heard)
   means = np.stack([heard[labels == i].mean(0) for i in range(len(classes))])
-  lengths = np.linalg.norm(means, axis=-1, keepdims=True)
-  means = (means / np.where(lengths == 0, 1, lengths)).astype(np.float32)
   return checkpoint.Classifier(
     Identifier(embedder, len(classes)),
-    {'embedder': embedder.variables, 'enrolled': means},
+    {
+      'embedder': embedder.variables,
+      'enrolled': scoring.unit(means).astype(np.float32),
+    },
     {
       'model': {'name': embedder.name, 'num_classes': len(classes)},
       'task': 'speaker',

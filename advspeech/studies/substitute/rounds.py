@@ -143,6 +143,7 @@ def make(run: Any, folder: str) -> Results:
     last = Point(name, regime, augmenting.JACOBIAN, settings.num_rounds)
     listening.write_once(
       folder,
+      settings.num_examples,
       lambda: attackers[name].examples(name, regime, reached[last].tried),
     )
   return Results(

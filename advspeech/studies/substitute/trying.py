@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from advspeech import attacks, audio, randomness, sweep
+from advspeech import attacks, audio, sweep
 from advspeech.sweep import masks, program
 from advspeech.sweep import problem as problem_lib
 
@@ -91,7 +91,6 @@ class Trying(NamedTuple):
       source: The substitute's variables.
       rows: As for a call.
     """
-    keys = rows['key']
     problem = problem_lib.pose(
       self.substitute, source, rows, self.attack, self.mask, None, self.bounds
     )
@@ -101,12 +100,7 @@ class Trying(NamedTuple):
       perturbed = problem_lib.carry_out(
         self.attack, problem, prepared, None, radii
       )
-      noisy = [
-        program.control(
-          name, randomness.stream(keys, name), perturbed, problem, self.bounds
-        )
-        for name in sweep.CONTROLS
-      ]
+      noisy = program.controls(rows['key'], perturbed, problem)
       return audio.to_pcm(jnp.stack([perturbed, *noisy]))
 
     return made

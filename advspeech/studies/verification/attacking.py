@@ -73,26 +73,35 @@ def pose(
   return problem, known_score
 
 
-def noisy(
-  rows: dict[str, jax.Array], found: jax.Array, problem: attacks.Problem
-) -> list[jax.Array]:
-  """Returns the clips under each of `sweep.CONTROLS`, as large as an attack.
+class Perturbing(NamedTuple):
+  """An attack and its controls; a function for `over_clips.map_clips`.
 
-  Args:
-    rows: As posed.
-    found: [batch, time] what the attack made of them.
-    problem: As posed.
+  Attributes:
+    source: Embedder that is attacked.
+    attack: What is done.
+    bounds: Smallest and largest legal sample.
   """
-  return [
-    program.control(
-      name,
-      randomness.stream(rows['key'], name),
-      found,
-      problem,
-      problem.bounds,
-    )
-    for name in sweep.CONTROLS
-  ]
+
+  source: embedders.Embedder
+  attack: attacks.Attack
+  bounds: tuple[float, float]
+
+  def __call__(self, shared: Any, rows: dict[str, jax.Array]) -> jax.Array:
+    """Returns clips, [chunk, num_epsilons, 1 + num_controls, time].
+
+    Args:
+      shared: Variables of the source, and its threshold.
+      rows: Clips as `pose` takes them, with `radii` [chunk, num_epsilons].
+    """
+    problem, _ = pose(self.source, *shared, rows, self.bounds)
+    prepared = self.attack.prepare(problem)
+
+    def at_epsilon(radii):
+      found = problem_lib.carry_out(self.attack, problem, prepared, None, radii)
+      noisy = program.controls(rows['key'], found, problem)
+      return jnp.stack([found, *noisy])
+
+    return jax.lax.map(at_epsilon, rows['radii'].T).transpose(2, 0, 1, 3)
 
 
 class Attacking(NamedTuple):
@@ -145,7 +154,11 @@ class Attacking(NamedTuple):
       # Optimisation must not cancel the conversion against its inverse.
       pcm = jax.lax.optimization_barrier(audio.to_pcm(found))
       variants = jnp.stack(
-        [found, audio.from_pcm(pcm), *noisy(rows, found, problem)]
+        [
+          found,
+          audio.from_pcm(pcm),
+          *program.controls(rows['key'], found, problem),
+        ]
       )
       return Found(
         jax.lax.map(judge, variants).transpose(1, 0, 2),

@@ -1,64 +1,20 @@
 """Trials to listen to: the claimed speaker, the clip, the attack, and noise."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from advspeech import (
-  attacks,
-  embedders,
   input_pipeline,
   over_clips,
   parallel,
-  randomness,
   sweep,
 )
 from advspeech.studies import listening
 from advspeech.studies.verification import attacking, scoring, trials
-from advspeech.sweep import problem as problem_lib
-from advspeech.sweep import program
 
 ENROLLED, CLEAN, ATTACK, NOISE = 'enrolled', 'clean', 'attack', 'random_sign'
-
-
-class Sounding(NamedTuple):
-  """An attack and noise, as sound; a function for `over_clips.map_clips`.
-
-  Attributes:
-    source: Embedder that is attacked.
-    attack: What is done.
-    bounds: Smallest and largest legal sample.
-  """
-
-  source: embedders.Embedder
-  attack: attacks.Attack
-  bounds: tuple[float, float]
-
-  def __call__(self, shared: Any, rows: dict[str, jax.Array]) -> jax.Array:
-    """Returns clips as they are, attacked, and noisy, [chunk, 3, time].
-
-    Args:
-      shared: The source's variables and its threshold.
-      rows: As for `attacking.Attacking`, with one radius.
-    """
-    variables, threshold = shared
-    clips = rows['audio']
-    problem, _ = attacking.pose(
-      self.source, variables, threshold, rows, self.bounds
-    )
-    found = problem_lib.carry_out(
-      self.attack,
-      problem,
-      self.attack.prepare(problem),
-      None,
-      rows['radii'][:, 0],
-    )
-    keys = randomness.stream(rows['key'], NOISE)
-    noise = program.control(NOISE, keys, found, problem, self.bounds)
-    return jnp.stack([clips, found, noise], 1)
 
 
 def rows_of(
@@ -114,7 +70,7 @@ def examples(
   if not len(rows):
     return
   made = over_clips.map_clips(
-    Sounding(
+    attacking.Perturbing(
       source.embedder,
       sweep.make_attack(config, settings.attacks[-1]),
       sweep.make_settings(config).bounds,
@@ -132,7 +88,8 @@ def examples(
     seed=config.seeds[0],
     name='sounds',
   )
-  for row, sounds in zip(rows, made, strict=True):
+  noise = 1 + sweep.CONTROLS.index(NOISE)
+  for row, (perturbed,) in zip(rows, made, strict=True):
     trial = found[row]
     claim = f'{corpus.ids[trial.row]} as {trial.enrolment.speaker}'
     enrolled = scoring.split_of(
@@ -141,9 +98,15 @@ def examples(
     yield listening.Example(
       claim, listening.recorded(enrolled, 0), None, {**what, 'sent': ENROLLED}
     )
-    sounds = sounds[:, slice(*split.spans[row])]
-    for sent, sound in zip((CLEAN, ATTACK, NOISE), sounds, strict=True):
+    clean = listening.recorded(split, row)
+    recorded = slice(*split.spans[row])
+    sounds = {
+      CLEAN: clean,
+      ATTACK: perturbed[0, recorded],
+      NOISE: perturbed[noise, recorded],
+    }
+    for sent, sound in sounds.items():
       score = float(scores[sent][row])
       yield listening.Example(
-        claim, sound, sounds[0], {**what, 'sent': sent, 'score': score}
+        claim, sound, clean, {**what, 'sent': sent, 'score': score}
       )

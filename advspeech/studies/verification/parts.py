@@ -151,6 +151,7 @@ def make(run: Any, folder: str) -> Results:
   }
   listening.write_once(
     folder,
+    settings.num_examples,
     lambda: examples.examples(
       *(run, clean[0], test, split, radii),
       attacked[0, settings.attacks[-1]],
