@@ -1,6 +1,7 @@
 """The study on disk: answers of each model to each attack, part by part."""
 
 import dataclasses
+import functools
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
@@ -131,10 +132,8 @@ def make(run: Any, folder: str) -> Results:
         found[name, attack, num_draws] = sending.Found(
           **folder_lib.cached(
             os.path.join(folder, part),
-            lambda attack=attack, send=send, member=member, columns=columns: (
-              _answers(
-                config, attack, send, member, responses, split, columns
-              )._asdict()
+            functools.partial(
+              _answers, config, attack, send, member, responses, split, columns
             ),
           )
         )
